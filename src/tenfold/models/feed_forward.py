@@ -1,0 +1,79 @@
+"""SwiGLU feed-forward layers: over channels, over positions, and with a depth-wise convolution after the gate.
+
+inner width = ceil to a multiple of ``multiple`` of round(expansion · size · 2/3); for size 512, expansion 4 and
+multiple 256 that is 1536. For small sizes a multiple of 256 is coarse, so it is an argument.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from tenfold.models.initialisation import Linear
+
+
+def inner_width(size: int, expansion: float, multiple: int = 256) -> int:
+    """Width between the two matrices of a SwiGLU layer.
+
+    Example:
+        >>> inner_width(512, 4)
+        1536
+    """
+    return math.ceil(round(expansion * size * 2 / 3) / multiple) * multiple
+
+
+class SwiGLU(nn.Module):
+    """down( silu(gate) * up ) with gate and up from one matrix, gate first.
+
+    Args:
+        size: size of the last axis of input and output.
+        expansion: see the module's docstring.
+        multiple: rounding of the inner width.
+        convolution: kernel of a causal depth-wise convolution along the positions after the gate (URM's
+            "ConvSwiGLU" has 2); 0 for none.
+    """
+
+    def __init__(self, size: int, expansion: float, multiple: int = 256, convolution: int = 0) -> None:
+        super().__init__()
+        inner = inner_width(size, expansion, multiple)
+        self.gate_up = Linear(size, 2 * inner)
+        self.down = Linear(inner, size)
+        self.kernel = nn.Parameter(torch.zeros(inner, convolution)) if convolution else None
+        if self.kernel is not None:
+            self.kernel.data[:, -1] = 1.0  # starts as the identity: the newest tap passes the gate through
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[..., S, size]`` to ``[..., S, size]``."""
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        hidden = silu(gate) * up
+        if self.kernel is not None:
+            taps = self.kernel.shape[1]
+            padded = nn.functional.pad(hidden.transpose(-1, -2), (taps - 1, 0))
+            weight = self.kernel.to(hidden.dtype)[:, None]
+            hidden = silu(nn.functional.conv1d(padded, weight, groups=weight.shape[0])).transpose(-1, -2)
+        return self.down(hidden)
+
+
+class PositionSwiGLU(nn.Module):
+    """The same layer over the position axis, weights shared by all channels: an MLP in place of attention.
+
+    Computes SwiGLU(xᵀ)ᵀ for ``x`` of shape ``[B, S, D]`` by multiplying from the left, so nothing is transposed.
+    The number of positions is fixed.
+
+    Args:
+        length: S.
+        expansion: see the module's docstring.
+        multiple: rounding of the inner width.
+    """
+
+    def __init__(self, length: int, expansion: float, multiple: int = 256) -> None:
+        super().__init__()
+        inner = inner_width(length, expansion, multiple)
+        self.gate_up = Linear(length, 2 * inner)
+        self.down = Linear(inner, length)
+
+    def forward(self, x_BSD: Tensor) -> Tensor:
+        """Map ``[B, S, D]`` to ``[B, S, D]``."""
+        gate, up = torch.matmul(self.gate_up.weight.to(x_BSD.dtype), x_BSD).chunk(2, dim=-2)
+        return torch.matmul(self.down.weight.to(x_BSD.dtype), silu(gate) * up)
