@@ -1,0 +1,171 @@
+"""A run directory: everything needed to believe a run, to continue it and to repeat it.
+
+    run.json       what was run, where and with which versions      config.yaml   the resolved configuration
+    cells/<arm>/seed-<k>/  metrics.jsonl, seconds.json, checkpoints/, model/ and, once finished, scores.json
+    report.html    report.json    plots/*.svg
+
+A cell is finished when its ``scores.json`` is there: it is written last, and atomically. Runs go below
+``./runs``, below the directory named by the environment variable ``TENFOLD_RUNS``, or where ``--out`` says.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tenfold.core.cell import read_seconds
+from tenfold.core.errors import UserError
+from tenfold.core.files import number, to_json, write_atomically
+from tenfold.core.types import Scores
+
+
+def runs_root() -> Path:
+    """Where runs go: the directory named by ``TENFOLD_RUNS``, else ``./runs``."""
+    return Path(os.environ.get("TENFOLD_RUNS", "runs"))
+
+
+def new_run_path(paper: str, preset: str, root: Path | None = None) -> Path:
+    """A path for a new run that does not exist yet, named after paper, preset and time.
+
+    Args:
+        paper: folder name of the paper.
+        preset: name of the preset.
+        root: the folder for it; by default :func:`runs_root`.
+
+    Example:
+        >>> new_run_path("hrm", "smoke", Path("runs")).name.startswith("hrm-smoke-")
+        True
+    """
+    stem = f"{paper}-{preset}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder = runs_root() if root is None else root
+    candidates = [folder / stem, *(folder / f"{stem}-{count}" for count in range(2, 100))]
+    return next(path for path in candidates if not path.exists())
+
+
+def scores_to_plain(scores: Scores) -> dict[str, Any]:
+    """``scores`` as JSON-able data; every number becomes a float, non-finite ones ``None`` when written."""
+    return {
+        "metrics": {name: float(value) for name, value in scores.metrics.items()},
+        "items": {name: [float(value) for value in values] for name, values in scores.items.items()},
+        "curves": {name: [[float(x), float(y)] for x, y in points] for name, points in scores.curves.items()},
+        "samples": scores.samples,
+    }
+
+
+def scores_from_plain(data: Mapping[str, Any]) -> Scores:
+    """The inverse of :func:`scores_to_plain`, with ``None`` as NaN wherever a number is expected."""
+    return Scores(
+        metrics={name: number(value) for name, value in data["metrics"].items()},
+        items={name: [number(value) for value in values] for name, values in data["items"].items()},
+        curves={name: [(number(x), number(y)) for x, y in points] for name, points in data["curves"].items()},
+        samples=data["samples"],
+    )
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """A run on disk. Make one with :meth:`create` or :meth:`open`.
+
+    Args:
+        path: the directory.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, facts: Mapping[str, Any], config_yaml: str) -> "RunDirectory":
+        """Begin a run in ``path``, which must be missing or empty.
+
+        Args:
+            path: the new run directory.
+            facts: the content of ``run.json``; its ``arms`` and ``seeds`` say which cells there are.
+            config_yaml: the resolved configuration.
+
+        Raises:
+            UserError: ``path`` is a file or a folder with something in it.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            hint = (
+                "a run is there; continue it with --resume" if is_run(path) else "allowed is a new or empty directory"
+            )
+            raise UserError(f"the run directory {path} is not empty: {hint}")
+        write_atomically(path / "config.yaml", config_yaml)
+        run = cls(path)
+        run.write_facts(facts)
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDirectory":
+        """The run in ``path``.
+
+        Raises:
+            UserError: there is no run in ``path``.
+        """
+        if not is_run(path):
+            raise UserError(f"{path} is not a run directory: a run has the files run.json and config.yaml")
+        return cls(path)
+
+    def facts(self) -> dict[str, Any]:
+        """``run.json``: paper, preset, arms, seeds, command, commit, date, hardware, versions and so on."""
+        return dict(json.loads((self.path / "run.json").read_text()))
+
+    def write_facts(self, facts: Mapping[str, Any]) -> None:
+        """Replace ``run.json``."""
+        write_atomically(self.path / "run.json", to_json(facts, indent=2) + "\n")
+
+    def config_yaml(self) -> str:
+        """``config.yaml`` as text."""
+        return (self.path / "config.yaml").read_text()
+
+    def config(self) -> dict[str, Any]:
+        """``config.yaml`` as plain data."""
+        return dict(yaml.safe_load(self.config_yaml()) or {})
+
+    def cell(self, arm: str, seed: int) -> Path:
+        """The directory of one (arm, seed)."""
+        return self.path / "cells" / arm / f"seed-{seed}"
+
+    def cells(self) -> list[tuple[str, int]]:
+        """Every (arm, seed) that was asked for, in the order in which they run: seed by seed, baseline first."""
+        facts = self.facts()
+        return cell_order(facts["arms"], facts["seeds"])
+
+    def finished(self) -> list[tuple[str, int]]:
+        """Those of :meth:`cells` whose scores are there."""
+        return [cell for cell in self.cells() if self.is_finished(*cell)]
+
+    def is_finished(self, arm: str, seed: int) -> bool:
+        """Whether the scores of a cell are there."""
+        return (self.cell(arm, seed) / "scores.json").exists()
+
+    def scores(self, arm: str, seed: int) -> Scores:
+        """The stored scores of a finished cell."""
+        return scores_from_plain(json.loads((self.cell(arm, seed) / "scores.json").read_text()))
+
+    def write_scores(self, arm: str, seed: int, scores: Scores) -> None:
+        """Store the scores of a cell, which makes it finished."""
+        write_atomically(self.cell(arm, seed) / "scores.json", to_json(scores_to_plain(scores)) + "\n")
+
+    def seconds(self, arm: str, seed: int) -> float:
+        """Wall-clock seconds spent on a cell, interrupted attempts included."""
+        return read_seconds(self.cell(arm, seed))
+
+
+def is_run(path: Path) -> bool:
+    """Whether ``path`` holds a run."""
+    return (path / "run.json").is_file() and (path / "config.yaml").is_file()
+
+
+def cell_order(arms: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
+    """All (arm, seed), seed by seed, so that every finished seed has all its arms.
+
+    Example:
+        >>> cell_order(["plain", "hrm"], [0, 1])
+        [('plain', 0), ('hrm', 0), ('plain', 1), ('hrm', 1)]
+    """
+    return [(arm, seed) for seed in seeds for arm in arms]

@@ -1,0 +1,310 @@
+"""One run: every (arm, seed) of a recipe, in order, resumable at any moment, ending in a judged report.
+
+The runner owns what is the same for all papers. A recipe owns the science and gives ``ARMS``, ``CLAIMS``,
+``run(config, arm, seed, cell) -> Scores`` and ``figures(report)``. Cells with stored scores are skipped; an
+unfinished one is handed to the recipe again, whose training goes on from its newest complete checkpoint.
+
+Under ``accelerate launch`` each process calls :func:`execute`: all train, rank 0 alone writes. Which cells are
+to do is read once, at the start; no rank can finish a cell before all have begun it, so the ranks agree.
+"""
+
+import json
+import os
+import random
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+import yaml
+from rich.console import Console
+
+from tenfold.core import environment
+from tenfold.core.cell import Cell, StopFlag, is_main_process
+from tenfold.core.claims import judge_all
+from tenfold.core.config import to_plain, to_yaml
+from tenfold.core.directory import RunDirectory, cell_order, is_run, scores_from_plain, scores_to_plain
+from tenfold.core.errors import Interrupted, UserError
+from tenfold.core.files import to_json
+from tenfold.core.progress import RunProgress
+from tenfold.core.report import write_report
+from tenfold.core.seeding import key_to_seed
+from tenfold.core.types import Claim, Picture, Report, Scores
+
+
+class Recipe(Protocol):
+    """What the runner needs of a paper's ``recipe.py``."""
+
+    ARMS: Mapping[str, Any]
+    CLAIMS: tuple[Claim, ...]
+
+    def run(self, config: Any, arm: str, seed: int, cell: Cell) -> Scores:
+        """Train and evaluate one arm with one seed."""
+
+    def figures(self, report: Report) -> list[Picture]:
+        """The pictures of the report."""
+
+
+def execute(
+    *,
+    paper: str,
+    recipe: Any,
+    config: Any,
+    preset: str,
+    seeds: Sequence[int],
+    arms: Sequence[str],
+    directory: Path,
+    command: str,
+    device: str,
+    dtype: str,
+    console: Console | None = None,
+) -> Report:
+    """Run what is not finished yet of a run, and write its report.
+
+    A directory that holds a run already is continued: its paper, configuration and dtype must be the same, and
+    its seeds and arms are joined with those given.
+
+    Args:
+        paper: folder name of the paper.
+        recipe: the recipe module (see :class:`Recipe`).
+        config: the resolved configuration, a dataclass.
+        preset: name of the preset it started from.
+        seeds: the seeds.
+        arms: names of arms; they run in the order of ``recipe.ARMS``.
+        directory: the run directory: new, empty, or a run.
+        command: the command line that repeats this run.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        dtype: ``"float32"`` or ``"bfloat16"``.
+        console: where progress is shown; by default standard output.
+
+    Returns:
+        The report; rank 0 has written it as ``report.html`` and ``report.json``.
+
+    Raises:
+        UserError: an unknown arm, a directory with something else in it, or a run of something else.
+        Interrupted: a stop was requested; everything is saved and a message has said how to go on.
+    """
+    console = Console() if console is None else console
+    asked = {"paper": paper, "preset": preset, "seeds": list(seeds), "arms": list(arms)}
+    run, facts = _open_or_plan(directory, asked | _session_facts(command, device, dtype), config, recipe)
+    cells = cell_order(facts["arms"], facts["seeds"])
+    scores = {cell: run.scores(*cell) for cell in cells if run.is_finished(*cell)}
+    pending = [cell for cell in cells if cell not in scores]
+    if is_main_process():
+        _store_plan(run, facts, config)
+    try:
+        scores |= _run_cells(run, facts, pending, recipe, config, console)
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        if is_main_process():
+            reason = str(stopped) or "stopped at once; training goes on from the newest checkpoint"
+            message = f"{reason}\nTo go on: tenfold run {paper} --resume {directory}"
+            console.print(message, markup=False, highlight=False, soft_wrap=True)
+        raise
+    facts |= _cost(run, cells)
+    report = _report(facts, recipe, scores, to_plain(config))
+    if is_main_process():
+        run.write_facts(facts)
+        write_report(report, recipe.figures(report), directory)
+    return report
+
+
+def partial_report(directory: Path, recipe: Any = None) -> Report:
+    """The report of whatever is finished in a run directory; nothing is written.
+
+    Args:
+        directory: the run directory.
+        recipe: the recipe module; by default that of the paper named in ``run.json``.
+
+    Raises:
+        UserError: ``directory`` is not a run.
+    """
+    run = RunDirectory.open(directory)
+    facts = run.facts()
+    if recipe is None:
+        from tenfold.core.discovery import recipe_module
+
+        recipe = recipe_module(facts["paper"])
+    facts |= _cost(run, run.cells())
+    return _report(facts, recipe, {cell: run.scores(*cell) for cell in run.finished()}, run.config())
+
+
+def rebuild_report(directory: Path, recipe: Any = None) -> Report:
+    """Judge a run again and write its report again, whether or not all of it is finished.
+
+    Args:
+        directory: the run directory.
+        recipe: the recipe module; by default that of the paper named in ``run.json``.
+
+    Returns:
+        The report that was written.
+
+    Raises:
+        UserError: ``directory`` is not a run.
+    """
+    if recipe is None:
+        from tenfold.core.discovery import recipe_module
+
+        recipe = recipe_module(RunDirectory.open(directory).facts()["paper"])
+    report = partial_report(directory, recipe)
+    write_report(report, recipe.figures(report), directory)
+    return report
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators of Python, numpy and torch, alike for every arm of a seed."""
+    import torch
+
+    key = key_to_seed(seed, "global generators")
+    random.seed(key)
+    np.random.seed(key % 2**32)
+    torch.manual_seed(key)
+
+
+def _session_facts(command: str, device: str, dtype: str) -> dict[str, Any]:
+    date = datetime.now().astimezone().isoformat(timespec="seconds")
+    return {"command": command, "date": date, "device": device, "dtype": dtype, **environment.describe(ask_torch=True)}
+
+
+def _open_or_plan(
+    directory: Path, asked: dict[str, Any], config: Any, recipe: Any
+) -> tuple[RunDirectory, dict[str, Any]]:
+    """The run and its facts: those asked for, or those stored with new seeds and arms joined to them."""
+    unknown = [arm for arm in asked["arms"] if arm not in recipe.ARMS]
+    if unknown:
+        raise UserError(f"--arms: there is no arm {unknown[0]!r}; allowed are {', '.join(recipe.ARMS)}")
+    run = RunDirectory(directory)
+    facts = asked
+    if is_run(directory):
+        facts = _resumed_facts(run, asked, config)
+    wanted = {*asked["arms"], *facts["arms"]}
+    facts["arms"] = [arm for arm in recipe.ARMS if arm in wanted]
+    facts["seeds"] = sorted({*asked["seeds"], *facts["seeds"]})
+    return run, facts
+
+
+def _resumed_facts(run: RunDirectory, asked: dict[str, Any], config: Any) -> dict[str, Any]:
+    """The stored facts, with this session noted; a run of something else is refused."""
+    stored = run.facts()
+    for name in ("paper", "dtype"):
+        if stored[name] != asked[name]:
+            raise UserError(f"{run.path} is a run with {name} {stored[name]}; it cannot go on with {asked[name]}")
+    if run.config() != yaml.safe_load(to_yaml(config)):
+        raise UserError(f"{run.path} has another configuration than the one given; start a new run for a change")
+    session = {key: asked[key] for key in ("date", "command", "commit", "tree_clean", "hardware", "device")}
+    same_source = asked["commit"] == stored["commit"] and asked["tree_clean"] is stored["tree_clean"]
+    clean = stored["tree_clean"] if same_source else False
+    return stored | {"resumptions": [*stored.get("resumptions", []), session], "tree_clean": clean}
+
+
+def _store_plan(run: RunDirectory, facts: Mapping[str, Any], config: Any) -> None:
+    if is_run(run.path):
+        run.write_facts(facts)
+    else:
+        RunDirectory.create(run.path, facts, to_yaml(config))
+
+
+def _run_cells(
+    run: RunDirectory,
+    facts: Mapping[str, Any],
+    pending: Sequence[tuple[str, int]],
+    recipe: Any,
+    config: Any,
+    console: Console,
+) -> dict[tuple[str, int], Scores]:
+    """Run the pending cells in order; every process returns the scores of all of them."""
+    display = RunProgress(facts["paper"], len(pending), console) if is_main_process() else None
+    single_process = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    stop = StopFlag()
+    scores = {}
+    with _signals_set(stop), display or nullcontext():
+        for arm, seed in pending:
+            if stop.requested and single_process:  # several processes agree on a stop inside training
+                raise Interrupted(0, run.path)
+            cell = Cell(
+                arm=arm,
+                seed=seed,
+                directory=run.cell(arm, seed),
+                device=facts["device"],
+                dtype=facts["dtype"],
+                display=display,
+                stop=stop,
+            )
+            scores[arm, seed] = _run_cell(cell, run, recipe, config, display)
+    return scores
+
+
+def _run_cell(cell: Cell, run: RunDirectory, recipe: Any, config: Any, display: RunProgress | None) -> Scores:
+    cell.directory.mkdir(parents=True, exist_ok=True)
+    seed_everything(cell.seed)
+    if display is not None:
+        display.start_cell(cell.arm, cell.seed)
+    try:
+        measured = recipe.run(config, cell.arm, cell.seed, cell)
+    finally:
+        cell.save_seconds()
+    scores = scores_from_plain(json.loads(to_json(scores_to_plain(measured))))  # as a resumed run will read them
+    if cell.is_main:
+        run.write_scores(cell.arm, cell.seed, scores)
+    if display is not None:
+        judged = {
+            claim.metric: scores.metrics[claim.metric] for claim in recipe.CLAIMS if claim.metric in scores.metrics
+        }
+        display.finish_cell(judged, cell.seconds())
+    return scores
+
+
+@contextmanager
+def _signals_set(stop: StopFlag) -> Iterator[None]:
+    """SIGINT and SIGTERM set ``stop``; a second SIGINT raises ``KeyboardInterrupt``. Restored on leaving.
+
+    Python allows handlers in the main thread alone; elsewhere nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.requested = True
+        if is_main_process():
+            os.write(2, b"\nStopping after this step; Ctrl-C once more stops at once.\n")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _cost(run: RunDirectory, cells: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """Seconds of each cell and of all of them, as stored."""
+    seconds: dict[str, dict[str, float]] = {}
+    for arm, seed in cells:
+        seconds.setdefault(arm, {})[str(seed)] = run.seconds(arm, seed)
+    total = sum(value for row in seconds.values() for value in row.values())
+    return {"cell_seconds": seconds, "seconds": round(total, 1)}
+
+
+def _report(
+    facts: Mapping[str, Any], recipe: Any, scores: Mapping[tuple[str, int], Scores], config: Mapping[str, Any]
+) -> Report:
+    by_arm: dict[str, dict[int, Scores]] = {arm: {} for arm in facts["arms"]}
+    for arm, seed in cell_order(facts["arms"], facts["seeds"]):
+        if (arm, seed) in scores:
+            by_arm[arm][seed] = scores[arm, seed]
+    return Report(
+        paper=facts["paper"],
+        preset=facts["preset"],
+        seeds=facts["seeds"],
+        scores=by_arm,
+        judgements=judge_all(recipe.CLAIMS, by_arm),
+        facts=facts,
+        config=config,
+    )
