@@ -158,10 +158,27 @@ def metric_names(report: Report) -> list[str]:
 def metric_table(report: Report) -> dict[str, dict[str, Entry]]:
     """Arm to metric to table entry, for every metric of :func:`metric_names`."""
     names = metric_names(report)
-    return {
-        arm: {name: _table_entry(row[name]) if name in row else Entry("–") for name in names}
-        for arm, row in values_by_arm(report).items()
-    }
+    return {arm: {name: entry_of(row.get(name, [])) for name in names} for arm, row in values_by_arm(report).items()}
+
+
+def entry_of(values: Sequence[float]) -> Entry:
+    """The table entry for one metric of one arm.
+
+    Args:
+        values: the value for each seed; none when the arm does not report the metric.
+
+    Example:
+        >>> entry_of([0.5, 0.7]).mean
+        '0.600'
+    """
+    if not values:
+        return Entry("–")
+    mean = sum(values) / len(values)
+    seeds = "  ".join(readable(value) for value in values) if len(values) > 1 else ""
+    if len(values) == 1 or not math.isfinite(mean):
+        return Entry(readable(mean), "", seeds)
+    low, high = mean_interval(values)
+    return Entry(readable(mean), f"± {readable((high - low) / 2)}" if high > low else "", seeds)
 
 
 def unfinished_cells(report: Report) -> int:
@@ -300,17 +317,6 @@ def _verdict_row(judgement: Judgement) -> dict[str, str]:
         "style": judgement.verdict.replace(" ", "-"),
         "note": judgement.note,
     }
-
-
-def _table_entry(values: Sequence[float]) -> Entry:
-    mean = sum(values) / len(values)
-    if len(values) == 1:
-        return Entry(readable(mean))
-    seeds = "  ".join(readable(value) for value in values)
-    if math.isnan(mean):
-        return Entry("not a number", "", seeds)
-    low, high = mean_interval(values)
-    return Entry(readable(mean), f"± {readable((high - low) / 2)}" if high > low else "", seeds)
 
 
 def _svg(figure: Any) -> bytes:
