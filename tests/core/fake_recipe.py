@@ -51,7 +51,9 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
         if cell.stop_requested():
             raise Interrupted(step, state_path)
     near = [state["value"] + 0.01 * position for position in range(-2, 3)]
-    return Scores({"test/near": state["value"], "cost/steps": step}, items={"test/near": near}, curves=cell.curves())
+    return Scores(
+        {"test/near": state["value"], "cost/steps": state["step"]}, items={"test/near": near}, curves=cell.curves()
+    )
 
 
 def figures(report: Report) -> list[Picture]:

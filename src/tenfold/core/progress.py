@@ -90,7 +90,9 @@ class RunProgress:
             self._bars.update(
                 self._cell_bar, completed=step, total=total, facts=f"{step}/{total}  {facts}  {cell_left} left"
             )
-            self._bars.update(self._run_bar, facts=f"{len(self._durations)}/{self._total_cells} cells  {run_left} left")
+            done = len(self._durations)
+            run_facts = f"{done}/{self._total_cells} cells  {run_left} left"
+            self._bars.update(self._run_bar, completed=done + step / total, facts=run_facts)
 
     def finish_cell(self, metrics: Mapping[str, float], seconds: float) -> None:
         """A cell ended.

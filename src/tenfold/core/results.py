@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import tenfold
 from tenfold.core.claims import count_of_seeds, verdict_text
 from tenfold.core.errors import UserError
 from tenfold.core.files import number, to_json, write_atomically
@@ -48,32 +47,21 @@ def publish(run_directory: Path, repository: Path) -> list[Path]:
 
     Args:
         run_directory: a run with a report and no cell missing.
-        repository: the root of a source checkout, see :func:`find_repository`.
+        repository: the root of a source checkout, which has a folder ``results``.
 
     Returns:
         The files that were written.
 
     Raises:
-        UserError: the run has no report or unfinished cells, or a README lacks its marker.
+        UserError: the run has no report or unfinished cells, ``repository`` is no checkout, or a README has
+            no place for the tables.
     """
+    if not (repository / "results").is_dir():
+        raise UserError(f"{repository} has no folder results: publishing writes into a checkout of the source")
     run = run_from_directory(run_directory)
     path = results_path(repository, run["paper"])
     write(path, merge(read(path), run))
     return [path, *refresh_readmes(repository)]
-
-
-def find_repository() -> Path:
-    """The root of the source checkout that this package is imported from.
-
-    Raises:
-        UserError: the package was installed without its sources.
-    """
-    root = Path(tenfold.__file__).parents[2]
-    if not (root / "pyproject.toml").is_file() or not (root / "results").is_dir():
-        raise UserError(
-            f"publishing writes into a source checkout, and tenfold was imported from {root}, which is none"
-        )
-    return root
 
 
 def results_path(repository: Path, paper: str) -> Path:

@@ -91,10 +91,14 @@ def execute(
     """
     console = Console() if console is None else console
     asked = {"paper": paper, "preset": preset, "seeds": list(seeds), "arms": list(arms)}
-    run, facts = _open_or_plan(directory, asked | _session_facts(command, device, dtype), config, recipe)
+    session = _session_facts(command, device, dtype)
+    run = RunDirectory(directory)
+    facts = _planned_facts(run, asked | session, config, recipe)
     cells = cell_order(facts["arms"], facts["seeds"])
     scores = {cell: run.scores(*cell) for cell in cells if run.is_finished(*cell)}
     pending = [cell for cell in cells if cell not in scores]
+    if is_run(directory) and pending:
+        facts = _with_resumption(facts, session)
     if is_main_process():
         _store_plan(run, facts, config)
     try:
@@ -170,35 +174,34 @@ def _session_facts(command: str, device: str, dtype: str) -> dict[str, Any]:
     return {"command": command, "date": date, "device": device, "dtype": dtype, **environment.describe(ask_torch=True)}
 
 
-def _open_or_plan(
-    directory: Path, asked: dict[str, Any], config: Any, recipe: Any
-) -> tuple[RunDirectory, dict[str, Any]]:
-    """The run and its facts: those asked for, or those stored with new seeds and arms joined to them."""
+def _planned_facts(run: RunDirectory, asked: Mapping[str, Any], config: Any, recipe: Any) -> dict[str, Any]:
+    """The facts asked for, or those of the stored run with new seeds and arms joined; something else is refused."""
     unknown = [arm for arm in asked["arms"] if arm not in recipe.ARMS]
     if unknown:
         raise UserError(f"--arms: there is no arm {unknown[0]!r}; allowed are {', '.join(recipe.ARMS)}")
-    run = RunDirectory(directory)
-    facts = asked
-    if is_run(directory):
-        facts = _resumed_facts(run, asked, config)
+    facts = dict(asked)
+    if is_run(run.path):
+        facts = run.facts()
+        for name in ("paper", "dtype"):
+            if facts[name] != asked[name]:
+                raise UserError(f"{run.path} is a run with {name} {facts[name]}; it cannot go on with {asked[name]}")
+        if run.config() != yaml.safe_load(to_yaml(config)):
+            raise UserError(f"{run.path} has another configuration than the one given; a change needs a new run")
     wanted = {*asked["arms"], *facts["arms"]}
     facts["arms"] = [arm for arm in recipe.ARMS if arm in wanted]
     facts["seeds"] = sorted({*asked["seeds"], *facts["seeds"]})
-    return run, facts
+    return facts
 
 
-def _resumed_facts(run: RunDirectory, asked: dict[str, Any], config: Any) -> dict[str, Any]:
-    """The stored facts, with this session noted; a run of something else is refused."""
-    stored = run.facts()
-    for name in ("paper", "dtype"):
-        if stored[name] != asked[name]:
-            raise UserError(f"{run.path} is a run with {name} {stored[name]}; it cannot go on with {asked[name]}")
-    if run.config() != yaml.safe_load(to_yaml(config)):
-        raise UserError(f"{run.path} has another configuration than the one given; start a new run for a change")
-    session = {key: asked[key] for key in ("date", "command", "commit", "tree_clean", "hardware", "device")}
-    same_source = asked["commit"] == stored["commit"] and asked["tree_clean"] is stored["tree_clean"]
-    clean = stored["tree_clean"] if same_source else False
-    return stored | {"resumptions": [*stored.get("resumptions", []), session], "tree_clean": clean}
+def _with_resumption(facts: dict[str, Any], session: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored facts with this session noted; the tree counts as clean only if every session ran the same clean one."""
+    noted = {key: session[key] for key in ("date", "command", "commit", "tree_clean", "hardware", "device")}
+    same_source = session["commit"] == facts["commit"] and session["tree_clean"] is facts["tree_clean"]
+    return facts | {
+        "device": session["device"],
+        "tree_clean": facts["tree_clean"] if same_source else False,
+        "resumptions": [*facts.get("resumptions", []), noted],
+    }
 
 
 def _store_plan(run: RunDirectory, facts: Mapping[str, Any], config: Any) -> None:

@@ -1,0 +1,114 @@
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+
+from tenfold.core.cell import Cell, StopFlag, is_main_process, read_seconds
+
+
+def make_cell(directory, **options):
+    return Cell(arm="method", seed=3, directory=directory, **options)
+
+
+def test_what_is_logged_comes_back_as_curves(tmp_path):
+    cell = make_cell(tmp_path)
+    cell.log(1, {"train/loss": 2.0})
+    cell.log(2, {"train/loss": 1.0})
+    cell.log(2, {"test/exact": math.nan})
+    curves = make_cell(tmp_path).curves()
+    assert curves["train/loss"] == [(1.0, 2.0), (2.0, 1.0)]
+    assert curves["test/exact"][0][0] == 2.0 and math.isnan(curves["test/exact"][0][1])
+
+
+def test_every_line_is_a_json_object_with_its_step(tmp_path):
+    make_cell(tmp_path).log(7, {"train/loss": 0.5})
+    assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [
+        {"step": 7, "train/loss": 0.5}
+    ]
+
+
+def test_rewind_drops_later_lines_and_a_torn_one(tmp_path):
+    cell = make_cell(tmp_path)
+    for step in (1, 2, 3):
+        cell.log(step, {"train/loss": float(step)})
+    with open(tmp_path / "metrics.jsonl", "ab") as stream:
+        stream.write(b'{"step": 4, "train/lo')
+    resumed = make_cell(tmp_path)
+    assert resumed.curves()["train/loss"][-1] == (3.0, 3.0)
+    resumed.rewind(2)
+    resumed.log(3, {"train/loss": 30.0})
+    assert resumed.curves() == {"train/loss": [(1.0, 1.0), (2.0, 2.0), (3.0, 30.0)]}
+
+
+def test_a_torn_line_never_joins_the_next_one(tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1, "a": 1.0}\n{"step": 2, "a"')
+    cell = make_cell(tmp_path)
+    cell.log(2, {"a": 2.0})
+    assert cell.curves() == {"a": [(1.0, 1.0), (2.0, 2.0)]}
+
+
+def test_a_step_logged_again_replaces_what_followed(tmp_path):
+    cell = make_cell(tmp_path)
+    for step, value in ((1, 1.0), (2, 2.0), (3, 3.0), (2, 20.0)):
+        cell.log(step, {"a": value})
+    assert cell.curves() == {"a": [(1.0, 1.0), (2.0, 20.0)]}
+
+
+def test_only_rank_zero_writes(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert not is_main_process()
+    cell = make_cell(tmp_path)
+    cell.log(1, {"a": 1.0})
+    cell.rewind(0)
+    cell.progress(1, 2, {}, (1.0, "steps/s"))
+    cell.save_seconds()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cells_of_a_run_share_the_stop_request(tmp_path):
+    stop = StopFlag()
+    first, second = make_cell(tmp_path, stop=stop), make_cell(tmp_path, stop=stop)
+    assert not second.stop_requested()
+    first.request_stop()
+    assert second.stop_requested()
+
+
+def test_seconds_add_up_over_attempts(tmp_path):
+    (tmp_path / "seconds.json").write_text('{"seconds": 100.0}')
+    cell = make_cell(tmp_path)
+    time.sleep(0.02)
+    cell.save_seconds()
+    assert 100.02 <= read_seconds(tmp_path) < 130
+
+
+def test_progress_reaches_the_display(tmp_path):
+    seen = []
+
+    class Recorder:
+        def update(self, *arguments):
+            seen.append(arguments)
+
+    make_cell(tmp_path, display=Recorder()).progress(1, 10, {"a": 1.0}, (5.0, "puzzles/s"))
+    assert seen == [(1, 10, {"a": 1.0}, (5.0, "puzzles/s"))]
+
+
+def test_a_log_survives_sigkill(tmp_path):
+    """Kill a process that logs as fast as it can: every whole line is there, in order, from the first on."""
+    program = (
+        "import sys; from pathlib import Path; from tenfold.core.cell import Cell\n"
+        "cell = Cell(arm='a', seed=0, directory=Path(sys.argv[1]))\n"
+        "step = 0\n"
+        "while True:\n"
+        "    step += 1\n"
+        "    cell.log(step, {'a': float(step)})\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
+    log = tmp_path / "metrics.jsonl"
+    while not log.exists() or log.stat().st_size < 10_000:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    points = make_cell(tmp_path).curves()["a"]
+    assert points == [(float(step), float(step)) for step in range(1, len(points) + 1)] and len(points) > 100

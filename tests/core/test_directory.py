@@ -1,0 +1,72 @@
+import math
+
+import pytest
+
+from tenfold.core.directory import RunDirectory, is_run, new_run_path, runs_root, scores_from_plain, scores_to_plain
+from tenfold.core.errors import UserError
+from tenfold.core.types import Scores
+
+FACTS = {"paper": "hrm", "arms": ["plain", "hrm"], "seeds": [0, 1]}
+
+
+def test_a_created_run_opens_again(tmp_path):
+    RunDirectory.create(tmp_path / "run", FACTS, "training:\n  steps: 5\n")
+    run = RunDirectory.open(tmp_path / "run")
+    assert run.facts() == FACTS
+    assert run.config() == {"training": {"steps": 5}}
+    assert run.cells() == [("plain", 0), ("hrm", 0), ("plain", 1), ("hrm", 1)]
+
+
+def test_a_cell_is_finished_once_its_scores_are_there(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", FACTS, "{}\n")
+    (run.cell("plain", 0) / "checkpoints").mkdir(parents=True)
+    assert run.finished() == []
+    run.write_scores("hrm", 1, Scores({"test/exact": 0.5}))
+    assert run.finished() == [("hrm", 1)]
+    assert run.scores("hrm", 1).metrics == {"test/exact": 0.5}
+    assert run.seconds("hrm", 1) == 0.0
+
+
+def test_scores_come_back_as_they_were():
+    scores = Scores(
+        metrics={"a/b": 1.0}, items={"a/b": [0.0, 1.0]}, curves={"c/d": [(1.0, 2.0)]}, samples={"boards": [[1, 2]]}
+    )
+    assert scores_from_plain(scores_to_plain(scores)) == scores
+
+
+def test_a_metric_that_is_not_a_number_is_still_none_after_reading(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", FACTS, "{}\n")
+    run.write_scores("hrm", 0, Scores({"a/b": math.nan}))
+    assert math.isnan(run.scores("hrm", 0).metrics["a/b"])
+
+
+def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(UserError, match="is not empty: allowed is a new or empty directory"):
+        RunDirectory.create(tmp_path, FACTS, "{}\n")
+    with pytest.raises(UserError, match="is not a run directory"):
+        RunDirectory.open(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="not empty"):
+        RunDirectory.create(tmp_path / "file", FACTS, "{}\n")
+
+
+def test_an_existing_run_is_not_overwritten(tmp_path):
+    RunDirectory.create(tmp_path / "run", FACTS, "{}\n")
+    assert is_run(tmp_path / "run")
+    with pytest.raises(UserError, match="continue it with --resume"):
+        RunDirectory.create(tmp_path / "run", FACTS, "{}\n")
+
+
+def test_where_runs_go(tmp_path, monkeypatch):
+    monkeypatch.delenv("TENFOLD_RUNS", raising=False)
+    assert str(runs_root()) == "runs"
+    monkeypatch.setenv("TENFOLD_RUNS", str(tmp_path))
+    first = new_run_path("hrm", "smoke")
+    assert first.parent == tmp_path and not first.exists()
+    first.mkdir()
+    assert new_run_path("hrm", "smoke") != first

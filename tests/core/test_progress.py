@@ -1,0 +1,73 @@
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from tenfold.core import progress
+from tenfold.core.progress import RunProgress, clock
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """A clock that the test moves by hand."""
+    moment = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: moment[0])
+    return moment
+
+
+def plain_console():
+    return Console(file=io.StringIO(), width=60, force_terminal=False)
+
+
+def test_plain_lines_come_at_most_every_ten_seconds(now):
+    console = plain_console()
+    with RunProgress("hrm", total_cells=2, console=console) as display:
+        display.start_cell("plain", 0)
+        for step in range(1, 101):
+            now[0] += 1.0
+            display.update(step, 100, {"train/loss": 0.123456}, (64.0, "puzzles/s"))
+        display.finish_cell({"test/exact": 0.5}, seconds=100.0)
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == 11
+    assert lines[0].startswith("hrm · plain · seed 0  step 1/100")
+    assert lines[1] == "hrm · plain · seed 0  step 11/100  train/loss 0.1235  64 puzzles/s  left 1:29, run 3:09"
+    assert lines[-1] == "hrm · plain · seed 0  done in 1:40  test/exact 0.5"
+
+
+def test_time_left_of_the_run_uses_the_cells_done(now):
+    console = plain_console()
+    with RunProgress("hrm", total_cells=3, console=console) as display:
+        display.start_cell("plain", 0)
+        now[0] += 50
+        display.finish_cell({}, seconds=50.0)
+        display.start_cell("hrm", 0)
+        display.update(0, 10, {}, (1.0, "steps/s"))
+        now[0] += 20
+        display.update(2, 10, {}, (1.0, "steps/s"))
+    assert console.file.getvalue().splitlines()[-1].endswith("left 1:20, run 2:10")
+
+
+def test_resumed_steps_do_not_count_as_speed(now):
+    console = plain_console()
+    with RunProgress("hrm", total_cells=1, console=console) as display:
+        display.start_cell("hrm", 0)
+        display.update(500, 1000, {}, (1.0, "steps/s"))
+        now[0] += 20
+        display.update(520, 1000, {}, (1.0, "steps/s"))
+    assert console.file.getvalue().splitlines()[-1].endswith("left 8:00, run 8:00")
+
+
+def test_a_terminal_gets_a_live_display():
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    with RunProgress("hrm", total_cells=1, console=console) as display:
+        display.start_cell("hrm", 0)
+        display.update(5, 10, {"train/loss": 0.5}, (64.0, "puzzles/s"))
+        time.sleep(0.5)  # the display draws itself five times a second
+        display.finish_cell({"test/exact": 0.75}, seconds=3.0)
+    shown = console.file.getvalue()
+    assert "5/10" in shown and "train/loss 0.5" in shown and "64 puzzles/s" in shown and "test/exact 0.75" in shown
+
+
+def test_clock():
+    assert [clock(seconds) for seconds in (0.2, 59.4, 60, 3599, 3600)] == ["0 s", "59 s", "1:00", "59:59", "1:00:00"]
