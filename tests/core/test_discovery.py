@@ -10,7 +10,8 @@ from tenfold.core.errors import UserError
 TEN = ["cort", "dino_world", "hrm", "iw_sft", "kimi_k2", "msa", "rlcr", "rrvf", "sem", "universal_pretraining"]
 
 
-def test_the_ten_papers_are_found_by_folder():
+def test_the_ten_papers_are_found_by_folder(monkeypatch):
+    monkeypatch.delenv("TENFOLD_PAPERS", raising=False)
     papers = discovery.papers()
     assert [paper.name for paper in papers] == TEN
     for paper in papers:

@@ -66,8 +66,8 @@ def papers() -> list[Paper]:
         True
     """
     found: dict[str, Paper] = {}
-    for root in _package().__path__:
-        for path in sorted(Path(root).glob("*/paper.toml")):
+    for root in _roots():
+        for path in sorted(root.glob("*/paper.toml")):
             found.setdefault(path.parent.name, _read(path))
     return [found[name] for name in sorted(found)]
 
@@ -139,17 +139,20 @@ def default_task(name: str) -> str:
     return str(inspect.signature(config_module(name).paper).parameters["task"].default)
 
 
-def _package() -> ModuleType:
-    """The package of papers, its path extended by ``TENFOLD_PAPERS``."""
-    package = importlib.import_module("tenfold.papers")
-    for extra in os.environ.get("TENFOLD_PAPERS", "").split(os.pathsep):
-        if extra and str(Path(extra).resolve()) not in package.__path__:
-            package.__path__.append(str(Path(extra).resolve()))
-    return package
+def _roots() -> list[Path]:
+    """The directories that hold paper folders; the first one with a name wins."""
+    extra = os.environ.get("TENFOLD_PAPERS", "").split(os.pathsep)
+    return [
+        Path(importlib.import_module("tenfold.papers").__path__[0]),
+        *(Path(root).resolve() for root in extra if root),
+    ]
 
 
 def _module(name: str, part: str) -> ModuleType:
-    find_available(name)
+    root = find_available(name).directory.parent
+    package = importlib.import_module("tenfold.papers")
+    if str(root) not in package.__path__:
+        package.__path__.append(str(root))
     return importlib.import_module(f"tenfold.papers.{name}.{part}")
 
 

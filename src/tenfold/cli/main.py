@@ -1,0 +1,118 @@
+"""``tenfold VERB TARGET [options]``: finds the verb, imports its module, and turns errors into one line.
+
+House verbs are modules of this package with ``main(arguments) -> int``. A paper's own verbs are named in its
+``paper.toml`` and are functions of its ``commands.py``, read by tyro; their target is the paper's name or a run
+of that paper, and may be anything when one paper alone owns the verb. Only the verb that was typed is imported,
+so that ``tenfold --help`` and ``tenfold list`` answer without torch.
+
+Exit status: 0 done, 2 bad input, 130 stopped on request.
+"""
+
+import difflib
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import tenfold
+from tenfold.core.config import nearest
+from tenfold.core.discovery import Paper, commands_module, find, papers
+from tenfold.core.errors import Interrupted, UserError
+
+VERBS = {
+    "list": ("", "the papers, what each claims, and what is available"),
+    "show": ("PAPER", "claims, arms, presets and resolved configuration of a paper"),
+    "run": ("PAPER", "train a paper's arms over several seeds, and write a report with verdicts"),
+    "compare": ("RUN RUN …", "metrics of runs side by side, with paired differences"),
+    "report": ("[RUN …]", "write the report of runs again; --publish puts them into results/"),
+    "env": ("", "versions and hardware, for bug reports"),
+    "new": ("NAME", "start a paper folder that runs and passes the conformance tests"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    Args:
+        arguments: the words after ``tenfold``; by default those of this process.
+
+    Example:
+        >>> main(["--version"])  # doctest: +ELLIPSIS
+        tenfold ...
+        0
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except UserError as error:
+        print(f"tenfold: {error}", file=sys.stderr)
+        return 2
+    except (Interrupted, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as in `tenfold list | head -1`
+        sys.stderr.close()
+        return 0
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if words[0] == "--version":
+        print(f"tenfold {tenfold.__version__}")
+        return 0
+    verb, rest = words[0], words[1:]
+    if verb in VERBS:
+        return int(importlib.import_module(f"tenfold.cli.{verb}").main(rest))
+    owners = [paper for paper in papers() if verb in paper.verbs]
+    if not owners:
+        known = [*VERBS, *(name for paper in papers() for name in paper.verbs)]
+        raise UserError(f"unknown verb {verb!r}; {nearest(verb, known)}")
+    return _paper_verb(verb, owners, rest)
+
+
+def _paper_verb(verb: str, owners: Sequence[Paper], words: list[str]) -> int:
+    """Call a paper's own verb; see the module's docstring for how its paper is found."""
+    import tyro
+
+    paper, rest = _owner(verb, owners, words)
+    command = getattr(commands_module(paper.name), verb)
+    status = tyro.cli(command, args=rest, prog=f"tenfold {verb} {paper.name}")
+    return int(status or 0)
+
+
+def _owner(verb: str, owners: Sequence[Paper], words: list[str]) -> tuple[Paper, list[str]]:
+    names = [paper.name for paper in owners]
+    target = words[0] if words else ""
+    if target in names:
+        return find(target), words[1:]
+    facts = Path(target) / "run.json"
+    if target and facts.is_file():
+        name = str(json.loads(facts.read_text())["paper"])
+        if name not in names:
+            raise UserError(
+                f"{target} is a run of {name}, which has no verb {verb!r}; papers with it: {', '.join(names)}"
+            )
+        return find(name), words
+    is_mistyped = not Path(target).exists() and difflib.get_close_matches(target, names, cutoff=0.6)
+    if len(owners) > 1 or is_mistyped:
+        raise UserError(f"unknown target {target!r} of {verb!r}: a paper or a run is wanted; {nearest(target, names)}")
+    return owners[0], words
+
+
+def _help() -> str:
+    own = [(f"{verb} {paper.name}", text) for paper in papers() for verb, text in paper.verbs.items()]
+    house = [(f"{verb} {target}".strip(), text) for verb, (target, text) in VERBS.items()]
+    width = max(len(usage) for usage, _ in house + own)
+    lines = ["usage: tenfold VERB TARGET [options]     (tenfold VERB --help tells the options)", ""]
+    lines += [f"  {usage:<{width}}  {text}" for usage, text in house]
+    if own:
+        lines += ["", "verbs of single papers:", ""]
+        lines += [f"  {usage:<{width}}  {text}" for usage, text in own]
+    lines += ["", "Start with `tenfold list`, then `tenfold run hrm --preset smoke`."]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

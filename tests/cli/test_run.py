@@ -1,0 +1,135 @@
+import json
+import re
+
+import pytest
+import yaml
+
+from tenfold.cli.run import parse_seeds
+from tenfold.core.cell import Cell
+from tenfold.core.errors import UserError
+
+SHORT = ("--training.steps", "20", "--training.save-every", "5")
+
+
+def facts(run):
+    return json.loads((run / "run.json").read_text())
+
+
+@pytest.mark.parametrize(("text", "seeds"), [("1", (0,)), ("3", (0, 1, 2)), ("0,4,7", (0, 4, 7)), ("4,", (4,))])
+def test_seeds_are_a_count_or_a_list(text, seeds):
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["0", "", "-1", "two", "1,1", "1.5", ","])
+def test_other_seeds_are_refused(text):
+    with pytest.raises(UserError, match="--seeds is"):
+        parse_seeds(text)
+
+
+def test_a_run_leaves_what_is_needed_to_repeat_it(tried_out, tenfold, tmp_path):
+    status, out, _ = tenfold("run", tried_out, "--preset", "smoke", *SHORT, "--out", tmp_path / "r")
+    assert status == 0
+    assert f"Report: {tmp_path / 'r' / 'report.html'}" in out.replace("\n", " ")
+    assert facts(tmp_path / "r")["command"].startswith("tenfold run tried_out --preset smoke --training.steps 20")
+    assert yaml.safe_load((tmp_path / "r" / "config.yaml").read_text())["training"]["steps"] == 20
+    assert "undecided (1 seed)" in out
+
+
+def test_runs_go_where_the_environment_says_and_the_default_preset_is_laptop(tried_out, tenfold, tmp_path):
+    assert tenfold("run", tried_out)[0] == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"tried_out-laptop-\d{8}-\d{6}", run.name)
+    assert facts(run)["seeds"] == [0]
+
+
+def test_yaml_lies_between_preset_and_flags(tried_out, tenfold, tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text("training: {steps: 30, weight_decay: 1e-3}\n")
+    status, out, _ = tenfold("run", tried_out, "--config", path, "--training.steps", "7", "--dry-run")
+    assert status == 0
+    config = yaml.safe_load(out)
+    assert config["training"]["steps"] == 7
+    assert config["training"]["weight_decay"] == 1e-3
+    assert config["data"]["num_train"] == 40
+
+
+def test_dry_run_prints_an_estimate_and_runs_nothing(tried_out, tenfold, tmp_path):
+    status, out, _ = tenfold("run", tried_out, "--dry-run", "--seeds", "2", "--arms", "decayed")
+    assert status == 0
+    assert "# arms: decayed; seeds: 0, 1" in out
+    assert re.search(r"# parameters: 30\n# memory_bytes: .* GB\n# seconds: ", out)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--arms", "decayd"], "--arms names 'decayd'; did you mean decayed?"),
+        (["--seeds", "x"], "--seeds is 'x'; allowed: a count such as 3, or seeds with commas"),
+        (["--task", "synthetic"], "task is 'synthetic', but only the preset paper has tasks, not laptop"),
+        (["--preset", "paper", "--task", "synthetc"], "unknown task 'synthetc' of tried_out; did you mean synthetic?"),
+        (["--config", "none.yaml"], "cannot read none.yaml"),
+        (["--resume", "nowhere"], "nowhere is not a run directory"),
+    ],
+)
+def test_bad_options_are_one_line(words, message, tried_out, tenfold):
+    status, _, err = tenfold("run", tried_out, *words)
+    assert status == 2
+    assert message in err and err.count("\n") == 1
+
+
+def test_a_yaml_with_an_unknown_key_names_the_key_and_the_line(tried_out, tenfold, tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text("data:\n  num_train: 4\ntraining:\n  stps: 3\n")
+    status, _, err = tenfold("run", tried_out, "--config", path)
+    assert (status, err) == (2, f"tenfold: {path}:4: unknown key training.stps; did you mean training.steps?\n")
+
+
+def test_misspelt_flags_and_bad_values_get_a_suggestion(tried_out, tenfold):
+    status, _, err = tenfold("run", tried_out, "--training.stpes", "3")
+    assert status == 2 and "--training.steps" in err
+    status, _, err = tenfold("run", tried_out, "--data.num-train", "0")
+    assert status == 2 and "data.num_train is 0; allowed: at least 1" in err
+
+
+def test_help_lists_options_and_fields(tried_out, tenfold):
+    status, out, _ = tenfold("run", tried_out, "--help")
+    assert status == 0
+    assert "--resume" in out and "--training.steps" in out and "Steps of gradient descent." in out
+
+
+def test_a_run_is_extended_by_seeds_and_arms_but_not_changed(tried_out, tenfold, tmp_path):
+    run = tmp_path / "r"
+    assert tenfold("run", tried_out, *SHORT, "--out", run, "--arms", "plain")[0] == 0
+    before = (run / "cells" / "plain" / "seed-0" / "scores.json").stat().st_mtime_ns
+    assert tenfold("run", tried_out, "--resume", run, "--seeds", "3", "--arms", "decayed")[0] == 0
+    assert facts(run)["seeds"] == [0, 1, 2] and facts(run)["arms"] == ["plain", "decayed"]
+    assert (run / "cells" / "plain" / "seed-0" / "scores.json").stat().st_mtime_ns == before
+    for words, message in [
+        (["--training.steps", "21"], "--training.steps is 21, but the run"),
+        (["--preset", "smoke"], "--preset is smoke, but the run"),
+        (["--dtype", "bfloat16"], "--dtype is bfloat16, but the run"),
+        (["--out", "elsewhere"], "give one of them"),
+    ]:
+        status, _, err = tenfold("run", tried_out, "--resume", run, *words)
+        assert status == 2 and message in err, err
+
+
+def test_a_stopped_run_says_how_to_go_on_and_does(tried_out, tenfold, tmp_path, monkeypatch):
+    run = tmp_path / "r"
+    with monkeypatch.context() as patch:
+        patch.setattr(Cell, "stop_requested", lambda cell: True)
+        status, out, _ = tenfold("run", tried_out, *SHORT, "--out", run)
+    assert status == 130
+    assert f"tenfold run tried_out --resume {run}" in out.replace("\n", " ")
+    assert tenfold("run", tried_out, "--resume", run)[0] == 0
+    assert (run / "report.html").exists()
+
+
+def test_another_papers_run_is_not_resumed(tried_out, paper_root, tenfold, tmp_path):
+    run = tmp_path / "r"
+    assert tenfold("run", tried_out, *SHORT, "--out", run)[0] == 0
+    stored = facts(run) | {"paper": "hrm"}
+    (run / "run.json").write_text(json.dumps(stored))
+    status, _, err = tenfold("run", tried_out, "--resume", run)
+    assert status == 2 and "is a run of hrm, not of tried_out" in err
