@@ -1,7 +1,7 @@
 """Model parts: initialisation, norms, rotary positions, attention, feed-forward layers, sparse embedding, stablemax."""
 
 from tenfold.models.attention import SelfAttention
-from tenfold.models.feed_forward import PositionSwiGLU, SwiGLU, inner_width
+from tenfold.models.feed_forward import SwiGLU, inner_width
 from tenfold.models.initialisation import Linear, truncated_normal_
 from tenfold.models.norms import rms_norm
 from tenfold.models.rotary import RotaryEmbedding
@@ -10,7 +10,6 @@ from tenfold.models.stablemax import softmax_cross_entropy, stablemax_cross_entr
 
 __all__ = [
     "Linear",
-    "PositionSwiGLU",
     "RotaryEmbedding",
     "SelfAttention",
     "SparseEmbedding",

@@ -1,4 +1,4 @@
-"""SwiGLU feed-forward layers: over channels, over positions, and with a depth-wise convolution after the gate.
+"""The SwiGLU feed-forward layer, with an optional depth-wise convolution after the gate.
 
 inner width = ceil to a multiple of ``multiple`` of round(expansion · size · 2/3); for size 512, expansion 4 and
 multiple 256 that is 1536. For small sizes a multiple of 256 is coarse, so it is an argument.
@@ -6,7 +6,6 @@ multiple 256 that is 1536. For small sizes a multiple of 256 is coarse, so it is
 
 import math
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
@@ -58,27 +57,3 @@ class SwiGLU(nn.Module):
             )
             hidden = silu(mixed[..., : hidden.shape[1]]).transpose(1, 2)
         return self.down(hidden)
-
-
-class PositionSwiGLU(nn.Module):
-    """The same layer over the position axis, weights shared by all channels: an MLP in place of attention.
-
-    Computes SwiGLU(xᵀ)ᵀ for ``x`` of shape ``[B, S, D]`` by multiplying from the left, so nothing is transposed.
-    The number of positions is fixed.
-
-    Args:
-        length: S.
-        expansion: see the module's docstring.
-        multiple: rounding of the inner width.
-    """
-
-    def __init__(self, length: int, expansion: float, multiple: int = 256) -> None:
-        super().__init__()
-        inner = inner_width(length, expansion, multiple)
-        self.gate_up = Linear(length, 2 * inner)
-        self.down = Linear(inner, length)
-
-    def forward(self, x_BSD: Tensor) -> Tensor:
-        """Map ``[B, S, D]`` to ``[B, S, D]``."""
-        gate, up = torch.matmul(self.gate_up.weight.to(x_BSD.dtype), x_BSD).chunk(2, dim=-2)
-        return torch.matmul(self.down.weight.to(x_BSD.dtype), silu(gate) * up)

@@ -7,12 +7,11 @@ import torch
 from torch import Tensor
 
 
-def rms_norm(x: Tensor, dim: int = -1, eps: float = 1e-5) -> Tensor:
-    """x / sqrt(mean(x², dim) + eps), computed in float32 (float64 for float64) and cast back.
+def rms_norm(x: Tensor, eps: float = 1e-5) -> Tensor:
+    """x / sqrt(mean(x²) + eps) over the last axis, computed in float32 (float64 for float64) and cast back.
 
     Args:
         x: any floating tensor.
-        dim: the axis that is normalised.
         eps: added to the mean square.
 
     Example:
@@ -20,6 +19,4 @@ def rms_norm(x: Tensor, dim: int = -1, eps: float = 1e-5) -> Tensor:
         1.0
     """
     wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    if dim in (-1, x.ndim - 1):
-        return torch.nn.functional.rms_norm(wide, (x.shape[-1],), eps=eps).to(x.dtype)
-    return (wide * torch.rsqrt(wide.square().mean(dim, keepdim=True) + eps)).to(x.dtype)
+    return torch.nn.functional.rms_norm(wide, (x.shape[-1],), eps=eps).to(x.dtype)

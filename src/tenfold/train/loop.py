@@ -27,7 +27,7 @@ from tenfold.train import checkpoint
 
 StepFunction = Callable[[nn.Module, Any, int, range], tuple[Tensor, Any, Mapping[str, Tensor]]]
 """``(model, carry, step, slots) -> (loss, carry, metrics)``: ``step`` counts from 1; ``slots`` are the rows of the
-global batch that this call is about; the loss is the mean over them; metrics are scalar tensors (NaN: nothing to say)."""
+global batch that this call is about; the loss is the mean over them; metrics are scalar tensors, NaN for "none"."""
 
 
 @dataclass(frozen=True)

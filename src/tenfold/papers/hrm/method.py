@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from tenfold.models import (
     Linear,
-    PositionSwiGLU,
     RotaryEmbedding,
     SelfAttention,
     SparseEmbedding,
@@ -53,23 +52,28 @@ class SegmentOutput(NamedTuple):
 class Block(nn.Module):
     """x = RMS(x + mix(x)); x = RMS(x + SwiGLU(x)): post-norm, so that every output has unit RMS per token.
 
-    With the mlp mixer the first norm runs over the positions, as in TRM's code.
+    The mlp mixer is a SwiGLU over the positions, weights shared by all channels; the norm after it runs over the
+    positions too, as in TRM's code.
     """
 
     def __init__(self, config: ReasonerConfig, rotary: RotaryEmbedding | None) -> None:
         super().__init__()
-        self.mixes_positions = config.mixer == "mlp"
         length = config.prefix_tokens + config.sequence_length
+        self.over_positions = config.mixer == "mlp"
         self.mixer: nn.Module = (
-            PositionSwiGLU(length, config.expansion, config.mixer_multiple)
-            if self.mixes_positions
+            SwiGLU(length, config.expansion, config.mixer_multiple)
+            if self.over_positions
             else SelfAttention(config.hidden_size, config.num_heads, rotary)
         )
         self.feed_forward = SwiGLU(config.hidden_size, config.expansion, config.width_multiple, config.convolution)
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         """Map ``[B, S, D]`` to ``[B, S, D]``."""
-        x_BSD = rms_norm(x_BSD + self.mixer(x_BSD), dim=1 if self.mixes_positions else -1)
+        if self.over_positions:
+            x_BDS = x_BSD.transpose(1, 2).contiguous()
+            x_BSD = rms_norm(x_BDS + self.mixer(x_BDS)).transpose(1, 2).contiguous()
+        else:
+            x_BSD = rms_norm(x_BSD + self.mixer(x_BSD))
         return rms_norm(x_BSD + self.feed_forward(x_BSD))
 
 
