@@ -71,17 +71,17 @@ def judge(claim: Claim, scores: ScoresByArm) -> Judgement:
     effect = float(values.mean())
     if len(seeds) < SEEDS_FOR_A_VERDICT:
         interval = _interval_over_items(claim, scores, seeds)
-        note = f"{count_of_seeds(len(seeds))}; a verdict needs at least {SEEDS_FOR_A_VERDICT}"
+        note = f"a verdict needs at least {SEEDS_FOR_A_VERDICT} seeds"
         return Judgement(
             claim, effect, interval, "nothing" if interval is None else "items", len(seeds), "undecided", note
         )
     interval = mean_interval(values)
     verdict: Verdict
     if claim.kind == "exact":
-        verdict = "supported" if (values == _line(claim)).all() else "not supported"
+        verdict = "supported" if (values == line_of(claim)).all() else "not supported"
     else:
-        verdict = _verdict(interval, _line(claim), meets_from_below=_meets_from_below(claim))
-    note = _undecided_note(values, _line(claim)) if verdict == "undecided" else ""
+        verdict = _verdict(interval, line_of(claim), meets_from_below=_meets_from_below(claim))
+    note = _undecided_note(values, line_of(claim)) if verdict == "undecided" else ""
     return Judgement(claim, effect, interval, "seeds", len(seeds), verdict, note)
 
 
@@ -159,6 +159,15 @@ def verdict_text(judgement: Judgement) -> str:
     return f"undecided ({count_of_seeds(judgement.seeds)})" if few else judgement.verdict
 
 
+def line_of(claim: Claim) -> float:
+    """The value on whose good side the interval must lie: the margin, minus the margin for non-inferiority."""
+    if claim.kind == "non_inferiority":
+        return -claim.margin
+    if claim.kind == "exact" and claim.baseline is not None:
+        return 0.0
+    return claim.margin
+
+
 def _metric(claim: Claim, scores: ScoresByArm, arm: str, seed: int) -> float:
     metrics = scores[arm][seed].metrics
     if claim.metric not in metrics:
@@ -183,15 +192,6 @@ def _quantity(claim: Claim, scores: ScoresByArm, seed: int) -> float:
     if claim.baseline is None or claim.kind == "threshold":
         return value
     return _gain_sign(claim) * (value - _metric(claim, scores, claim.baseline, seed))
-
-
-def _line(claim: Claim) -> float:
-    """The value on whose good side the interval must lie."""
-    if claim.kind == "non_inferiority":
-        return -claim.margin
-    if claim.kind == "exact" and claim.baseline is not None:
-        return 0.0
-    return claim.margin
 
 
 def _verdict(interval: tuple[float, float], line: float, *, meets_from_below: bool) -> Verdict:

@@ -9,8 +9,7 @@ Seconds per cell are measured by the runner and appear as the metric ``cost/seco
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +17,17 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from tenfold.core.claims import count_of_seeds, mean_interval, verdict_text
+from tenfold.core.claims import count_of_seeds
+from tenfold.core.discovery import papers
 from tenfold.core.files import to_json, write_atomically
 from tenfold.core.progress import clock
-from tenfold.core.types import Claim, Judgement, Picture, Report
+from tenfold.core.types import Judgement, Picture, Report
+from tenfold.core.wording import Entry, count_verdicts, entry_of, facts_table, verdict_row
+from tenfold.core.wording import readable as readable  # part of the public names of this module
 
 SECONDS = "cost/seconds"
 COST = "cost/"
 TEMPLATES = Path(__file__).parent / "templates"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of the metrics table, as text.
-
-    Args:
-        mean: the mean over seeds; ``–`` where the arm does not report the metric.
-        spread: half the width of the 95 % interval over seeds, with sign; empty below two seeds.
-        seeds: the value of each seed; empty for a single one.
-    """
-
-    mean: str
-    spread: str = ""
-    seeds: str = ""
 
 
 def values_by_arm(report: Report) -> dict[str, dict[str, list[float]]]:
@@ -134,14 +121,16 @@ def render_html(report: Report, drawings: Sequence[tuple[Picture, str]]) -> str:
     metrics = metric_names(report)
     return environment.get_template("report.html.j2").render(
         report=report,
+        title=_title(report.paper),
         facts=report.facts,
-        verdicts=[_verdict_row(judgement) for judgement in report.judgements],
+        verdicts=[verdict_row(judgement) for judgement in report.judgements],
         results=[name for name in metrics if not name.startswith(COST)],
         costs=[name for name in metrics if name.startswith(COST)],
         table=metric_table(report),
         drawings=drawings,
         duration=clock(report.facts["seconds"]),
         seeds=count_of_seeds(len(report.seeds)),
+        outcome=count_verdicts([judgement.verdict for judgement in report.judgements]),
         unfinished=unfinished_cells(report),
         environment=facts_table(report.facts),
         config=yaml.safe_dump(dict(report.config), sort_keys=False, allow_unicode=True),
@@ -159,26 +148,6 @@ def metric_table(report: Report) -> dict[str, dict[str, Entry]]:
     """Arm to metric to table entry, for every metric of :func:`metric_names`."""
     names = metric_names(report)
     return {arm: {name: entry_of(row.get(name, [])) for name in names} for arm, row in values_by_arm(report).items()}
-
-
-def entry_of(values: Sequence[float]) -> Entry:
-    """The table entry for one metric of one arm.
-
-    Args:
-        values: the value for each seed; none when the arm does not report the metric.
-
-    Example:
-        >>> entry_of([0.5, 0.7]).mean
-        '0.600'
-    """
-    if not values:
-        return Entry("–")
-    mean = sum(values) / len(values)
-    seeds = "  ".join(readable(value) for value in values) if len(values) > 1 else ""
-    if len(values) == 1 or not math.isfinite(mean):
-        return Entry(readable(mean), "", seeds)
-    low, high = mean_interval(values)
-    return Entry(readable(mean), f"± {readable((high - low) / 2)}" if high > low else "", seeds)
 
 
 def unfinished_cells(report: Report) -> int:
@@ -219,9 +188,14 @@ def terminal_verdicts(report: Report) -> Table:
     for name in ("claim", "effect [95 %]", "needed", "verdict"):
         table.add_column(name, overflow="fold")
     for judgement in report.judgements:
-        row = _verdict_row(judgement)
+        row = verdict_row(judgement)
         style = styles[judgement.verdict]
-        table.add_row(row["text"], row["effect"], row["needed"], f"[{style}]{row['verdict']}[/{style}]")
+        table.add_row(
+            row["text"],
+            f"{row['effect']}\n{row['over']}".strip(),
+            row["needed"],
+            f"[{style}]{row['verdict']}[/{style}]",
+        )
     return table
 
 
@@ -256,67 +230,9 @@ def learning_curves(report: Report) -> list[Picture]:
     return [Picture("learning-curves", "Learning curves", caption, figure)]
 
 
-def readable(value: float) -> str:
-    """A number with as many digits as a table needs.
-
-    Example:
-        >>> readable(0.65625), readable(27275266), readable(12.3456), readable(1.5e12), readable(2e-5)
-        ('0.656', '27,275,266', '12.3', '1.5e+12', '2e-05')
-    """
-    if not math.isfinite(value):
-        return "not a number" if math.isnan(value) else "∞" if value > 0 else "−∞"
-    size = abs(value)
-    if size >= 1e10 or 0 < size < 5e-4:
-        text = f"{value:.3g}"
-    elif value == round(value) and size >= 10:
-        text = f"{value:,.0f}"
-    else:
-        text = f"{value:,.0f}" if size >= 1000 else f"{value:.1f}" if size >= 10 else f"{value:.3f}"
-    return text.replace("-", "−") if value < 0 and "e" not in text else text
-
-
-def needed_text(claim: Claim) -> str:
-    """What the interval has to satisfy, in words.
-
-    Example:
-        >>> needed_text(Claim("a", "A works.", "threshold", "test/exact", "test", "A", None, "higher", 0.5, "steps"))
-        'above 0.500'
-    """
-    if claim.kind == "exact":
-        return f"equal to {claim.baseline}" if claim.baseline else f"exactly {readable(claim.margin)}"
-    if claim.kind == "threshold":
-        return f"{'above' if claim.direction == 'higher' else 'below'} {readable(claim.margin)}"
-    line = claim.margin if claim.kind == "superiority" else -claim.margin
-    return f"gain above {readable(line) if line else '0'}"
-
-
-def interval_text(judgement: Judgement) -> str:
-    """The effect with its interval, and what the interval is over when that is not seeds."""
-    signed = judgement.claim.kind in ("superiority", "non_inferiority") and judgement.effect > 0
-    text = ("+" if signed else "") + readable(judgement.effect)
-    if judgement.interval is None:
-        return text
-    over = " over items" if judgement.interval_over == "items" else ""
-    return f"{text} [{readable(judgement.interval[0])}, {readable(judgement.interval[1])}]{over}"
-
-
-def _verdict_row(judgement: Judgement) -> dict[str, str]:
-    claim = judgement.claim
-    arms = claim.arm if claim.baseline is None else f"{claim.arm} against {claim.baseline}"
-    return {
-        "id": claim.id,
-        "text": claim.text,
-        "arms": arms,
-        "kind": claim.kind.replace("_", "-"),
-        "metric": claim.metric,
-        "split": claim.split,
-        "budget": claim.budget,
-        "effect": interval_text(judgement),
-        "needed": needed_text(claim),
-        "verdict": verdict_text(judgement),
-        "style": judgement.verdict.replace(" ", "-"),
-        "note": judgement.note,
-    }
+def _title(paper: str) -> str:
+    """The paper's title, or its name where it has no folder here."""
+    return next((known.title for known in papers() if known.name == paper), paper)
 
 
 def _svg(figure: Any) -> bytes:
@@ -326,15 +242,3 @@ def _svg(figure: Any) -> bytes:
     with matplotlib.rc_context({"svg.hashsalt": "tenfold"}):  # equal figures give equal files
         figure.savefig(stream, format="svg", metadata={"Date": None})
     return stream.getvalue()
-
-
-def facts_table(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the run ran on, as rows of the report."""
-    state = {True: "tree clean", False: "with uncommitted or mixed changes", None: "installed package"}
-    rows = [("hardware", facts["hardware"]), ("platform", facts["platform"])]
-    rows.append(("device, dtype", f"{facts['device']}, {facts['dtype']}"))
-    rows.append(("source", f"{facts['commit'] or 'no repository'} ({state[facts['tree_clean']]})"))
-    rows.append(("versions", ", ".join(f"{name} {number}" for name, number in facts["versions"].items())))
-    for session in facts.get("resumptions", []):
-        rows.append(("resumed", f"{session['date']} on {session['hardware']}"))
-    return rows

@@ -18,8 +18,8 @@ from tenfold.core.claims import count_of_seeds, verdict_text
 from tenfold.core.errors import UserError
 from tenfold.core.files import number, to_json, write_atomically
 from tenfold.core.progress import clock
-from tenfold.core.report import entry_of, interval_text, needed_text
 from tenfold.core.types import Claim, Judgement
+from tenfold.core.wording import VERDICTS, count_verdicts, effect_text, entry_of, interval_note, needed_text
 
 RUN_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "paper": str,
@@ -37,7 +37,6 @@ RUN_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "claims": list,
 }
 CLAIM_KEYS = ("id", "text", "kind", "metric", "arm", "baseline", "margin", "effect", "interval", "verdict")
-VERDICTS = ("supported", "not supported", "undecided")
 
 Run = dict[str, Any]
 
@@ -142,11 +141,10 @@ def render_summary(runs_by_paper: Mapping[str, Sequence[Run]]) -> str:
     lines = ["| paper | run | claims | time |", "|---|---|---|---|"]
     for paper, runs in sorted(runs_by_paper.items()):
         run = max(runs, key=lambda run: (len(run["seeds"]), run["date"]))
-        verdicts = [claim["verdict"] for claim in run["claims"]]
-        counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts]
+        outcome = count_verdicts([claim["verdict"] for claim in run["claims"]])
         described = f"{run['preset']}, {count_of_seeds(len(run['seeds']))}, {run['hardware']}"
         link = f"[{paper}](src/tenfold/papers/{paper}/README.md)"
-        lines.append(f"| {link} | {_cell(described)} | {', '.join(counts)} | {clock(run['seconds'])} |")
+        lines.append(f"| {link} | {_cell(described)} | {outcome} | {clock(run['seconds'])} |")
     return "\n".join(lines)
 
 
@@ -232,7 +230,8 @@ def _claims_markdown(run: Run) -> str:
     lines = ["| claim | effect [95 % interval] | needed | verdict |", "|---|---|---|---|"]
     for judgement in claims_of(run):
         note = f" ({judgement.note})" if judgement.note and judgement.seeds >= 3 else ""
-        cells = (judgement.claim.text, interval_text(judgement), needed_text(judgement.claim))
+        effect = f"{effect_text(judgement)} {interval_note(judgement)}".strip()
+        cells = (judgement.claim.text, effect, needed_text(judgement.claim))
         lines.append(f"| {' | '.join(map(_cell, cells))} | **{verdict_text(judgement)}**{note} |")
     return "\n".join(lines)
 

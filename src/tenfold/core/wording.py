@@ -1,0 +1,145 @@
+"""How numbers, claims and facts are worded in tables, the same on the terminal, in reports and in READMEs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tenfold.core.claims import line_of, mean_interval, verdict_text
+from tenfold.core.types import Claim, Judgement, Verdict
+
+VERDICTS: tuple[Verdict, ...] = ("supported", "not supported", "undecided")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the metrics table, as text.
+
+    Args:
+        mean: the mean over seeds; ``–`` where the arm does not report the metric.
+        spread: half the width of the 95 % interval over seeds, with sign; empty below two seeds.
+        seeds: the value of each seed; empty for a single one or where all are equal.
+    """
+
+    mean: str
+    spread: str = ""
+    seeds: str = ""
+
+
+def readable(value: float) -> str:
+    """A number with as many digits as a table needs.
+
+    Example:
+        >>> readable(0.65625), readable(27275266), readable(12.3456), readable(1.5e12), readable(2e-5)
+        ('0.656', '27,275,266', '12.3', '1.5e+12', '2e-05')
+    """
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "∞" if value > 0 else "−∞"
+    size = abs(value)
+    if size >= 1e10 or 0 < size < 5e-4:
+        text = f"{value:.3g}"
+    elif value == round(value) and size >= 10:
+        text = f"{value:,.0f}"
+    else:
+        text = f"{value:,.0f}" if size >= 1000 else f"{value:.1f}" if size >= 10 else f"{value:.3f}"
+    return text.replace("-", "−") if value < 0 and "e" not in text else text
+
+
+def needed_text(claim: Claim) -> str:
+    """What the interval has to satisfy, in words.
+
+    Example:
+        >>> needed_text(Claim("a", "A works.", "threshold", "test/exact", "test", "A", None, "higher", 0.5, "steps"))
+        'above 0.5'
+    """
+    line = f"{line_of(claim):,g}".replace("-", "−")
+    if claim.kind == "exact":
+        return f"equal to {claim.baseline}" if claim.baseline else f"exactly {readable(claim.margin)}"
+    if claim.kind == "threshold":
+        return f"{'above' if claim.direction == 'higher' else 'below'} {line}"
+    return f"gain above {line}"
+
+
+def effect_text(judgement: Judgement) -> str:
+    """The effect with its interval; a gain carries its sign."""
+    signed = judgement.claim.kind in ("superiority", "non_inferiority") and judgement.effect > 0
+    text = ("+" if signed else "") + readable(judgement.effect)
+    if judgement.interval is None:
+        return text
+    return f"{text} [{readable(judgement.interval[0])}, {readable(judgement.interval[1])}]"
+
+
+def interval_note(judgement: Judgement) -> str:
+    """What the interval is over, where that is not the seeds."""
+    return "over held-out items" if judgement.interval_over == "items" else ""
+
+
+def interval_drawing(judgement: Judgement) -> dict[str, float] | None:
+    """Where low, high, effect and line stand on a strip, in percent of its width; ``None`` where nothing is to draw."""
+    if judgement.interval is None or judgement.claim.kind == "exact":
+        return None
+    low, high = judgement.interval
+    places = {"low": low, "high": high, "effect": judgement.effect, "line": line_of(judgement.claim)}
+    left, right = min(places.values()), max(places.values())
+    span = (right - left) or 1.0
+    return {name: round(6 + 88 * (value - left) / span, 1) for name, value in places.items()}
+
+
+def verdict_row(judgement: Judgement) -> dict[str, Any]:
+    """A judgement as a row of the verdict table: texts, the drawing of its interval, and a style name."""
+    claim = judgement.claim
+    arms = claim.arm if claim.baseline is None else f"{claim.arm} against {claim.baseline}"
+    details = (arms, f"{claim.metric} on {claim.split}", claim.kind.replace("_", "-"), claim.budget)
+    return {
+        "text": claim.text,
+        "details": " · ".join(details),
+        "effect": effect_text(judgement),
+        "over": interval_note(judgement),
+        "drawing": interval_drawing(judgement),
+        "needed": needed_text(claim),
+        "verdict": verdict_text(judgement),
+        "style": judgement.verdict.replace(" ", "-"),
+        "note": judgement.note,
+    }
+
+
+def count_verdicts(verdicts: Sequence[Verdict]) -> str:
+    """How many claims came out how.
+
+    Example:
+        >>> count_verdicts(["supported", "undecided", "supported"])
+        '2 supported, 1 undecided'
+    """
+    return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts)
+
+
+def entry_of(values: Sequence[float]) -> Entry:
+    """The table entry for one metric of one arm.
+
+    Args:
+        values: the value for each seed; none when the arm does not report the metric.
+
+    Example:
+        >>> entry_of([0.5, 0.7]).mean
+        '0.600'
+    """
+    if not values:
+        return Entry("–")
+    mean = sum(values) / len(values)
+    seeds = "  ".join(readable(value) for value in values) if len(set(values)) > 1 else ""
+    if len(values) == 1 or not math.isfinite(mean):
+        return Entry(readable(mean), "", seeds)
+    low, high = mean_interval(values)
+    return Entry(readable(mean), f"± {readable((high - low) / 2)}" if high > low else "", seeds)
+
+
+def facts_table(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the run ran on, as rows of the report."""
+    state = {True: "tree clean", False: "with uncommitted or mixed changes", None: "installed package"}
+    rows = [("hardware", facts["hardware"]), ("platform", facts["platform"])]
+    rows.append(("device, dtype", f"{facts['device']}, {facts['dtype']}"))
+    rows.append(("source", f"{facts['commit'] or 'no repository'} ({state[facts['tree_clean']]})"))
+    rows.append(("versions", ", ".join(f"{name} {number}" for name, number in facts["versions"].items())))
+    for session in facts.get("resumptions", []):
+        rows.append(("resumed", f"{session['date']} on {session['hardware']}"))
+    return rows
