@@ -100,7 +100,7 @@ def _letters(count: int) -> list[str]:
 
 
 def _table(arm: str, runs: Sequence[Mapping[int, Scores]], wanted: Sequence[str]) -> Table:
-    from tenfold.core.report import readable
+    from tenfold.core.wording import readable
 
     names = list(dict.fromkeys(name for scores in runs for cell in scores.values() for name in cell.metrics))
     for name in wanted:
@@ -125,7 +125,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _words(difference: Difference) -> str:
-    from tenfold.core.report import readable
+    from tenfold.core.wording import readable
 
     if not difference.seeds:
         return "no common seed"

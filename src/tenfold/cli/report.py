@@ -27,6 +27,7 @@ class ReportCommand:
 
 def main(arguments: Sequence[str]) -> int:
     """Rebuild, print and, if asked to, publish."""
+    from tenfold.cli.published import print_published
     from tenfold.core.report import print_report
     from tenfold.core.runner import rebuild_report
 
@@ -35,11 +36,12 @@ def main(arguments: Sequence[str]) -> int:
     for path in command.runs or (_newest_run(),):
         report = rebuild_report(path)
         print_report(report, console)
+        print_published(report, console)
         console.print(f"\nReport: {path / 'report.html'}", soft_wrap=True, highlight=False)
         if command.publish:
             from tenfold.core.results import publish
 
-            for written in publish(path, report, Path.cwd()):
+            for written in publish(path, Path.cwd()):
                 console.print(f"Published: {written}", soft_wrap=True, highlight=False)
     return 0
 

@@ -180,6 +180,7 @@ def _execute(
 ) -> int:
     from rich.console import Console
 
+    from tenfold.cli.published import print_published
     from tenfold.core.cell import is_main_process
     from tenfold.core.report import print_report
     from tenfold.core.runner import execute
@@ -200,6 +201,7 @@ def _execute(
     if is_main_process():
         console = Console()
         print_report(report, console)
+        print_published(report, console)
         console.print(f"\nReport: {directory / 'report.html'}", soft_wrap=True, highlight=False)
     return 0
 
