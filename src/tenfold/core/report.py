@@ -16,13 +16,13 @@ from typing import Any
 import yaml
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tenfold.core.claims import count_of_seeds
 from tenfold.core.discovery import papers
 from tenfold.core.files import to_json, write_atomically
-from tenfold.core.progress import clock
 from tenfold.core.types import Judgement, Picture, Report
-from tenfold.core.wording import Entry, count_verdicts, entry_of, facts_table, verdict_row
+from tenfold.core.wording import Entry, count_verdicts, duration, entry_of, facts_table, verdict_row
 from tenfold.core.wording import readable as readable  # part of the public names of this module
 
 SECONDS = "cost/seconds"
@@ -128,7 +128,7 @@ def render_html(report: Report, drawings: Sequence[tuple[Picture, str]]) -> str:
         costs=[name for name in metrics if name.startswith(COST)],
         table=metric_table(report),
         drawings=drawings,
-        duration=clock(report.facts["seconds"]),
+        duration=duration(report.facts["seconds"]),
         seeds=count_of_seeds(len(report.seeds)),
         outcome=count_verdicts([judgement.verdict for judgement in report.judgements]),
         unfinished=unfinished_cells(report),
@@ -189,13 +189,9 @@ def terminal_verdicts(report: Report) -> Table:
         table.add_column(name, overflow="fold")
     for judgement in report.judgements:
         row = verdict_row(judgement)
-        style = styles[judgement.verdict]
-        table.add_row(
-            row["text"],
-            f"{row['effect']}\n{row['over']}".strip(),
-            row["needed"],
-            f"[{style}]{row['verdict']}[/{style}]",
-        )
+        effect = f"{row['effect']}\n{row['over']}".strip()
+        texts = [Text(text) for text in (row["text"], effect, row["needed"])]  # Text: brackets are no markup
+        table.add_row(*texts, Text(row["verdict"], style=styles[judgement.verdict]))
     return table
 
 

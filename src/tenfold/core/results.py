@@ -17,9 +17,8 @@ from typing import Any
 from tenfold.core.claims import count_of_seeds, verdict_text
 from tenfold.core.errors import UserError
 from tenfold.core.files import number, to_json, write_atomically
-from tenfold.core.progress import clock
 from tenfold.core.types import Claim, Judgement
-from tenfold.core.wording import VERDICTS, count_verdicts, effect_text, entry_of, interval_note, needed_text
+from tenfold.core.wording import VERDICTS, count_verdicts, duration, effect_text, entry_of, interval_note, needed_text
 
 RUN_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "paper": str,
@@ -144,7 +143,7 @@ def render_summary(runs_by_paper: Mapping[str, Sequence[Run]]) -> str:
         outcome = count_verdicts([claim["verdict"] for claim in run["claims"]])
         described = f"{run['preset']}, {count_of_seeds(len(run['seeds']))}, {run['hardware']}"
         link = f"[{paper}](src/tenfold/papers/{paper}/README.md)"
-        lines.append(f"| {link} | {_cell(described)} | {outcome} | {clock(run['seconds'])} |")
+        lines.append(f"| {link} | {_cell(described)} | {outcome} | {duration(run['seconds'])} |")
     return "\n".join(lines)
 
 
@@ -208,7 +207,7 @@ def _render_run(run: Run) -> str:
     seeds = count_of_seeds(len(run["seeds"]))
     commit = f"commit {run['commit'][:10]}" if run["commit"] else f"tenfold {run['versions'].get('tenfold', '?')}"
     changed = " with changes" if run["tree_clean"] is False else ""
-    heading = f"**{run['preset']}, {seeds}** ({run['date'][:10]}, {clock(run['seconds'])} on {run['hardware']}, "
+    heading = f"**{run['preset']}, {seeds}** ({run['date'][:10]}, {duration(run['seconds'])} on {run['hardware']}, "
     parts = [f"{heading}{commit}{changed}):", _metrics_markdown(run)]
     if run["claims"]:
         parts.append(_claims_markdown(run))

@@ -103,6 +103,20 @@ def verdict_row(judgement: Judgement) -> dict[str, Any]:
     }
 
 
+def duration(seconds: float) -> str:
+    """Seconds in words, in two units at most.
+
+    Example:
+        >>> duration(8.2), duration(1432), duration(5400)
+        ('8 s', '23 min 52 s', '1 h 30 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_rest = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes_rest} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 def count_verdicts(verdicts: Sequence[Verdict]) -> str:
     """How many claims came out how.
 

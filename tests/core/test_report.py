@@ -1,0 +1,160 @@
+"""The report: self-contained, complete, standard JSON, and escaped."""
+
+import io
+import json
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from tenfold.core.claims import judge_all
+from tenfold.core.report import metric_names, print_report, to_plain, write_report
+from tenfold.core.types import Claim, Picture, Report, Scores
+
+CLAIMS = (
+    Claim("gain", "A <method> gains.", "superiority", "test/exact", "test", "method", "base", "higher", 0.0, "steps"),
+    Claim("level", "It is high.", "threshold", "test/exact", "test", "method", None, "higher", 0.9, "steps"),
+)
+FACTS = {
+    "command": "tenfold run demo --seeds 3",
+    "date": "2026-01-02T03:04:05+00:00",
+    "hardware": "AMD EPYC, 2 cores, 8 GB",
+    "platform": "Linux",
+    "device": "cpu",
+    "dtype": "float32",
+    "commit": "0123456789abcdef",
+    "tree_clean": True,
+    "versions": {"tenfold": "0.1.0"},
+    "seconds": 125.0,
+}
+
+
+def make_report(seeds=3):
+    values = {"base": [0.2, 0.25, 0.22], "method": [0.6, 0.62, 0.66]}
+    scores = {
+        arm: {
+            seed: Scores(
+                {"train/loss": math.nan, "test/exact": row[seed], "cost/parameters": 1000.0},
+                items={"test/exact": [0.0, 1.0, row[seed]]},
+                curves={"train/loss": [(1.0, 2.0), (2.0, 1.0)]},
+            )
+            for seed in range(seeds)
+        }
+        for arm, row in values.items()
+    }
+    seconds = {arm: {str(seed): 10.0 + seed for seed in range(seeds)} for arm in values}
+    facts = FACTS | {"cell_seconds": seconds}
+    return Report("demo", "laptop", list(range(seeds)), scores, judge_all(CLAIMS, scores), facts, {"steps": 5})
+
+
+class Outline(HTMLParser):
+    """Collects tags and attributes, and checks that they are closed in order."""
+
+    VOID = ("meta", "img", "link", "br", "line", "circle")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.references = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append(tag)
+        self.references += [value for name, value in attributes if name in ("src", "href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_html_is_one_well_formed_file_without_scripts(tmp_path):
+    write_report(make_report(), [], tmp_path)
+    html = (tmp_path / "report.html").read_text()
+    outline = Outline()
+    outline.feed(html)
+    assert outline.open == [] and "script" not in outline.seen and "link" not in outline.seen
+    assert outline.references and all(value.startswith("data:image/svg+xml;base64,") for value in outline.references)
+    assert not re.search(r"https?://", html) and "@import" not in html
+    assert 'name="viewport"' in html and "prefers-color-scheme: dark" in html
+
+
+def test_html_says_what_was_run_and_what_came_out(tmp_path):
+    write_report(make_report(), [], tmp_path)
+    html = (tmp_path / "report.html").read_text()
+    for text in (
+        "A &lt;method&gt; gains.", "supported", "not supported", "test/exact", "cost/parameters", "cost/seconds",
+        "tenfold run demo --seeds 3", "steps: 5", "AMD EPYC, 2 cores, 8 GB", "2 min 5 s", "0123456789abcdef",
+    ):  # fmt: skip
+        assert text in html
+    assert "not finished" not in html
+
+
+def test_one_seed_is_undecided_with_the_interval_over_items(tmp_path):
+    write_report(make_report(seeds=1), [], tmp_path)
+    html = (tmp_path / "report.html").read_text()
+    assert "undecided (1 seed)" in html and "over held-out items" in html
+
+
+def test_a_missing_cell_is_announced(tmp_path):
+    write_report(replace(make_report(), seeds=[0, 1, 2, 3]), [], tmp_path)
+    assert "2 of 8 cells" in (tmp_path / "report.html").read_text()
+
+
+def test_json_is_standard_and_holds_one_value_per_seed(tmp_path):
+    write_report(make_report(), [], tmp_path)
+    data = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
+    assert data["arms"]["method"]["test/exact"] == [0.6, 0.62, 0.66]
+    assert data["arms"]["base"]["cost/seconds"] == [10.0, 11.0, 12.0]
+    assert data["arms"]["base"]["train/loss"] == [None, None, None]
+    assert [claim["verdict"] for claim in data["claims"]] == ["supported", "not supported"]
+    assert data["claims"][0]["interval"][0] < data["claims"][0]["effect"] < data["claims"][0]["interval"][1]
+    assert data["curves"]["base"]["0"]["train/loss"] == [[1.0, 2.0], [2.0, 1.0]]
+    assert data["config"] == {"steps": 5} and data["commit"] == "0123456789abcdef"
+
+
+def test_pictures_of_the_recipe_replace_the_learning_curves(tmp_path):
+    figure = Figure()
+    figure.subplots().plot([0, 1], [0, 1])
+    picture = Picture("boards", "Boards", "One puzzle, step by step.", figure)
+    write_report(make_report(), [picture], tmp_path)
+    assert [path.name for path in (tmp_path / "plots").iterdir()] == ["boards.svg"]
+    assert "One puzzle, step by step." in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_without_curves_and_claims_is_still_a_report(tmp_path):
+    scores = {"base": {0: Scores({"test/exact": 0.5})}}
+    facts = FACTS | {"cell_seconds": {"base": {"0": 1.0}}}
+    write_report(Report("demo", "smoke", [0], scores, (), facts, {}), [], tmp_path)
+    assert not (tmp_path / "plots").exists()
+    assert "Verdicts" not in (tmp_path / "report.html").read_text()
+
+
+def test_metrics_of_claims_come_first():
+    assert metric_names(make_report())[0] == "test/exact"
+
+
+def test_an_arm_that_is_not_finished_has_no_row():
+    report = make_report()
+    unfinished = replace(report, scores={**report.scores, "third": {}})
+    assert list(to_plain(unfinished)["arms"]) == ["base", "method"]
+
+
+def test_terminal_tables_show_metrics_and_verdicts():
+    console = Console(file=io.StringIO(), width=140)
+    print_report(make_report(seeds=1), console)
+    shown = console.file.getvalue()
+    assert "test/exact" in shown and "0.600" in shown and "undecided (1 seed)" in shown and "A <method> gains." in shown
+
+
+def test_brackets_in_a_claim_are_not_markup():
+    report = make_report()
+    claim = replace(CLAIMS[0], text="It gains [red]much[/red].")
+    console = Console(file=io.StringIO(), width=140)
+    print_report(replace(report, judgements=judge_all([claim], report.scores)), console)
+    assert "[red]much[/red]" in console.file.getvalue()
