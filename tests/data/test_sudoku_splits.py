@@ -1,0 +1,73 @@
+"""Splits: no training puzzle in disguise in the test set, everything the same again for a seed."""
+
+import numpy as np
+import pytest
+
+from tenfold.core.errors import UserError
+from tenfold.data.sudoku import random_symmetries, to_boards
+from tenfold.data.sudoku_canonical import canonical_forms, canonical_puzzles, row_keys
+from tenfold.data.sudoku_generator import generate
+from tenfold.data.sudoku_solver import solve
+from tenfold.data.sudoku_splits import SudokuPuzzles, generated_sudoku_split, sudoku_split
+
+SIZES = {"num_train": 60, "num_test": 30, "num_augmentations": 5, "seed": 0}
+
+
+@pytest.mark.parametrize(("box", "clues"), [((2, 2), 6), ((2, 3), 12), ((3, 3), None)])
+@pytest.mark.parametrize("separate", ["grids", "puzzles"])
+def test_no_test_puzzle_is_a_disguised_training_puzzle(box, clues, separate):
+    split = generated_sudoku_split(box, clues=clues, separate=separate, **SIZES)
+    assert (split.train.num_groups, split.train.num_examples, split.test.num_examples) == (60, 360, 30)
+    for kind in ("grids", "puzzles") if separate == "grids" else ("puzzles",):
+        assert not classes(split.train_puzzles, box, kind) & classes(split.test_puzzles, box, kind)
+
+
+def classes(puzzles, box, kind):
+    if kind == "grids":
+        forms = canonical_forms(puzzles.solutions, box)
+    else:
+        forms = canonical_puzzles(puzzles.puzzles, puzzles.solutions, box)
+    return {key.tobytes() for key in row_keys(forms)}
+
+
+def test_a_pool_of_disguised_copies_is_split_by_class():
+    """Ten puzzles, each in twenty disguises: a split by row would leak."""
+    made = generate(10, (3, 3), seed=0)
+    repeated = made.take(np.repeat(np.arange(10), 20))
+    symmetries = random_symmetries(np.random.default_rng(0), 200, (3, 3))
+    pool = SudokuPuzzles(symmetries.apply(repeated.puzzles), symmetries.apply(repeated.solutions), repeated.ratings)
+    split = sudoku_split(pool, (3, 3), num_train=100, num_test=40, num_augmentations=0, seed=0)
+    assert not classes(split.train_puzzles, (3, 3), "grids") & classes(split.test_puzzles, (3, 3), "grids")
+    with pytest.raises(UserError, match=r"num_train = 161 and num_test = 40 need more than the 200 puzzles"):
+        sudoku_split(pool, (3, 3), num_train=161, num_test=40, num_augmentations=0, seed=0)
+
+
+def test_datasets_hold_the_puzzles_and_their_solutions():
+    split = generated_sudoku_split((2, 3), clues=12, **SIZES)
+    assert (split.train.vocab_size, split.train.seq_len, split.train.num_puzzle_identifiers) == (8, 36, 1)
+    originals = split.train.group_indices[:-1]
+    np.testing.assert_array_equal(to_boards(split.train.inputs[originals]), split.train_puzzles.puzzles)
+    np.testing.assert_array_equal(to_boards(split.test.labels), split.test_puzzles.solutions)
+    for dataset in (split.train, split.test):
+        found = solve(to_boards(dataset.inputs), (2, 3), limit=2)
+        assert (found.counts == 1).all()
+        np.testing.assert_array_equal(found.boards, to_boards(dataset.labels))
+    assert set(split.test_puzzles.ratings) == {"guesses", "rounds"}
+    np.testing.assert_array_equal(
+        split.test_puzzles.ratings["rounds"], solve(split.test_puzzles.puzzles, (2, 3)).rounds
+    )
+
+
+def test_equal_seeds_give_equal_splits():
+    first, again = (generated_sudoku_split((2, 3), clues=12, **SIZES) for _ in range(2))
+    other = generated_sudoku_split((2, 3), clues=12, **(SIZES | {"seed": 1}))
+    np.testing.assert_array_equal(first.train.inputs, again.train.inputs)
+    np.testing.assert_array_equal(first.test.inputs, again.test.inputs)
+    assert (first.test.inputs != other.test.inputs).any()
+
+
+def test_too_few_classes_are_reported():
+    with pytest.raises(UserError, match=r"separate = 'grids' only"):
+        sudoku_split(
+            generate(10, (2, 2), seed=0), (2, 2), num_train=8, num_test=8, num_augmentations=0, seed=0
+        )  # fmt: skip
