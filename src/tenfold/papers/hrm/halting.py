@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tenfold.core.seeding import torch_generator
+from tenfold.data.puzzles import Batch
 from tenfold.models.stablemax import IGNORE_LABEL, softmax_cross_entropy, stablemax_cross_entropy
 from tenfold.papers.hrm.config import ReasonerConfig
 from tenfold.papers.hrm.method import Latents, RecursiveReasoner, SegmentOutput
@@ -49,6 +50,16 @@ class Rows(NamedTuple):
     inputs: Tensor
     labels: Tensor
     puzzles: Tensor
+
+    @staticmethod
+    def from_batch(batch: Batch, part: slice) -> "Rows":
+        """Part of a batch of arrays as tensors."""
+        arrays = (batch.inputs, batch.labels, batch.puzzle_identifiers)
+        return Rows(*(torch.from_numpy(array[part]) for array in arrays))
+
+    def to(self, device: torch.device) -> "Rows":
+        """The same rows on another device."""
+        return Rows(*(tensor.to(device, non_blocking=True) for tensor in self))
 
 
 def empty_carry(model: RecursiveReasoner, batch_size: int) -> Carry:

@@ -100,7 +100,7 @@ class RecursiveReasoner(nn.Module):
         forward_dtype: dtype of states and activations; the weights stay float32 and are cast at use.
 
     Attributes:
-        f_L, f_H: the networks; for ``trm`` one object under both names, for ``urm`` only ``f_H``.
+        f_H, f_L: the networks; ``trm`` and ``urm`` have only ``f_H``, which serves both updates.
 
     Example:
         >>> sizes = dict(hidden_size=64, num_heads=1, puzzle_embedding_size=64, sequence_length=16, vocab_size=6)
@@ -132,8 +132,6 @@ class RecursiveReasoner(nn.Module):
         self.f_H = ReasoningModule(config, rotary)
         if config.kind in ("hrm", "plain"):
             self.f_L = ReasoningModule(config, rotary)
-        elif config.kind == "trm":
-            self.f_L = self.f_H
 
         self.answer_head = Linear(D, config.vocab_size)
         self.q_head = nn.Linear(D, 2)
@@ -166,12 +164,13 @@ class RecursiveReasoner(nn.Module):
     def update(self, which: str, latents: Latents, e: Tensor) -> Latents:
         """One update of one state.
 
-        hrm, trm:  L: z_L <- f_L(z_L, z_H + e)      H: z_H <- f_H(z_H, z_L)
+        hrm, trm:  L: z_L <- f_L(z_L, z_H + e)      H: z_H <- f_H(z_H, z_L)      (trm: f_L is f_H)
         urm:       H: z_H <- f_H(z_H, e)            plain: H: z_H <- f_H(f_L(e)); the states do not enter
         """
         z_H, z_L = latents
         if which == "L":
-            return Latents(z_H, self.f_L(z_L, z_H + e))
+            f_L = self.f_H if self.config.kind == "trm" else self.f_L
+            return Latents(z_H, f_L(z_L, z_H + e))
         if self.config.kind == "urm":
             return Latents(self.f_H(z_H, e), z_L)
         if self.config.kind == "plain":

@@ -1,0 +1,98 @@
+"""The puzzles of one HRM run: training, validation and test parts with a difficulty for every held-out puzzle."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from tenfold.core.errors import UserError
+from tenfold.data.puzzles import Batch, PuzzleDataset
+from tenfold.data.sudoku import SudokuPuzzles
+from tenfold.data.sudoku_files import read_sudoku_csv
+from tenfold.data.sudoku_splits import SudokuSplit, generated_sudoku_split, sudoku_split
+from tenfold.papers.hrm.config import DataConfig
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Puzzles that training never sees, row by row.
+
+    Args:
+        rows: inputs and labels ``[n, L]``, puzzle identifiers ``[n]``.
+        difficulty: ``[n]`` rank-able difficulty, or ``None`` where the task has none.
+    """
+
+    rows: Batch
+    difficulty: np.ndarray | None
+
+    def take(self, index: slice) -> "HeldOut":
+        """Some of the puzzles."""
+        rows = Batch(self.rows.inputs[index], self.rows.labels[index], self.rows.puzzle_identifiers[index])
+        return HeldOut(rows, None if self.difficulty is None else self.difficulty[index])
+
+    def __len__(self) -> int:
+        return len(self.rows.inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class Puzzles:
+    """All data of one seed."""
+
+    train: PuzzleDataset
+    validation: HeldOut
+    test: HeldOut
+
+
+@lru_cache(maxsize=1)  # the arms of a seed share their puzzles
+def load_puzzles(config: DataConfig, seed: int) -> Puzzles:
+    """Generate or read the puzzles of ``seed``, split so that no held-out puzzle is a symmetry of a training puzzle.
+
+    Raises:
+        UserError: if a file cannot be read or holds too few puzzles.
+    """
+    train, held_out = {"sudoku": _sudoku}[config.task](config, seed)
+    validation = held_out.take(slice(0, config.num_validation))
+    return Puzzles(train, validation, held_out.take(slice(config.num_validation, None)))
+
+
+def sudoku_difficulty(puzzles: SudokuPuzzles) -> np.ndarray:
+    """One number per puzzle: guesses first, rounds of propagation second; a file's own rating where it has one."""
+    ratings = puzzles.ratings
+    if "rounds" in ratings:
+        return ratings["guesses"] * (1 + ratings["rounds"].max()) + ratings["rounds"]
+    return next(iter(ratings.values()))
+
+
+def _sudoku(config: DataConfig, seed: int) -> tuple[PuzzleDataset, HeldOut]:
+    split = _read_sudoku(config, seed) if config.files else _generate_sudoku(config, seed)
+    rows = split.test.take(np.arange(split.test.num_examples))
+    return split.train, HeldOut(rows, sudoku_difficulty(split.test_puzzles))
+
+
+def _generate_sudoku(config: DataConfig, seed: int) -> SudokuSplit:
+    if not config.num_test:
+        raise UserError("data.num_test = 0: generated puzzles have no end; give a number, or data.files")
+    return generated_sudoku_split(
+        (config.box_rows, config.box_columns),
+        num_train=config.num_train,
+        num_test=config.num_validation + config.num_test,
+        num_augmentations=config.augmentations,
+        seed=seed,
+        clues=config.clues or None,
+        min_guesses=config.min_guesses,
+        separate=config.separate,
+    )
+
+
+def _read_sudoku(config: DataConfig, seed: int) -> SudokuSplit:
+    box = (config.box_rows, config.box_columns)
+    return sudoku_split(
+        SudokuPuzzles.join([read_sudoku_csv(Path(file), box) for file in config.files]),
+        box,
+        num_train=config.num_train,
+        num_test=config.num_validation + config.num_test if config.num_test else None,
+        num_augmentations=config.augmentations,
+        seed=seed,
+        separate=config.separate,
+    )

@@ -1,0 +1,276 @@
+"""HRM against a feed-forward network of its own size, and against TRM, on puzzles: one experiment, top to bottom.
+
+Every arm gets the same puzzles, batches, steps, optimizer, decay and loss; rate and weight average of each arm are
+chosen on the validation split over one grid (``tenfold tune hrm``). FLOPs and seconds stand beside the accuracies,
+because equal steps are not equal compute: a segment of HRM costs several passes of the feed-forward network.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from tenfold.core.cell import Cell
+from tenfold.core.seeding import key_to_seed
+from tenfold.core.types import Claim, Picture, Report, Scores
+from tenfold.data.puzzles import GroupSampler
+from tenfold.optim import AdamATan2, SparseSignSGD, warmup_cosine
+from tenfold.papers.hrm import pictures
+from tenfold.papers.hrm.config import Config, RatesConfig, ReasonerConfig
+from tenfold.papers.hrm.data import HeldOut, Puzzles, load_puzzles
+from tenfold.papers.hrm.halting import Carry, Rows, StepOptions, empty_carry, training_step
+from tenfold.papers.hrm.inference import TestAnswers, answer_all
+from tenfold.papers.hrm.method import RecursiveReasoner, num_parameters
+from tenfold.papers.hrm.reasoner import Reasoner
+from tenfold.train.loop import LoopConfig, Trained, train
+
+ARMS = {
+    "plain": "feed-forward network of HRM's size: one pass, one segment",
+    "hrm": "two networks, two states, 1-step gradient, learned continuation",
+    "trm": "one network, two states, gradient through the last cycle, averaged weights",
+}
+
+_BUDGET = "equal optimizer steps and batch; rates from one grid on the validation split"
+CLAIMS = (
+    Claim(
+        id="recurrence",
+        text="HRM solves more held-out puzzles than a feed-forward network of the same size after as many steps.",
+        kind="superiority",
+        metric="test/exact_accuracy",
+        split="test",
+        arm="hrm",
+        baseline="plain",
+        direction="higher",
+        margin=0.0,
+        budget=_BUDGET,
+    ),
+    Claim(
+        id="refinement",
+        text="HRM refines its answer: accuracy after the last segment exceeds that after the first by at least 0.3.",
+        kind="threshold",
+        metric="test/refinement_gain",
+        split="test",
+        arm="hrm",
+        baseline=None,
+        direction="higher",
+        margin=0.3,
+        budget="one trained model, its segments compared",
+    ),
+    Claim(
+        id="tiny",
+        text="TRM, with half of HRM's parameters, is not worse than HRM by more than 0.02.",
+        kind="non_inferiority",
+        metric="test/exact_accuracy",
+        split="test",
+        arm="trm",
+        baseline="hrm",
+        direction="higher",
+        margin=0.02,
+        budget=_BUDGET,
+    ),
+    Claim(
+        id="adaptive",
+        text="HRM halts later on harder puzzles: rank correlation of difficulty and halting step, over solved ones.",
+        kind="threshold",
+        metric="halting/rank_correlation",
+        split="test",
+        arm="hrm",
+        baseline=None,
+        direction="higher",
+        margin=0.0,
+        budget="halting at evaluation by the learned rule",
+    ),
+)
+
+
+def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
+    """Train one arm with one seed and answer the held-out puzzles."""
+    puzzles = load_puzzles(config.data, seed)
+    model = build(config, arm, seed, cell.dtype)
+    flops = flops_of_a_step(model, config.training.batch_size)
+    if config.training.compile:
+        model.compile()
+    trained = train_reasoner(model, puzzles, rates(config, arm), config, seed, cell)
+    if cell.is_main:
+        Reasoner.from_core(trained.model).save_pretrained(cell.directory / "model")
+    answers = answer_held_out(trained.model, puzzles.test, config)
+    metrics = {
+        **accuracy_metrics(answers, puzzles.test.rows.labels),
+        **halting_metrics(answers, puzzles.test),
+        "train/skipped_steps": float(trained.skipped),
+        "cost/parameters": float(num_parameters(model)),
+        "cost/train_teraflops": flops * config.training.steps / 1e12,
+        "cost/train_seconds": trained.seconds,
+    }
+    right = answers.right(puzzles.test.rows.labels)
+    return Scores(
+        metrics=metrics,
+        items={"test/exact_accuracy": right[-1].astype(float).tolist()},
+        curves=cell.curves(),
+        samples=pictures.material(answers, puzzles.test, config),
+    )
+
+
+def build(config: Config, arm: str, seed: int, dtype: str = "float32") -> RecursiveReasoner:
+    """A fresh model of an arm; equal seeds give equal weights."""
+    torch.manual_seed(key_to_seed(seed, "weights"))
+    return RecursiveReasoner(model_config(config, arm), getattr(torch, dtype))
+
+
+def model_config(config: Config, arm: str) -> ReasonerConfig:
+    """The arm's model."""
+    return {"plain": config.arms.plain, "hrm": config.arms.hrm, "trm": config.arms.trm}[arm]
+
+
+def rates(config: Config, arm: str) -> RatesConfig:
+    """The arm's learning rate and weight average."""
+    return {"plain": config.arms.plain_rates, "hrm": config.arms.hrm_rates, "trm": config.arms.trm_rates}[arm]
+
+
+def train_reasoner(
+    model: RecursiveReasoner, puzzles: Puzzles, chosen: RatesConfig, config: Config, seed: int, cell: Cell
+) -> Trained:
+    """Train on ``puzzles.train`` in the loop of ``tenfold.train``; curves are taken on ``puzzles.validation``."""
+    t = config.training
+    sampler = GroupSampler(puzzles.train, t.batch_size, seed, t.epochs_per_pass)
+    options = StepOptions(seed=seed, num_slots=t.batch_size, loss=t.loss)
+
+    def step_function(wrapped: nn.Module, carry: Carry, step: int, slots: range):
+        rows = offered_rows(sampler, step, slots) if t.refill == "offered" else free_rows(sampler, carry, slots)
+        return training_step(wrapped, carry, rows.to(carry.halted.device), step, slots, options)
+
+    def make_optimizers(model: RecursiveReasoner) -> Sequence[torch.optim.Optimizer]:
+        form = {"kernel": {}, "ported": {"a": 1.27, "correct_inside": True}}[t.atan2_form]
+        return [
+            AdamATan2(
+                model.parameters(), chosen.learning_rate, (t.beta1, t.beta2), weight_decay=t.weight_decay, **form
+            ),
+            SparseSignSGD(model.puzzle_embedding, t.puzzle_learning_rate, t.puzzle_weight_decay),
+        ]
+
+    def evaluate(shown: RecursiveReasoner, step: int) -> Mapping[str, float]:
+        answers = answer_held_out(shown, puzzles.validation, config)
+        return {
+            name.replace("test/", "validation/"): value
+            for name, value in accuracy_metrics(answers, puzzles.validation.rows.labels).items()
+        }
+
+    return train(
+        model,
+        make_optimizers,
+        step_function,
+        LoopConfig(
+            steps=t.steps,
+            batch_size=t.batch_size,
+            gradient_accumulation=t.gradient_accumulation,
+            ema_decay=chosen.ema_decay,
+            log_every=t.log_every,
+            evaluate_every=t.evaluate_every,
+            checkpoint_every=t.checkpoint_every,
+        ),
+        cell,
+        initial_carry=empty_carry,
+        schedule=partial(warmup_cosine, total_steps=t.steps, warmup_steps=t.warmup_steps, floor=t.rate_floor),
+        evaluate=evaluate,
+    )
+
+
+def offered_rows(sampler: GroupSampler, step: int, slots: range) -> Rows:
+    """Batch ``step`` cut to these slots; what a busy slot does not take is lost, as in the authors' code."""
+    return Rows.from_batch(sampler.batch(step - 1), slice(slots.start, slots.stop))
+
+
+def free_rows(sampler: GroupSampler, carry: Carry, slots: range) -> Rows:
+    """For each slot the row that its own count of puzzles is due: nothing is lost, busy slots fall behind."""
+    batches = {load: sampler.batch(load) for load in sorted(set(carry.loads[carry.halted].tolist()))}
+    anything = next(iter(batches.values()), sampler.batch(0))
+    rows = Rows.from_batch(anything, slice(slots.start, slots.stop))
+    for position, (slot, load) in enumerate(zip(slots, carry.loads.tolist(), strict=True)):
+        if load in batches:
+            due = Rows.from_batch(batches[load], slice(slot, slot + 1))
+            for target, source in zip(rows, due, strict=True):
+                target[position] = source[0]
+    return rows
+
+
+def answer_held_out(model: RecursiveReasoner, held_out: HeldOut, config: Config) -> TestAnswers:
+    """Answers after each segment."""
+    rows = held_out.rows
+    segments = config.evaluation.segments if model.config.halt_max_steps > 1 else 1
+    return answer_all(model, rows.inputs, rows.puzzle_identifiers, config.evaluation.batch_size, segments)
+
+
+def accuracy_metrics(answers: TestAnswers, labels: np.ndarray) -> dict[str, float]:
+    """Share of puzzles with every cell right (last, first and halting segment) and share of right cells."""
+    right = answers.right(labels)
+    counts = labels >= 0
+    return {
+        "test/exact_accuracy": float(right[-1].mean()),
+        "test/exact_accuracy_first_segment": float(right[0].mean()),
+        "test/refinement_gain": float(right[-1].mean() - right[0].mean()),
+        "test/exact_accuracy_when_halting": float(answers.at_halting(right).mean()),
+        "test/cell_accuracy": float((answers.tokens[-1] == labels)[counts].mean()),
+    }
+
+
+def halting_metrics(answers: TestAnswers, held_out: HeldOut) -> dict[str, float]:
+    """When the learned rule stops, whether it is right to, and whether it stops later on harder puzzles."""
+    segments = len(answers.tokens)
+    if segments == 1:
+        return {}
+    solved = answers.at_halting(answers.right(held_out.rows.labels))
+    stopped = answers.halting_step < segments
+    metrics = {
+        "halting/mean_segments": float(answers.halting_step.mean()),
+        "halting/precision": float(solved[stopped].mean()) if stopped.any() else float("nan"),
+    }
+    if held_out.difficulty is not None:
+        metrics["halting/rank_correlation"] = _rank_correlation(
+            held_out.difficulty[solved], answers.halting_step[solved]
+        )
+    return metrics
+
+
+def _rank_correlation(difficulty: np.ndarray, halting_step: np.ndarray) -> float:
+    if len(np.unique(difficulty)) < 2 or len(np.unique(halting_step)) < 2:
+        return float("nan")  # a constant has no rank correlation
+    return float(spearmanr(difficulty, halting_step).statistic)
+
+
+def flops_of_a_step(model: RecursiveReasoner, batch_size: int) -> float:
+    """Floating-point operations of one training step, forward and backward, counted on one row and scaled up."""
+    grid = torch.ones(1, model.config.sequence_length, dtype=torch.long)
+    rows = Rows(grid, grid, torch.zeros(1, dtype=torch.long))
+    # The plain kernel is the one whose operations the counter knows on every device.
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        loss, _, _ = training_step(model, empty_carry(model, 1), rows, 1, range(1), StepOptions(0, 1))
+        loss.backward()
+    model.zero_grad()
+    model.puzzle_embedding.pending.clear()
+    return float(counter.get_total_flops() * batch_size)
+
+
+def figures(report: Report) -> list[Picture]:
+    """Learning curves, accuracy per segment, and a puzzle solved segment by segment."""
+    return pictures.draw(report)
+
+
+def estimate(config: Config) -> dict[str, float]:
+    """Size and time of one seed of all arms, for ``--dry-run``: weights, gradient, two moments, average and states."""
+    models = [build(config, arm, 0) for arm in ARMS]
+    batch_size, largest = config.training.batch_size, max(models, key=num_parameters)
+    flops = sum(flops_of_a_step(model, batch_size) for model in models) * config.training.steps
+    z_H = largest.initial_latents(batch_size).z_H
+    return {
+        "parameters": float(num_parameters(largest)),
+        "memory_bytes": 5 * 4.0 * num_parameters(largest) + 40 * 4.0 * z_H.numel(),
+        "seconds": flops / (_GPU_FLOPS if torch.cuda.is_available() else _CPU_FLOPS),
+    }
+
+
+_CPU_FLOPS, _GPU_FLOPS = 6e10, 1e14  # sustained in training: two cores in float32; one H100 in bfloat16
