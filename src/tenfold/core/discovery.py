@@ -115,7 +115,7 @@ def preset_config(name: str, preset: str, task: str | None = None) -> Any:
     Args:
         name: the paper.
         preset: one of :data:`PRESETS`.
-        task: for ``paper``, one of the module's ``TASKS``; ``None`` for its first.
+        task: for ``paper``, one of the module's ``TASKS``; ``None`` for the default of ``paper()``.
 
     Raises:
         UserError: the preset or the task is unknown, or a task is given for another preset.

@@ -1,0 +1,66 @@
+"""The documents speak of what exists: links lead somewhere, commands parse, and the examples in docstrings run."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tenfold
+from tenfold.cli.main import VERBS, main
+from tenfold.core.discovery import papers
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("src/tenfold/papers/*/README.md")]
+MODULES = sorted(
+    info.name for info in pkgutil.walk_packages(tenfold.__path__, "tenfold.") if "__main__" not in info.name
+)
+AVAILABLE = [paper.name for paper in papers() if paper.available]
+
+
+def commands(path):
+    """The ``tenfold`` commands in the code blocks of a document."""
+    blocks = re.findall(r"```bash\n(.*?)```", path.read_text(), flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("tenfold ")]
+
+
+ALL_COMMANDS = sorted({tuple(words) for path in DOCUMENTS for words in commands(path)})
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_between_documents_lead_somewhere(path):
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text())
+    local = [target for target in targets if "://" not in target]
+    assert [target for target in local if not (path.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("words", ALL_COMMANDS, ids=" ".join)
+def test_the_verbs_in_the_documents_exist(words):
+    assert words[0] in {*VERBS, "--help", *(verb for paper in papers() for verb in paper.verbs)}
+
+
+RUNS = [words for words in ALL_COMMANDS if words[0] == "run" and words[1] in AVAILABLE and "--resume" not in words]
+
+
+@pytest.mark.parametrize("words", RUNS, ids=" ".join)
+def test_the_runs_in_the_documents_have_flags_that_exist(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.yaml").touch()
+    assert main([*words, "--dry-run"]) == 0
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_docstrings_run(name):
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("tenfold"):
+            raise
+        pytest.skip(f"needs the package {error.name}")
+    assert doctest.testmod(module, extraglobs={"torch": torch, "np": np}).failed == 0  # the names everyone imports
