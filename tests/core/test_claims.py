@@ -116,7 +116,7 @@ def test_no_common_seed_is_refused():
         judge(make_claim(), {})
 
 
-@pytest.mark.parametrize("seeds", [3, 4, 5, 8, 20])
+@pytest.mark.parametrize("seeds", [3, 5, 12])
 @pytest.mark.parametrize(("kind", "margin", "shift"), [("superiority", 0.0, 0.0), ("non_inferiority", 0.1, -0.1)])
 def test_without_an_effect_at_most_three_percent_are_supported(seeds, kind, margin, shift):
     random = np.random.default_rng(seeds)

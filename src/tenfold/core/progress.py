@@ -12,6 +12,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_FRAMES = 0.2
@@ -40,7 +41,7 @@ class RunProgress:
         self._cell = ""
         self._cell_started = self._shown = time.monotonic()
         self._first_step: int | None = None
-        self._bars = self._make_bars() if self.console.is_terminal else None
+        self._bars = self._make_bars() if self.console.is_terminal and not self.console.is_dumb_terminal else None
         if self._bars is not None:
             self._run_bar = self._bars.add_task("run", total=total_cells, facts="")
         self._cell_bar: TaskID | None = None
@@ -82,13 +83,16 @@ class RunProgress:
         self._shown = now
         left = self._seconds_left(now, step, total)
         values = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-        facts = f"{values}  {rate[0]:.4g} {rate[1]}"
+        speed = f"{rate[0]:.4g} {rate[1]}"
         cell_left, run_left = (clock(left), clock(self._run_left(now, left))) if left is not None else ("?", "?")
         if self._bars is None:
-            self.say(f"{self._cell}  step {step}/{total}  {facts}  left {cell_left}, run {run_left}")
+            self.say(f"{self._cell}  step {step}/{total}  {values}  {speed}  left {cell_left}, run {run_left}")
         elif self._cell_bar is not None:
             self._bars.update(
-                self._cell_bar, completed=step, total=total, facts=f"{step}/{total}  {facts}  {cell_left} left"
+                self._cell_bar,
+                completed=step,
+                total=total,
+                facts=f"{step}/{total}  {cell_left} left  {speed}  {values}",
             )
             done = len(self._durations)
             run_facts = f"{done}/{self._total_cells} cells  {run_left} left"
@@ -115,7 +119,8 @@ class RunProgress:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _make_bars(self) -> Progress:
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[facts]}"))
+        facts = TextColumn("{task.fields[facts]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=16), facts)
         return Progress(*columns, console=self.console, refresh_per_second=5, transient=True)
 
     def _seconds_left(self, now: float, step: int, total: int) -> float | None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import yaml
@@ -29,6 +29,7 @@ from tenfold.core.cell import Cell, StopFlag, is_main_process
 from tenfold.core.claims import judge_all
 from tenfold.core.config import to_plain, to_yaml
 from tenfold.core.directory import RunDirectory, cell_order, is_run, scores_from_plain, scores_to_plain
+from tenfold.core.discovery import recipe_module
 from tenfold.core.errors import Interrupted, UserError
 from tenfold.core.files import to_json
 from tenfold.core.progress import RunProgress
@@ -53,7 +54,7 @@ class Recipe(Protocol):
 def execute(
     *,
     paper: str,
-    recipe: Any,
+    recipe: Recipe,
     config: Any,
     preset: str,
     seeds: Sequence[int],
@@ -117,7 +118,7 @@ def execute(
     return report
 
 
-def partial_report(directory: Path, recipe: Any = None) -> Report:
+def partial_report(directory: Path, recipe: Recipe | None = None) -> Report:
     """The report of whatever is finished in a run directory; nothing is written.
 
     Args:
@@ -129,15 +130,12 @@ def partial_report(directory: Path, recipe: Any = None) -> Report:
     """
     run = RunDirectory.open(directory)
     facts = run.facts()
-    if recipe is None:
-        from tenfold.core.discovery import recipe_module
-
-        recipe = recipe_module(facts["paper"])
+    recipe = _recipe_of(run) if recipe is None else recipe
     facts |= _cost(run, run.cells())
     return _report(facts, recipe, {cell: run.scores(*cell) for cell in run.finished()}, run.config())
 
 
-def rebuild_report(directory: Path, recipe: Any = None) -> Report:
+def rebuild_report(directory: Path, recipe: Recipe | None = None) -> Report:
     """Judge a run again and write its report again, whether or not all of it is finished.
 
     Args:
@@ -150,10 +148,7 @@ def rebuild_report(directory: Path, recipe: Any = None) -> Report:
     Raises:
         UserError: ``directory`` is not a run.
     """
-    if recipe is None:
-        from tenfold.core.discovery import recipe_module
-
-        recipe = recipe_module(RunDirectory.open(directory).facts()["paper"])
+    recipe = _recipe_of(RunDirectory.open(directory)) if recipe is None else recipe
     report = partial_report(directory, recipe)
     write_report(report, recipe.figures(report), directory)
     return report
@@ -169,12 +164,16 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(key)
 
 
+def _recipe_of(run: RunDirectory) -> Recipe:
+    return cast(Recipe, recipe_module(run.facts()["paper"]))
+
+
 def _session_facts(command: str, device: str, dtype: str) -> dict[str, Any]:
     date = datetime.now().astimezone().isoformat(timespec="seconds")
     return {"command": command, "date": date, "device": device, "dtype": dtype, **environment.describe(ask_torch=True)}
 
 
-def _planned_facts(run: RunDirectory, asked: Mapping[str, Any], config: Any, recipe: Any) -> dict[str, Any]:
+def _planned_facts(run: RunDirectory, asked: Mapping[str, Any], config: Any, recipe: Recipe) -> dict[str, Any]:
     """The facts asked for, or those of the stored run with new seeds and arms joined; something else is refused."""
     unknown = [arm for arm in asked["arms"] if arm not in recipe.ARMS]
     if unknown:
@@ -215,7 +214,7 @@ def _run_cells(
     run: RunDirectory,
     facts: Mapping[str, Any],
     pending: Sequence[tuple[str, int]],
-    recipe: Any,
+    recipe: Recipe,
     config: Any,
     console: Console,
 ) -> dict[tuple[str, int], Scores]:
@@ -241,7 +240,7 @@ def _run_cells(
     return scores
 
 
-def _run_cell(cell: Cell, run: RunDirectory, recipe: Any, config: Any, display: RunProgress | None) -> Scores:
+def _run_cell(cell: Cell, run: RunDirectory, recipe: Recipe, config: Any, display: RunProgress | None) -> Scores:
     cell.directory.mkdir(parents=True, exist_ok=True)
     seed_everything(cell.seed)
     if display is not None:
@@ -296,7 +295,7 @@ def _cost(run: RunDirectory, cells: Sequence[tuple[str, int]]) -> dict[str, Any]
 
 
 def _report(
-    facts: Mapping[str, Any], recipe: Any, scores: Mapping[tuple[str, int], Scores], config: Mapping[str, Any]
+    facts: Mapping[str, Any], recipe: Recipe, scores: Mapping[tuple[str, int], Scores], config: Mapping[str, Any]
 ) -> Report:
     by_arm: dict[str, dict[int, Scores]] = {arm: {} for arm in facts["arms"]}
     for arm, seed in cell_order(facts["arms"], facts["seeds"]):
