@@ -106,13 +106,23 @@ def test_a_run_is_extended_by_seeds_and_arms_but_not_changed(tried_out, tenfold,
     assert facts(run)["seeds"] == [0, 1, 2] and facts(run)["arms"] == ["plain", "decayed"]
     assert (run / "cells" / "plain" / "seed-0" / "scores.json").stat().st_mtime_ns == before
     for words, message in [
-        (["--training.steps", "21"], "--training.steps is 21, but the run"),
-        (["--preset", "smoke"], "--preset is smoke, but the run"),
-        (["--dtype", "bfloat16"], "--dtype is bfloat16, but the run"),
-        (["--out", "elsewhere"], "give one of them"),
+        (["--training.steps", "21"], f"--training.steps is 21, but {run} is a run with 20"),
+        (["--preset", "smoke"], f"--preset is smoke, but {run} is a run with laptop"),
+        (["--dtype", "bfloat16"], f"--dtype is bfloat16, but {run} is a run with float32"),
+        (["--out", "elsewhere"], "--out is elsewhere"),
     ]:
         status, _, err = tenfold("run", tried_out, "--resume", run, *words)
         assert status == 2 and message in err, err
+    assert tenfold("run", tried_out, "--resume", run, "--training.steps", "20", "--preset", "laptop")[0] == 0
+
+
+def test_a_run_of_a_published_setting_is_resumed_with_its_task(tried_out, tenfold, tmp_path):
+    assert tenfold("run", tried_out, "--preset", "paper", *SHORT)[0] == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.startswith("tried_out-paper-synthetic-")
+    assert facts(run)["preset"] == "paper:synthetic" and facts(run)["dtype"] == "bfloat16"
+    assert tenfold("run", tried_out, "--resume", run, "--seeds", "2")[0] == 0
+    assert facts(run)["preset"] == "paper:synthetic" and facts(run)["seeds"] == [0, 1]
 
 
 def test_a_stopped_run_says_how_to_go_on_and_does(tried_out, tenfold, tmp_path, monkeypatch):

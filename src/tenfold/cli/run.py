@@ -17,76 +17,75 @@ import tyro
 
 from tenfold.core import discovery
 from tenfold.core.config import differences, from_yaml, nearest, parse, to_yaml
+from tenfold.core.discovery import Paper
 from tenfold.core.errors import UserError
 
 Config = TypeVar("Config")
 PRESET_DTYPES = {"smoke": "float32", "laptop": "float32", "gpu": "bfloat16", "paper": "bfloat16"}
+
+Preset = Literal["smoke", "laptop", "gpu", "paper"]
+
+
+def shown(metavar: str, hint: str, name: str | None = None) -> Any:
+    """How the help text shows a flag that may be left out: what it takes, and what happens without it."""
+    return tyro.conf.arg(name=name, metavar=metavar, help_behavior_hint=f"({hint})")
 
 
 @dataclass(frozen=True)
 class RunOptions:
     """Where a run's configuration starts; read before the rest, because the flags depend on it."""
 
-    preset: Literal["smoke", "laptop", "gpu", "paper"] | None = None
-    """Where the configuration starts; laptop unless told otherwise."""
-    task: str | None = None
+    preset: Preset = "laptop"
+    """Where the configuration starts."""
+    task: Annotated[str | None, shown("TASK", "default: the paper's first")] = None
     """Which of the published settings, with --preset paper."""
-    config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    config_file: Annotated[Path | None, shown("FILE", "optional", name="config")] = None
     """A YAML file of fields to change; flags win over it."""
-    resume: Path | None = None
-    """A run directory to go on with, as configured there; --seeds and --arms may add to it."""
+    resume: Annotated[Path | None, shown("DIR", "optional")] = None
+    """A run to go on with, as it is configured there; --seeds and --arms may add to it."""
 
 
 @dataclass(frozen=True)
 class RunCommand(RunOptions, Generic[Config]):
     """Train a paper's arms over several seeds, judge its claims, and write a report."""
 
-    seeds: str | None = None
-    """How many seeds (3 means 0, 1 and 2), or which ones, with commas (0,4,7; a single one: 4,). Default: 1."""
-    arms: tuple[str, ...] = ()
-    """The arms to run; all of them when none is named."""
-    out: Path | None = None
-    """The run directory; by default a new one in ./runs or in the directory that TENFOLD_RUNS names."""
-    device: Literal["auto", "cpu", "cuda"] | None = None
-    """Where to compute; auto takes a GPU when there is one. Default: auto."""
-    dtype: Literal["float32", "bfloat16"] | None = None
-    """Precision of the forward pass. Default: float32, or bfloat16 with the presets gpu and paper."""
+    seeds: Annotated[str, shown("N | K,K,…", "default: 1")] = "1"
+    """How many seeds (3 means 0, 1 and 2), or which ones: 0,4,7, and 4, for a single one."""
+    arms: Annotated[tuple[str, ...], shown("ARM …", "default: all")] = ()
+    """The arms to run."""
+    out: Annotated[Path | None, shown("DIR", "default: a new one in ./runs, or in $TENFOLD_RUNS")] = None
+    """The run directory."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes a GPU when there is one."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the forward pass."""
     dry_run: bool = False
     """Print the resolved configuration and an estimate of memory and time, and stop."""
     config: Annotated[Config, tyro.conf.arg(name="")] = tyro.MISSING
     """The paper's configuration."""
 
 
-@dataclass(frozen=True)
-class Start:
-    """What a run starts from: a preset, or what an earlier run stored."""
-
-    preset: str
-    config: Any
-    seeds: tuple[int, ...]
-    arms: tuple[str, ...]
-    device: str
-    dtype: str
-
-
 def main(arguments: Sequence[str]) -> int:
     """Run one paper; returns 0 when every cell is finished."""
     words = list(arguments)
     if not words or words[0].startswith("-"):
-        raise UserError("usage: tenfold run PAPER [options]; `tenfold list` names the papers, "
-                        "`tenfold run PAPER --help` its options")  # fmt: skip
-    paper = discovery.find_available(words.pop(0)).name
-    options, _ = tyro.cli(RunOptions, args=_without_help(words), return_unknown_args=True, prog=f"tenfold run {paper}")
-    start = _start(paper, options)
-    command = _parse(paper, start, options, words)
-    _refuse_changes(options, start, command)
-    recipe = discovery.recipe_module(paper)
-    seeds = parse_seeds(command.seeds) if command.seeds is not None else start.seeds
-    arms = _arms(command.arms, recipe) or start.arms or tuple(recipe.ARMS)
+        raise UserError(
+            "usage: tenfold run PAPER [options]; `tenfold list` has the papers, `tenfold run PAPER --help` the options"
+        )
+    paper = discovery.find_available(words.pop(0))
+    options, _ = tyro.cli(
+        RunOptions, args=_without_help(words), return_unknown_args=True, prog=f"tenfold run {paper.name}"
+    )
+    default = _fresh(paper, options) if options.resume is None else _stored(paper, options.resume)
+    command = _parse(paper, default, options.config_file, words)
+    if command.resume is not None:
+        _refuse_changes(default, command)
+    recipe = discovery.recipe_module(paper.name)
+    seeds, arms = parse_seeds(command.seeds), _arms(command.arms, recipe)
     if command.dry_run:
         _print_plan(recipe, command.config, seeds, arms)
         return 0
-    return _execute(paper, recipe, start, command, seeds, arms, shlex.join(["tenfold", "run", *arguments]))
+    return _execute(paper, recipe, command, seeds, arms, shlex.join(["tenfold", "run", *arguments]))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -115,68 +114,68 @@ def _without_help(words: Sequence[str]) -> list[str]:
     return [word for word in words if word not in ("-h", "--help", "--help-verbose")]
 
 
-def _start(paper: str, options: RunOptions) -> Start:
-    if options.resume is None:
-        preset = options.preset or "laptop"
-        config = discovery.preset_config(paper, preset, options.task)
-        name = f"paper-{options.task or discovery.default_task(paper)}" if preset == "paper" else preset
-        return Start(name, config, (0,), (), "auto", PRESET_DTYPES[preset])
+def _fresh(paper: Paper, options: RunOptions) -> RunCommand[Any]:
+    """The command for a new run, before flags."""
+    config = discovery.preset_config(paper.name, options.preset, options.task)
+    dtype: Any = PRESET_DTYPES[options.preset]
+    return RunCommand(preset=options.preset, task=options.task, dtype=dtype, config=config)
+
+
+def _stored(paper: Paper, directory: Path) -> RunCommand[Any]:
+    """The command that made an existing run, before flags."""
     from tenfold.core.directory import RunDirectory
 
-    run = RunDirectory.open(options.resume)
+    run = RunDirectory.open(directory)
     facts = run.facts()
-    if facts["paper"] != paper:
-        raise UserError(f"{options.resume} is a run of {facts['paper']}, not of {paper}")
-    config = from_yaml(discovery.config_module(paper).Config, run.path / "config.yaml")
-    return Start(facts["preset"], config, tuple(facts["seeds"]), tuple(facts["arms"]), facts["device"], facts["dtype"])
-
-
-def _parse(paper: str, start: Start, options: RunOptions, words: Sequence[str]) -> RunCommand[Any]:
-    default = RunCommand(config=start.config)
-    title = discovery.find(paper).title
-    command_type: Any = RunCommand[type(start.config)]  # type: ignore[misc]
-    return parse(
-        command_type,
-        default=default,
-        config=start.config,
-        yaml_path=options.config_file,
-        arguments=words,
-        prog=f"tenfold run {paper}",
-        description=f"Run {title}. Flags below `config` change the preset {start.preset}.",
+    if facts["paper"] != paper.name:
+        raise UserError(f"{directory} is a run of {facts['paper']}, not of {paper.name}")
+    preset, _, task = facts["preset"].partition(":")
+    return RunCommand(
+        preset=preset,
+        task=task or None,
+        seeds="".join(f"{seed}," for seed in facts["seeds"]),
+        arms=tuple(facts["arms"]),
+        device=facts["device"],
+        dtype=facts["dtype"],
+        config=from_yaml(discovery.config_module(paper.name).Config, run.path / "config.yaml"),
     )
 
 
-def _refuse_changes(options: RunOptions, start: Start, command: RunCommand[Any]) -> None:
+def _parse(paper: Paper, default: RunCommand[Any], config_file: Path | None, words: Sequence[str]) -> RunCommand[Any]:
+    command_type: Any = RunCommand[type(default.config)]  # type: ignore[misc]
+    return parse(
+        command_type,
+        default=default,
+        config=default.config,
+        yaml_path=config_file,
+        arguments=words,
+        prog=f"tenfold run {paper.name}",
+        description=f"{paper.title}: {paper.claim}. Defaults are those of the preset {default.preset}.",
+    )
+
+
+def _refuse_changes(stored: RunCommand[Any], command: RunCommand[Any]) -> None:
     """With --resume, nothing that decides the numbers may differ from what is stored."""
-    if options.resume is None:
-        return
-    fixed: dict[str, tuple[object, object]] = {
-        "--preset": (start.preset, command.preset),
-        "--dtype": (start.dtype, command.dtype),
-    }
-    changed = {name: pair for name, pair in fixed.items() if pair[1] is not None and pair[0] != pair[1]}
-    changed |= {f"--{name}": pair for name, pair in differences(start.config, command.config).items()}
-    for name, (stored, asked) in changed.items():
-        raise UserError(f"{name} is {asked}, but the run {options.resume} has {stored}; start a new run to change it")
-    if command.out is not None:
-        raise UserError(f"--out is {command.out}, but --resume goes on in {options.resume}; give one of them")
+    names = ("preset", "task", "dtype", "out")
+    changed = {name: (getattr(stored, name), getattr(command, name)) for name in names}
+    changed |= differences(stored.config, command.config)
+    for name, (before, asked) in changed.items():
+        if before != asked:
+            raise UserError(
+                f"--{name} is {asked}, but {command.resume} is a run with {before}; start a new run to change it"
+            )
 
 
 def _arms(names: Sequence[str], recipe: ModuleType) -> tuple[str, ...]:
+    """The named arms in the order of the recipe; all of them when none is named."""
     for name in names:
         if name not in recipe.ARMS:
             raise UserError(f"--arms names {name!r}; {nearest(name, recipe.ARMS)}")
-    return tuple(arm for arm in recipe.ARMS if arm in names)
+    return tuple(arm for arm in recipe.ARMS if arm in names or not names)
 
 
 def _execute(
-    paper: str,
-    recipe: ModuleType,
-    start: Start,
-    command: RunCommand[Any],
-    seeds: Sequence[int],
-    arms: Sequence[str],
-    typed: str,
+    paper: Paper, recipe: Any, command: RunCommand[Any], seeds: Sequence[int], arms: Sequence[str], typed: str
 ) -> int:
     from rich.console import Console
 
@@ -185,18 +184,20 @@ def _execute(
     from tenfold.core.report import print_report
     from tenfold.core.runner import execute
 
-    directory = command.resume or command.out or _new_directory(paper, start.preset)
+    task = command.task or discovery.default_task(paper.name)
+    preset = f"paper:{task}" if command.preset == "paper" else command.preset
+    directory = command.resume or command.out or _new_directory(paper.name, preset.replace(":", "-"))
     report = execute(
-        paper=paper,
+        paper=paper.name,
         recipe=recipe,
         config=command.config,
-        preset=start.preset,
+        preset=preset,
         seeds=seeds,
         arms=arms,
         directory=directory,
         command=typed,
-        device=command.device or start.device,
-        dtype=command.dtype or start.dtype,
+        device=command.device,
+        dtype=command.dtype,
     )
     if is_main_process():
         console = Console()

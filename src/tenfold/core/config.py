@@ -348,11 +348,12 @@ def _construct(config_type: type, values: Mapping[str, Any], prefix: str, where:
     for field in dataclasses.fields(config_type):
         name = f"{prefix}{field.name}"
         default = _default(field) if base is None else getattr(base, field.name)
+        is_given = any(given == name or given.startswith(f"{name}.") for given in values)
+        if default is dataclasses.MISSING and not is_given:
+            raise UserError(f"{where}: {name} is missing")
         if dataclasses.is_dataclass(hints[field.name]):
             nested_base = None if default is dataclasses.MISSING else default
             arguments[field.name] = _construct(hints[field.name], values, f"{name}.", where, nested_base)
-        elif name not in values and default is dataclasses.MISSING:
-            raise UserError(f"{where}: {name} is missing")
         else:
             arguments[field.name] = values.get(name, default)
     return config_type(**arguments)
