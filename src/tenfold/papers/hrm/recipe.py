@@ -105,7 +105,6 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
         "train/skipped_steps": float(trained.skipped),
         "cost/parameters": float(num_parameters(model)),
         "cost/train_teraflops": flops * config.training.steps / 1e12,
-        "cost/train_seconds": trained.seconds,
     }
     right = answers.right(puzzles.test.rows.labels)
     return Scores(
@@ -178,6 +177,17 @@ def train_reasoner(
         schedule=partial(warmup_cosine, total_steps=t.steps, warmup_steps=t.warmup_steps, floor=t.rate_floor),
         evaluate=evaluate,
     )
+
+
+def validation_accuracy(config: Config, arm: str, chosen: RatesConfig, seed: int, cell: Cell) -> tuple[float, float]:
+    """Exact accuracy on the validation split of the averaged and of the last weights, for choosing rates."""
+    puzzles = load_puzzles(config.data, seed)
+    trained = train_reasoner(build(config, arm, seed, cell.dtype), puzzles, chosen, config, seed, cell)
+    averaged, last = (
+        float(answer_held_out(model, puzzles.validation, config).right(puzzles.validation.rows.labels)[-1].mean())
+        for model in (trained.model, trained.last)
+    )
+    return averaged, last
 
 
 def offered_rows(sampler: GroupSampler, step: int, slots: range) -> Rows:
