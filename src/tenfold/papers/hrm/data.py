@@ -1,5 +1,6 @@
 """The puzzles of one HRM run: training, validation and test parts with a difficulty for every held-out puzzle."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 
 from tenfold.core.errors import UserError
 from tenfold.data.puzzles import Batch, PuzzleDataset
-from tenfold.data.sudoku import SudokuPuzzles
+from tenfold.data.sudoku import SudokuPuzzles, to_tokens
 from tenfold.data.sudoku_files import read_sudoku_csv
 from tenfold.data.sudoku_splits import SudokuSplit, generated_sudoku_split, sudoku_split
 from tenfold.papers.hrm.config import DataConfig
@@ -52,8 +53,22 @@ def load_puzzles(config: DataConfig, seed: int) -> Puzzles:
         UserError: if a file cannot be read or holds too few puzzles.
     """
     train, held_out = {"sudoku": _sudoku}[config.task](config, seed)
-    validation = held_out.take(slice(0, config.num_validation))
-    return Puzzles(train, validation, held_out.take(slice(config.num_validation, None)))
+    validation, test = held_out.take(slice(0, config.num_validation)), held_out.take(slice(config.num_validation, None))
+    if config.test_files:
+        test = published_test(config)
+    return Puzzles(train, validation, test)
+
+
+def published_test(config: DataConfig) -> HeldOut:
+    """A published test set, whole (or its first ``num_test`` puzzles); its authors vouch for the split."""
+    box = (config.box_rows, config.box_columns)
+    puzzles = _read(config.test_files, box)
+    puzzles = puzzles.take(slice(0, config.num_test or len(puzzles)))
+    no_identity = np.zeros(len(puzzles), dtype=np.int64)
+    rows = Batch(
+        to_tokens(puzzles.puzzles).astype(np.int64), to_tokens(puzzles.solutions).astype(np.int64), no_identity
+    )
+    return HeldOut(rows, sudoku_difficulty(puzzles))
 
 
 def sudoku_difficulty(puzzles: SudokuPuzzles) -> np.ndarray:
@@ -87,12 +102,19 @@ def _generate_sudoku(config: DataConfig, seed: int) -> SudokuSplit:
 
 def _read_sudoku(config: DataConfig, seed: int) -> SudokuSplit:
     box = (config.box_rows, config.box_columns)
+    num_test = config.num_validation + config.num_test if config.num_test else None
+    if config.test_files:
+        num_test = config.num_validation
     return sudoku_split(
-        SudokuPuzzles.join([read_sudoku_csv(Path(file), box) for file in config.files]),
+        _read(config.files, box),
         box,
         num_train=config.num_train,
-        num_test=config.num_validation + config.num_test if config.num_test else None,
+        num_test=num_test,
         num_augmentations=config.augmentations,
         seed=seed,
         separate=config.separate,
     )
+
+
+def _read(files: Sequence[str], box: tuple[int, int]) -> SudokuPuzzles:
+    return SudokuPuzzles.join([read_sudoku_csv(Path(file), box) for file in files])

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tenfold.core.errors import UserError
 from tenfold.core.seeding import torch_generator
 from tenfold.papers.hrm.halting import wants_to_halt
 from tenfold.papers.hrm.method import Latents, RecursiveReasoner
@@ -119,48 +120,63 @@ class TestAnswers:
 
 
 def answer_all(
-    model: RecursiveReasoner, inputs: np.ndarray, puzzles: np.ndarray, batch_size: int, segments: int = 0
+    model: RecursiveReasoner,
+    inputs: np.ndarray,
+    puzzles: np.ndarray,
+    batch_size: int,
+    segments: int = 0,
+    *,
+    noise_std: float = 0.0,
+    noise_key: tuple[int | str, ...] = (0,),
 ) -> TestAnswers:
-    """:func:`answer` over ``[n, L]`` inputs in batches, padded to one shape so that compiled models compile once."""
+    """:func:`answer` for ``[n, L]`` inputs and ``[n]`` puzzles, in batches of one shape: a model compiles once."""
     device = model.initial_z_H.device
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for start in range(0, len(inputs), batch_size):
-        rows = np.resize(np.arange(start, min(start + batch_size, len(inputs))), min(batch_size, len(inputs)))
-        valid = min(batch_size, len(inputs) - start)
+    size = min(batch_size, len(inputs))
+    parts = []
+    for start in range(0, len(inputs), size):
+        rows = np.arange(start, start + size) % len(inputs)  # the last batch is filled up with rows from the front
         said = answer(
             model,
             torch.from_numpy(inputs[rows].astype(np.int64)).to(device),
             torch.from_numpy(puzzles[rows].astype(np.int64)).to(device),
             segments=segments,
+            noise_std=noise_std,
+            noise_key=(*noise_key, start),
         )
-        parts.append(
-            (
-                said.tokens[:, :valid].cpu().numpy(),
-                said.q_halt[:, :valid].cpu().numpy(),
-                said.halting_step[:valid].cpu().numpy(),
-            )
-        )
+        parts.append((said.tokens.cpu().numpy(), said.q_halt.cpu().numpy(), said.halting_step.cpu().numpy()))
     tokens, q_halt, halting_step = zip(*parts, strict=True)
-    return TestAnswers(np.concatenate(tokens, 1), np.concatenate(q_halt, 1), np.concatenate(halting_step))
+    n = len(inputs)
+    return TestAnswers(
+        np.concatenate(tokens, 1)[:, :n], np.concatenate(q_halt, 1)[:, :n], np.concatenate(halting_step)[:n]
+    )
 
 
 def best_of_trajectories(
     model: RecursiveReasoner,
-    inputs: Tensor,
-    puzzles: Tensor,
+    inputs: np.ndarray,
+    puzzles: np.ndarray,
     *,
     trajectories: int,
     noise_std: float,
+    batch_size: int,
     segments: int = 0,
     seed: int = 0,
-) -> Tensor:
-    """Run noisy trajectories and keep, for each puzzle, the final answer with the highest q_halt. ``[B, L]`` uint8."""
-    runs = [
-        answer(model, inputs, puzzles, segments=segments, noise_std=noise_std, noise_key=(seed, trajectory))
-        for trajectory in range(trajectories)
-    ]
-    best = torch.stack([run.q_halt[-1] for run in runs]).argmax(0)
-    return torch.stack([run.final() for run in runs])[best, torch.arange(len(inputs), device=inputs.device)]
+) -> np.ndarray:
+    """Run noisy trajectories and keep, for each puzzle, the final answer with the highest q_halt. ``[n, L]`` uint8."""
+    best, best_q = None, None
+    for trajectory in range(trajectories):
+        said = answer_all(
+            model, inputs, puzzles, batch_size, segments, noise_std=noise_std, noise_key=(seed, trajectory)
+        )
+        tokens, q_halt = said.tokens[-1], said.q_halt[-1]
+        if best is None or best_q is None:
+            best, best_q = tokens, q_halt
+        else:
+            better = q_halt > best_q
+            best, best_q = np.where(better[:, None], tokens, best), np.where(better, q_halt, best_q)
+    if best is None:
+        raise UserError(f"trajectories = {trajectories}: must be at least 1")
+    return best
 
 
 def majority(votes: np.ndarray, confidence: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ because equal steps are not equal compute: a segment of HRM costs several passes
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -18,15 +19,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from tenfold.core.cell import Cell
 from tenfold.core.seeding import key_to_seed
 from tenfold.core.types import Claim, Picture, Report, Scores
-from tenfold.data.puzzles import GroupSampler
+from tenfold.data.puzzles import GroupSampler, total_steps
+from tenfold.data.sudoku import to_boards
 from tenfold.optim import AdamATan2, SparseSignSGD, warmup_cosine
 from tenfold.papers.hrm import pictures
 from tenfold.papers.hrm.config import Config, RatesConfig, ReasonerConfig
 from tenfold.papers.hrm.data import HeldOut, Puzzles, load_puzzles
 from tenfold.papers.hrm.halting import Carry, Rows, StepOptions, empty_carry, training_step
-from tenfold.papers.hrm.inference import TestAnswers, answer_all
+from tenfold.papers.hrm.inference import TestAnswers, answer_all, best_of_trajectories
 from tenfold.papers.hrm.method import RecursiveReasoner, num_parameters
-from tenfold.papers.hrm.reasoner import Reasoner
+from tenfold.papers.hrm.reasoner import Reasoner, vote_over_symmetries
 from tenfold.train.loop import LoopConfig, Trained, train
 
 ARMS = {
@@ -91,17 +93,17 @@ CLAIMS = (
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     """Train one arm with one seed and answer the held-out puzzles."""
     puzzles = load_puzzles(config.data, seed)
-    model = build(config, arm, seed, cell.dtype)
+    config = with_steps(config, puzzles)
+    model = build(config, arm, seed, cell.dtype, puzzles.train.num_puzzle_identifiers)
     flops = flops_of_a_step(model, config.training.batch_size)
-    if config.training.compile:
-        model.compile()
     trained = train_reasoner(model, puzzles, rates(config, arm), config, seed, cell)
     if cell.is_main:
-        Reasoner.from_core(trained.model).save_pretrained(cell.directory / "model")
+        Reasoner.from_core(trained.model, sudoku_box(config)).save_pretrained(cell.directory / "model")
     answers = answer_held_out(trained.model, puzzles.test, config)
     metrics = {
         **accuracy_metrics(answers, puzzles.test.rows.labels),
         **halting_metrics(answers, puzzles.test),
+        **extra_metrics(trained.model, answers, puzzles.test, config),
         "train/skipped_steps": float(trained.skipped),
         "cost/parameters": float(num_parameters(model)),
         "cost/train_teraflops": flops * config.training.steps / 1e12,
@@ -115,10 +117,22 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     )
 
 
-def build(config: Config, arm: str, seed: int, dtype: str = "float32") -> RecursiveReasoner:
+def build(config: Config, arm: str, seed: int, dtype: str = "float32", num_puzzles: int = 1) -> RecursiveReasoner:
     """A fresh model of an arm; equal seeds give equal weights."""
     torch.manual_seed(key_to_seed(seed, "weights"))
-    return RecursiveReasoner(model_config(config, arm), getattr(torch, dtype))
+    return RecursiveReasoner(replace(model_config(config, arm), num_puzzles=num_puzzles), getattr(torch, dtype))
+
+
+def with_steps(config: Config, puzzles: Puzzles) -> Config:
+    """The configuration with the steps that its epochs amount to, when epochs are given."""
+    t = config.training
+    steps = total_steps(puzzles.train, t.epochs, t.batch_size) if t.epochs else t.steps
+    return replace(config, training=replace(t, steps=steps))
+
+
+def sudoku_box(config: Config) -> tuple[int, int] | None:
+    """Box shape of the Sudokus, ``None`` for other tasks."""
+    return (config.data.box_rows, config.data.box_columns) if config.data.task == "sudoku" else None
 
 
 def model_config(config: Config, arm: str) -> ReasonerConfig:
@@ -136,6 +150,8 @@ def train_reasoner(
 ) -> Trained:
     """Train on ``puzzles.train`` in the loop of ``tenfold.train``; curves are taken on ``puzzles.validation``."""
     t = config.training
+    if t.compile:
+        model.compile()  # in place, so that the names of the weights stay
     sampler = GroupSampler(puzzles.train, t.batch_size, seed, t.epochs_per_pass)
     options = StepOptions(seed=seed, num_slots=t.batch_size, loss=t.loss)
 
@@ -242,6 +258,32 @@ def halting_metrics(answers: TestAnswers, held_out: HeldOut) -> dict[str, float]
     if held_out.difficulty is not None:
         metrics["halting/rank_correlation"] = _rank_correlation(
             held_out.difficulty[solved], answers.halting_step[solved]
+        )
+    return metrics
+
+
+def extra_metrics(
+    model: RecursiveReasoner, answers: TestAnswers, held_out: HeldOut, config: Config
+) -> dict[str, float]:
+    """More thinking at test time: a vote over symmetries, and the noisy trajectory that q_halt prefers."""
+    e, rows, box = config.evaluation, held_out.rows, sudoku_box(config)
+    metrics = {}
+    if e.symmetry_votes and box is not None:
+        boards = to_boards(rows.inputs)
+        voted = vote_over_symmetries(model, boards, answers, box, e.symmetry_votes, e.segments, e.batch_size)
+        metrics["test/exact_accuracy_voted"] = float((voted == rows.labels).all(-1).mean())
+    if e.trajectories and model.config.halt_max_steps > 1:
+        noisy = best_of_trajectories(
+            model,
+            rows.inputs,
+            rows.puzzle_identifiers,
+            trajectories=e.trajectories,
+            noise_std=e.noise_std,
+            batch_size=e.batch_size,
+            segments=e.segments,
+        )
+        metrics["test/exact_accuracy_best_of_trajectories"] = float(
+            ((noisy == rows.labels) | (rows.labels < 0)).all(-1).mean()
         )
     return metrics
 
