@@ -46,7 +46,7 @@ def sudoku_split(
     box: Box,
     *,
     num_train: int,
-    num_test: int,
+    num_test: int | None,
     num_augmentations: int,
     seed: int,
     separate: Separation = "grids",
@@ -57,7 +57,7 @@ def sudoku_split(
         puzzles: read or generated puzzles.
         box: box shape.
         num_train: training puzzles, before augmentation.
-        num_test: test puzzles.
+        num_test: test puzzles; ``None`` for all that no training puzzle's class holds.
         num_augmentations: symmetric variants of each training puzzle beside the original.
         seed: key of the choice and of the augmentation.
         separate: what a training and a test puzzle may not share up to symmetry.
@@ -72,7 +72,7 @@ def sudoku_split(
         (8, 24, 4)
     """
     train, test = _choose(puzzles, box, num_train, num_test, seed, separate)
-    if len(train) < num_train or len(test) < num_test:
+    if len(train) < num_train or len(test) < (1 if num_test is None else num_test):
         raise UserError(
             f"num_train = {num_train} and num_test = {num_test} need more than the {len(puzzles)} puzzles at hand: "
             f"with separate = {separate!r} only {len(train)} and {len(test)} can be had."
@@ -127,9 +127,12 @@ def generated_sudoku_split(
 
 
 def _choose(
-    puzzles: SudokuPuzzles, box: Box, num_train: int, num_test: int, seed: int, separate: Separation
+    puzzles: SudokuPuzzles, box: Box, num_train: int, num_test: int | None, seed: int, separate: Separation
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the training and of the test puzzles: classes in random order fill the test set first."""
+    """Positions of the training and of the test puzzles: classes in random order fill the test set first.
+
+    Without a number of test puzzles the training set is filled first.
+    """
     if separate == "grids":
         forms = canonical_forms(puzzles.solutions, box)
     else:
@@ -138,6 +141,9 @@ def _choose(
     generator = numpy_generator(seed, "split")
     rank = generator.permutation(classes.max() + 1)[classes]
     order = np.lexsort((generator.random(len(classes)), rank))
+    if num_test is None:
+        train = order[:num_train]
+        return generator.permutation(train), generator.permutation(order[~np.isin(rank[order], rank[train])])
     test = order[:num_test]
     free = order[~np.isin(rank[order], rank[test])]
     return generator.permutation(free)[:num_train], generator.permutation(test)
