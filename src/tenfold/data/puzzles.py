@@ -157,9 +157,9 @@ class PuzzleDataset:
         """
         folder = Path(folder)
         facts = _read_json(folder / "dataset.json")
-        missing = [name for name in (*_SIZES, "ignore_label_id") if name not in facts]
-        if missing:
-            raise UserError(f"{folder / 'dataset.json'} lacks the field {missing[0]}.")
+        for name in (*_SIZES, "ignore_label_id"):
+            if name not in facts:
+                raise UserError(f"{folder / 'dataset.json'} lacks the field {name}.")
         if facts.get("sets") != ["all"]:
             raise UserError(f"{folder / 'dataset.json'}: sets is {facts.get('sets')!r}; only ['all'] can be read.")
         arrays: dict[str, Any] = {name: _read_array(folder / f"all__{name}.npy") for name in _ARRAYS}
@@ -167,8 +167,7 @@ class PuzzleDataset:
             arrays[name] = _as_tokens(arrays[name], f"{folder}: {name}")
         for name in ("puzzle_identifiers", "puzzle_indices", "group_indices"):
             arrays[name] = np.asarray(arrays[name], dtype=np.int32)
-        sizes: dict[str, Any] = {name: facts[name] for name in (*_SIZES, "ignore_label_id")}
-        return cls(**arrays, **sizes)
+        return cls(**arrays, **{name: facts[name] for name in (*_SIZES, "ignore_label_id")})
 
 
 @dataclass(frozen=True, eq=False)
