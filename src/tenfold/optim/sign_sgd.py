@@ -28,6 +28,9 @@ class SparseSignSGD(torch.optim.Optimizer):
         lr: size of each step.
         weight_decay: decoupled, multiplied by the learning rate, on touched rows only.
 
+    Raises:
+        ValueError: if the rate or the decay is negative or not a number.
+
     Example:
         >>> from tenfold.models import SparseEmbedding
         >>> table = SparseEmbedding(num_rows=3, size=2)
@@ -39,13 +42,20 @@ class SparseSignSGD(torch.optim.Optimizer):
     """
 
     def __init__(self, embedding: RowTable, lr: float, weight_decay: float = 0.1) -> None:
+        if not lr >= 0:
+            raise ValueError(f"lr = {lr}: must not be negative")
+        if not weight_decay >= 0:
+            raise ValueError(f"weight_decay = {weight_decay}: must not be negative")
         super().__init__([embedding.weight], dict(lr=lr, weight_decay=weight_decay))
         self.embedding = embedding
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the touched rows from the gradients of the pending leaves, over all processes."""
-        loss = closure() if closure is not None else None
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         touched = [(index, leaf.grad) for index, leaf in self.embedding.pending if leaf.grad is not None]
         if not touched:
             return loss
