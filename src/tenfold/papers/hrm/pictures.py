@@ -50,7 +50,7 @@ def _learning_curves(report: Report) -> Picture:
     figure = Figure(figsize=(7.2, 4.0), layout="constrained")
     axes = figure.subplots()
     for arm, cells in report.scores.items():
-        curves = [np.array(scores.curves["validation/exact_accuracy"]) for scores in cells.values()]
+        curves = [np.array(_accuracy_curve(scores.curves)) for scores in cells.values()]
         for curve in curves:
             axes.plot(curve[:, 0], curve[:, 1], color=COLOURS[arm], alpha=0.35, linewidth=1)
         common = min(len(curve) for curve in curves)
@@ -64,6 +64,11 @@ def _learning_curves(report: Report) -> Picture:
         "Share of validation puzzles with every cell right, after the last segment. Thin: one seed; thick: mean.",
         figure,
     )
+
+
+def _accuracy_curve(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Sequence[tuple[float, float]]:
+    """Accuracy on the validation part; tasks without one (ARC) show that of training."""
+    return curves.get("validation/exact_accuracy", curves["train/exact_accuracy"])
 
 
 def _accuracy_per_segment(report: Report) -> Picture:

@@ -21,10 +21,11 @@ from tenfold.core.seeding import key_to_seed
 from tenfold.core.types import Claim, Picture, Report, Scores
 from tenfold.data.puzzles import GroupSampler, total_steps
 from tenfold.data.sudoku import to_boards
+from tenfold.eval.arc_voting import arc_vote, pass_at_k
 from tenfold.optim import AdamATan2, SparseSignSGD, warmup_cosine
 from tenfold.papers.hrm import pictures
 from tenfold.papers.hrm.config import Config, RatesConfig, ReasonerConfig
-from tenfold.papers.hrm.data import HeldOut, Puzzles, load_puzzles
+from tenfold.papers.hrm.data import ArcTasks, HeldOut, Puzzles, load_puzzles
 from tenfold.papers.hrm.halting import Carry, Rows, StepOptions, empty_carry, training_step
 from tenfold.papers.hrm.inference import TestAnswers, answer_all, best_of_trajectories
 from tenfold.papers.hrm.method import RecursiveReasoner, num_parameters
@@ -104,6 +105,7 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
         **accuracy_metrics(answers, puzzles.test.rows.labels),
         **halting_metrics(answers, puzzles.test),
         **extra_metrics(trained.model, answers, puzzles.test, config),
+        **arc_metrics(answers, puzzles.arc),
         "train/skipped_steps": float(trained.skipped),
         "cost/parameters": float(num_parameters(model)),
         "cost/train_teraflops": flops * config.training.steps / 1e12,
@@ -191,7 +193,7 @@ def train_reasoner(
         cell,
         initial_carry=empty_carry,
         schedule=partial(warmup_cosine, total_steps=t.steps, warmup_steps=t.warmup_steps, floor=t.rate_floor),
-        evaluate=evaluate,
+        evaluate=evaluate if len(puzzles.validation) else None,
     )
 
 
@@ -251,15 +253,14 @@ def halting_metrics(answers: TestAnswers, held_out: HeldOut) -> dict[str, float]
         return {}
     solved = answers.at_halting(answers.right(held_out.rows.labels))
     stopped = answers.halting_step < segments
-    metrics = {
+    correlation = float("nan")  # a task without ratings has none
+    if held_out.difficulty is not None:
+        correlation = _rank_correlation(held_out.difficulty[solved], answers.halting_step[solved])
+    return {
         "halting/mean_segments": float(answers.halting_step.mean()),
         "halting/precision": float(solved[stopped].mean()) if stopped.any() else float("nan"),
+        "halting/rank_correlation": correlation,
     }
-    if held_out.difficulty is not None:
-        metrics["halting/rank_correlation"] = _rank_correlation(
-            held_out.difficulty[solved], answers.halting_step[solved]
-        )
-    return metrics
 
 
 def extra_metrics(
@@ -285,6 +286,18 @@ def extra_metrics(
         metrics["test/exact_accuracy_best_of_trajectories"] = float(
             ((noisy == rows.labels) | (rows.labels < 0)).all(-1).mean()
         )
+    return metrics
+
+
+def arc_metrics(answers: TestAnswers, arc: ArcTasks | None) -> dict[str, float]:
+    """pass@k after voting over all variants: the HRM authors' rule, and TRM's, which gives shares of a task."""
+    if arc is None:
+        return {}
+    ranked = arc_vote(arc.test, arc.identifiers, answers.tokens[-1], answers.q_halt[-1])
+    metrics = {}
+    for k, scores in pass_at_k(arc.tasks, ranked).items():
+        metrics[f"test/pass_at_{k}"] = float(scores.whole.mean())
+        metrics[f"test/pass_at_{k}_fractional"] = float(scores.fractional.mean())
     return metrics
 
 
@@ -315,8 +328,11 @@ def figures(report: Report) -> list[Picture]:
 def estimate(config: Config) -> dict[str, float]:
     """Size and time of one seed of all arms, for ``--dry-run``: weights, gradient, two moments, average and states."""
     models = [build(config, arm, 0) for arm in ARMS]
-    batch_size, largest = config.training.batch_size, max(models, key=num_parameters)
-    flops = sum(flops_of_a_step(model, batch_size) for model in models) * config.training.steps
+    t, batch_size = config.training, config.training.batch_size
+    groups = config.data.num_train or _ARC_PUZZLES
+    steps = t.epochs * groups * (_ARC_EXAMPLES if config.data.task == "arc" else 1) // batch_size or t.steps
+    largest = max(models, key=num_parameters)
+    flops = sum(flops_of_a_step(model, batch_size) for model in models) * steps
     z_H = largest.initial_latents(batch_size).z_H
     return {
         "parameters": float(num_parameters(largest)),
@@ -325,4 +341,5 @@ def estimate(config: Config) -> dict[str, float]:
     }
 
 
+_ARC_PUZZLES, _ARC_EXAMPLES = 960, 3.4  # of ARC-AGI-1 with ConceptARC, before counting
 _CPU_FLOPS, _GPU_FLOPS = 6e10, 1e14  # sustained in training: two cores in float32; one H100 in bfloat16
