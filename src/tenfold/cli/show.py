@@ -74,7 +74,7 @@ def _print_claims(recipe: Any, console: Console) -> None:
 def _sources(config: Any, sources: Any) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("field", "value", "source"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading == "field", overflow="fold")
     for name, value in leaves(config).items():
         table.add_row(name, str(value), sources[name])
     return table
