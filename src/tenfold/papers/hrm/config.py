@@ -241,9 +241,9 @@ def smoke() -> Config:
         halt_max_steps=4,
     )
     return Config(
-        arms=_small_arms(tiny, RatesConfig(4e-3, 0.9)),
+        arms=_small_arms(tiny, RatesConfig(1e-2, 0.9)),
         data=DataConfig(
-            box_rows=2, box_columns=2, clues=6, num_train=64, num_validation=16, num_test=32, augmentations=8
+            box_rows=2, box_columns=2, clues=10, num_train=64, num_validation=16, num_test=32, augmentations=8
         ),
         training=TrainingConfig(
             steps=40, batch_size=32, warmup_steps=5, log_every=10, evaluate_every=20, checkpoint_every=10

@@ -111,8 +111,8 @@ def _solved_puzzle(arm: str, sample: Mapping[str, Any]) -> Picture:
     return Picture(
         f"solved-by-{arm}",
         f"A puzzle, segment by segment ({arm})",
-        "Givens are bold, wrong cells red; of the solved puzzles, the one that took longest. Segments that change "
-        "nothing are left out.",
+        "Givens are bold, wrong cells red. Of the puzzles that were solved (if any), the one that took longest; "
+        "segments that change nothing are left out.",
         figure,
     )
 
