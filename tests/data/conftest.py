@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tenfold.data.sudoku import SudokuPuzzles
+from tenfold.data.sudoku_generator import generate
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 
@@ -17,3 +20,9 @@ def shared_sudoku() -> Path:
     if not folder.is_dir():
         pytest.skip("the hard Sudoku lists are not on this machine; set TENFOLD_SHARED_DATA to their parent folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def minimal_9x9() -> SudokuPuzzles:
+    """Sixty minimal 9x9 puzzles, made once."""
+    return generate(60, (3, 3), seed=0)

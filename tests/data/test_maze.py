@@ -57,10 +57,9 @@ def test_marked_cells_are_a_shortest_path(size, least):
 
 
 def test_walls_are_a_third_to_a_half_of_the_cells():
-    made = generate_mazes(60, 20, min_path_length=20, seed=0)
+    made = generate_mazes(60, 20, min_path_length=60, seed=0)
     share = (made.inputs == WALL).mean(axis=1)
     assert share.min() > 0.2 and share.max() < 0.6  # 0.3 to 0.5 with the noise of 400 cells
-    assert share.std() > 0.04
 
 
 def test_coding_is_the_published_one():

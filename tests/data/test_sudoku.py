@@ -22,7 +22,7 @@ from tenfold.data.sudoku import (
     units,
     vocabulary_size,
 )
-from tenfold.data.sudoku_generator import generate
+from tenfold.data.sudoku_generator import generate, random_solutions
 from tenfold.data.sudoku_solver import solve
 
 WIKIPEDIA = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
@@ -111,11 +111,13 @@ def test_augmentation_keeps_validity_uniqueness_and_the_solution(box):
 @pytest.mark.spec("hrm", "24")
 @pytest.mark.parametrize("box", BOXES)
 def test_the_identity_draw_returns_the_input(box):
-    made = generate(3, box, seed=1)
-    np.testing.assert_array_equal(identity_symmetry(box).apply(made.puzzles[:1]), made.puzzles[:1])
-    puzzles, solutions = augment(made.puzzles, made.solutions, 0, np.random.default_rng(0), box)
-    np.testing.assert_array_equal(puzzles[:, 0], made.puzzles)
-    np.testing.assert_array_equal(solutions[:, 0], made.solutions)
+    generator = np.random.default_rng(0)
+    solutions = random_solutions(3, box, generator)
+    puzzles = np.where(generator.random(solutions.shape) < 0.5, solutions, 0).astype(np.uint8)
+    np.testing.assert_array_equal(identity_symmetry(box).apply(puzzles[:1]), puzzles[:1])
+    same_puzzles, same_solutions = augment(puzzles, solutions, 0, generator, box)
+    np.testing.assert_array_equal(same_puzzles[:, 0], puzzles)
+    np.testing.assert_array_equal(same_solutions[:, 0], solutions)
 
 
 @pytest.mark.parametrize(("box", "order"), [((2, 2), 2 * 8 * 8 * 24), ((2, 3), 6 * 2**3 * 2 * 6**2 * 720)])

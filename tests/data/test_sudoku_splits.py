@@ -10,30 +10,33 @@ from tenfold.data.sudoku_generator import generate
 from tenfold.data.sudoku_solver import solve
 from tenfold.data.sudoku_splits import SudokuPuzzles, generated_sudoku_split, sudoku_split
 
-SIZES = {"num_train": 60, "num_test": 30, "num_augmentations": 5, "seed": 0}
+SIZES = {"num_train": 30, "num_test": 15, "num_augmentations": 5, "seed": 0}
 
 
 @pytest.mark.parametrize(("box", "clues"), [((2, 2), 6), ((2, 3), 12), ((3, 3), None)])
 @pytest.mark.parametrize("separate", ["grids", "puzzles"])
 def test_no_test_puzzle_is_a_disguised_training_puzzle(box, clues, separate):
     split = generated_sudoku_split(box, clues=clues, separate=separate, **SIZES)
-    assert (split.train.num_groups, split.train.num_examples, split.test.num_examples) == (60, 360, 30)
+    assert (split.train.num_groups, split.train.num_examples, split.test.num_examples) == (30, 180, 15)
     for kind in ("grids", "puzzles") if separate == "grids" else ("puzzles",):
         assert not classes(split.train_puzzles, box, kind) & classes(split.test_puzzles, box, kind)
 
 
 def classes(puzzles, box, kind):
+    return set(keys_of(puzzles, box, kind))
+
+
+def keys_of(puzzles, box, kind):
     if kind == "grids":
         forms = canonical_forms(puzzles.solutions, box)
     else:
         forms = canonical_puzzles(puzzles.puzzles, puzzles.solutions, box)
-    return {key.tobytes() for key in row_keys(forms)}
+    return [key.tobytes() for key in row_keys(forms)]
 
 
-def test_a_pool_of_disguised_copies_is_split_by_class():
+def test_a_pool_of_disguised_copies_is_split_by_class(minimal_9x9):
     """Ten puzzles, each in twenty disguises: a split by row would leak."""
-    made = generate(10, (3, 3), seed=0)
-    repeated = made.take(np.repeat(np.arange(10), 20))
+    repeated = minimal_9x9.take(np.repeat(np.arange(10), 20))
     symmetries = random_symmetries(np.random.default_rng(0), 200, (3, 3))
     pool = SudokuPuzzles(symmetries.apply(repeated.puzzles), symmetries.apply(repeated.solutions), repeated.ratings)
     split = sudoku_split(pool, (3, 3), num_train=100, num_test=40, num_augmentations=0, seed=0)
@@ -64,6 +67,20 @@ def test_equal_seeds_give_equal_splits():
     np.testing.assert_array_equal(first.train.inputs, again.train.inputs)
     np.testing.assert_array_equal(first.test.inputs, again.test.inputs)
     assert (first.test.inputs != other.test.inputs).any()
+
+
+def test_without_a_number_everything_that_training_leaves_is_tested():
+    made = generate(200, (2, 3), seed=0, clues=12)
+    for separate in ("grids", "puzzles"):
+        split = sudoku_split(
+            made, (2, 3), num_train=50, num_test=None, num_augmentations=0, seed=0, separate=separate
+        )  # fmt: skip
+        assert split.train.num_groups == 50
+        trained, tested = (classes(part, (2, 3), separate) for part in (split.train_puzzles, split.test_puzzles))
+        assert not trained & tested
+        assert trained | tested == classes(made, (2, 3), separate)
+        left_out = sum(key in trained for key in keys_of(made, (2, 3), separate)) - 50
+        assert len(split.test_puzzles) == 150 - left_out
 
 
 def test_too_few_classes_are_reported():

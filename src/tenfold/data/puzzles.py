@@ -12,15 +12,15 @@ Letters in shapes: n examples, L tokens of a grid, B rows of a batch.
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from tenfold.core.errors import UserError
+from tenfold.core.files import to_json, write_atomically
 from tenfold.core.seeding import numpy_generator
 
 IGNORED_LABEL = -100
@@ -139,14 +139,14 @@ class PuzzleDataset:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name in _ARRAYS:
-            _write_atomically(folder / f"all__{name}.npy", partial(np.save, arr=getattr(self, name)))
+            _write_array(folder / f"all__{name}.npy", getattr(self, name))
         facts = {name: getattr(self, name) for name in _SIZES} | {
             "ignore_label_id": self.ignore_label_id,
             "total_groups": self.num_groups,
             "mean_puzzle_examples": self.mean_puzzle_examples,
             "sets": ["all"],
         }
-        _write_json(folder / "dataset.json", facts)
+        write_atomically(folder / "dataset.json", to_json(facts, indent=1))
 
     @classmethod
     def load(cls, folder: Path) -> "PuzzleDataset":
@@ -162,11 +162,7 @@ class PuzzleDataset:
                 raise UserError(f"{folder / 'dataset.json'} lacks the field {name}.")
         if facts.get("sets") != ["all"]:
             raise UserError(f"{folder / 'dataset.json'}: sets is {facts.get('sets')!r}; only ['all'] can be read.")
-        arrays: dict[str, Any] = {name: _read_array(folder / f"all__{name}.npy") for name in _ARRAYS}
-        for name in ("inputs", "labels"):
-            arrays[name] = _as_tokens(arrays[name], f"{folder}: {name}")
-        for name in ("puzzle_identifiers", "puzzle_indices", "group_indices"):
-            arrays[name] = np.asarray(arrays[name], dtype=np.int32)
+        arrays: dict[str, Any] = {name: _read_array(folder, name) for name in _ARRAYS}
         return cls(**arrays, **{name: facts[name] for name in (*_SIZES, "ignore_label_id")})
 
 
@@ -336,7 +332,7 @@ def save_splits(root: Path, splits: Mapping[str, PuzzleDataset], identifiers: Se
                 f"identifiers has {len(identifiers)} names, but split {name} has {split.num_puzzle_identifiers}."
             )
         split.save(Path(root) / name)
-    _write_json(Path(root) / "identifiers.json", list(identifiers))
+    write_atomically(Path(root) / "identifiers.json", to_json(list(identifiers)))
 
 
 def load_splits(root: Path) -> tuple[dict[str, PuzzleDataset], list[str]]:
@@ -361,10 +357,8 @@ def _check_shapes(dataset: PuzzleDataset) -> None:
         )
         if not increasing:
             raise UserError(f"{name} must be strictly increasing offsets from 0 to {count}.")
-    if len(dataset.puzzle_indices) != dataset.num_puzzles + 1:
-        raise UserError(
-            f"puzzle_indices has {len(dataset.puzzle_indices)} entries; {dataset.num_puzzles} puzzles need one more."
-        )
+    if (entries := len(dataset.puzzle_indices)) != dataset.num_puzzles + 1:
+        raise UserError(f"puzzle_indices has {entries} entries; {dataset.num_puzzles} puzzles need one more.")
 
 
 def _check_values(dataset: PuzzleDataset) -> None:
@@ -373,40 +367,34 @@ def _check_values(dataset: PuzzleDataset) -> None:
         if largest >= dataset.vocab_size:
             raise UserError(f"{name} holds token {largest}, but vocab_size is {dataset.vocab_size}.")
     low, high = int(dataset.puzzle_identifiers.min()), int(dataset.puzzle_identifiers.max())
-    if low < 0 or high >= dataset.num_puzzle_identifiers:
-        raise UserError(
-            f"puzzle_identifiers lie in {low}..{high}, but num_puzzle_identifiers is {dataset.num_puzzle_identifiers}."
-        )
+    rows = dataset.num_puzzle_identifiers
+    if low < 0 or high >= rows:
+        raise UserError(f"puzzle_identifiers lie in {low}..{high}, but num_puzzle_identifiers is {rows}.")
 
 
-def _as_tokens(array: np.ndarray, where: str) -> np.ndarray:
-    """Tokens as uint8; the authors' Sudoku builder stores int64."""
-    if array.dtype == np.uint8:
-        return array
-    if array.size and (array.min() < 0 or array.max() > 255):
-        raise UserError(f"{where} holds {array.min()}..{array.max()}, but tokens lie in 0..255.")
-    return array.astype(np.uint8)
-
-
-def _read_array(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise UserError(f"{path} is missing; a split folder holds dataset.json and five all__*.npy files.")
-    return np.load(path, mmap_mode="r")
+def _read_array(folder: Path, name: str) -> np.ndarray:
+    """One array; tokens, which the authors' Sudoku builder stores as int64, come as uint8, all else as int32."""
+    array = np.load(_existing(folder / f"all__{name}.npy"), mmap_mode="r")
+    if name not in ("inputs", "labels"):
+        return array.astype(np.int32)
+    if array.dtype != np.uint8 and array.size and (array.min() < 0 or array.max() > 255):
+        raise UserError(f"{folder}: {name} holds {array.min()}..{array.max()}, but tokens lie in 0..255.")
+    return array.astype(np.uint8, copy=False)
 
 
 def _read_json(path: Path) -> Any:
+    return json.loads(_existing(path).read_text(encoding="utf-8"))
+
+
+def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise UserError(f"{path} is missing; is this the folder of a puzzle dataset?")
-    return json.loads(path.read_text(encoding="utf-8"))
+        raise UserError(f"{path} is missing; a split folder holds dataset.json and five all__*.npy files.")
+    return path
 
 
-def _write_json(path: Path, content: object) -> None:
-    _write_atomically(path, lambda file: file.write(json.dumps(content, indent=1).encode()))
-
-
-def _write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write to a temporary name beside ``path`` and rename, so that no reader sees half a file."""
+def _write_array(path: Path, array: np.ndarray) -> None:
+    """Stream an array, which may be larger than memory, to a temporary name and rename."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with open(temporary, "wb") as file:
-        write(file)
+        np.save(file, array)
     os.replace(temporary, path)

@@ -199,9 +199,10 @@ def _round(masks: np.ndarray, full: np.uint16) -> tuple[np.ndarray, np.ndarray]:
     consistent = np.ones(masks.shape[-1], dtype=bool)
     used = np.zeros_like(masks)
     for axes in _UNIT_AXES:
-        once, twice = _fold(decided, axes)
-        used |= once
-        consistent &= ~twice.any(axis=(0, 1, 2, 3))
+        digits = np.bitwise_or.reduce(decided, axis=axes, keepdims=True)
+        used |= digits
+        no_digit_twice = np.add.reduce(decided, axis=axes, keepdims=True, dtype=np.uint16) == digits
+        consistent &= no_digit_twice.all(axis=(0, 1, 2, 3))
     masks = np.where(decided, masks, masks & ~used)
     hidden = np.zeros_like(masks)
     for axes in _UNIT_AXES:
