@@ -1,7 +1,5 @@
 # Every target does its own set-up on a machine that has Python 3.11+, make and git: it makes .venv and installs
 # the versions of constraints.txt there, once. To choose an interpreter: make test PYTHON=python3.12
-# A package index that serves CPU builds of torch saves a large download, such as
-#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
 
 PYTHON ?= python3
 VENV := .venv

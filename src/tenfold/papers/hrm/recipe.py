@@ -96,7 +96,7 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     puzzles = load_puzzles(config.data, seed)
     config = with_steps(config, puzzles)
     model = build(config, arm, seed, cell.dtype, puzzles.train.num_puzzle_identifiers)
-    flops = flops_of_a_step(model, config.training.batch_size)
+    flops = flops_of_a_step(model_config(config, arm), config.training.batch_size)
     trained = train_reasoner(model, puzzles, rates(config, arm), config, seed, cell)
     if cell.is_main:
         Reasoner.from_core(trained.model, sudoku_box(config)).save_pretrained(cell.directory / "model")
@@ -307,16 +307,16 @@ def _rank_correlation(difficulty: np.ndarray, halting_step: np.ndarray) -> float
     return float(spearmanr(difficulty, halting_step).statistic)
 
 
-def flops_of_a_step(model: RecursiveReasoner, batch_size: int) -> float:
-    """Floating-point operations of one training step, forward and backward, counted on one row and scaled up."""
-    grid = torch.ones(1, model.config.sequence_length, dtype=torch.long)
-    rows = Rows(grid, grid, torch.zeros(1, dtype=torch.long))
-    # The plain kernel is the one whose operations the counter knows on every device.
+def flops_of_a_step(model_config: ReasonerConfig, batch_size: int) -> float:
+    """Floating-point operations of one training step, forward and backward, counted on tensors without data."""
+    with torch.device("meta"):
+        model = RecursiveReasoner(replace(model_config, num_puzzles=1))
+        grid = torch.ones(1, model_config.sequence_length, dtype=torch.long)
+        rows = Rows(grid, grid, torch.zeros(1, dtype=torch.long))
+    # The plain attention kernel is the one whose operations the counter knows everywhere.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         loss, _, _ = training_step(model, empty_carry(model, 1), rows, 1, range(1), StepOptions(0, 1))
         loss.backward()
-    model.zero_grad()
-    model.puzzle_embedding.pending.clear()
     return float(counter.get_total_flops() * batch_size)
 
 
@@ -326,20 +326,23 @@ def figures(report: Report) -> list[Picture]:
 
 
 def estimate(config: Config) -> dict[str, float]:
-    """Size and time of one seed of all arms, for ``--dry-run``: weights, gradient, two moments, average and states."""
-    models = [build(config, arm, 0) for arm in ARMS]
-    t, batch_size = config.training, config.training.batch_size
-    groups = config.data.num_train or _ARC_PUZZLES
-    steps = t.epochs * groups * (_ARC_EXAMPLES if config.data.task == "arc" else 1) // batch_size or t.steps
-    largest = max(models, key=num_parameters)
-    flops = sum(flops_of_a_step(model, batch_size) for model in models) * steps
-    z_H = largest.initial_latents(batch_size).z_H
+    """Size and time of one seed of all arms, for ``--dry-run``: weights, gradient, two moments, average and states.
+
+    The memory is that of the largest model with 40 tensors of the size of a state, about what a segment keeps.
+    """
+    t, models = config.training, [model_config(config, arm) for arm in ARMS]
+    examples = config.data.num_train * 1.0 or _ARC_PUZZLES * _ARC_EXAMPLES
+    steps = t.steps or t.epochs * examples / t.batch_size
+    with torch.device("meta"):
+        sizes = [num_parameters(RecursiveReasoner(model)) for model in models]
+    flops = steps * sum(flops_of_a_step(model, t.batch_size) for model in models)
+    state = max(t.batch_size * (m.prefix_tokens + m.sequence_length) * m.hidden_size for m in models)
     return {
-        "parameters": float(num_parameters(largest)),
-        "memory_bytes": 5 * 4.0 * num_parameters(largest) + 40 * 4.0 * z_H.numel(),
+        "parameters": float(max(sizes)),
+        "memory_bytes": 4.0 * (5 * max(sizes) + 40 * state),
         "seconds": flops / (_GPU_FLOPS if torch.cuda.is_available() else _CPU_FLOPS),
     }
 
 
-_ARC_PUZZLES, _ARC_EXAMPLES = 960, 3.4  # of ARC-AGI-1 with ConceptARC, before counting
-_CPU_FLOPS, _GPU_FLOPS = 6e10, 1e14  # sustained in training: two cores in float32; one H100 in bfloat16
+_ARC_PUZZLES, _ARC_EXAMPLES = 960, 3.4  # of ARC-AGI-1 with ConceptARC; the run counts them
+_CPU_FLOPS, _GPU_FLOPS = 6e10, 1e14  # sustained in training: two cores in float32; one H100-class GPU in bfloat16
