@@ -175,7 +175,8 @@ class _Loop:
             _with_tensors(carry, saved) for carry, saved in zip(self.carries, state["carries"], strict=True)
         ]
         self.done = _Done(**state["done"])
-        self.window = state["window"]
+        device = self.accelerator.device
+        self.window = [{name: value.to(device) for name, value in entry.items()} for entry in state["window"]]
         self.cell.rewind(self.done.step)
 
     def save(self) -> Path:
