@@ -255,6 +255,18 @@ def test_evaluation_sees_the_averaged_weights_when_due_and_at_the_end(tmp_path):
     assert torch.equal(shown[5], flat(trained.model))
 
 
+def test_training_goes_on_in_training_mode_after_an_evaluation(tmp_path):
+    modes = []
+
+    def watching(model, carry, step, slots):
+        modes.append(model.training)
+        return step_function(model, carry, step, slots)
+
+    config = replace(SHORT, steps=3, evaluate_every=1)
+    run(tmp_path, config, step=watching, evaluate=lambda model, step: {"validation/mode": float(model.training)})
+    assert modes == [True] * 3
+
+
 def test_logged_metrics_are_means_since_the_last_log_that_leave_nan_out(tmp_path):
     def numbered(model, carry, step, slots):
         loss, carry, _ = step_function(model, carry, step, slots)
