@@ -80,11 +80,16 @@ class Reasoner(nn.Module, PyTorchModelHubMixin):
             batch_size: puzzles at once.
 
         Raises:
-            UserError: a board of the wrong length, with an illegal symbol or with conflicting givens; or a model that
-                was not trained on Sudokus.
+            UserError: a board of the wrong length, with an illegal symbol or with conflicting givens; a negative
+                count; or a model that was not trained on Sudokus.
         """
         if self.box is None:
             raise UserError("box = None: this model was not trained on Sudokus, and solve() reads only those")
+        for name, count in (("segments", segments), ("symmetry_votes", symmetry_votes)):
+            if count < 0:
+                raise UserError(f"{name} = {count}: must not be negative")
+        if not puzzles:
+            return []
         boards = np.stack(
             [parse_board(text, self.box, f"puzzle {number}") for number, text in enumerate(puzzles, start=1)]
         )
