@@ -41,9 +41,9 @@ def solve(
     """
     reasoner = Reasoner.from_pretrained(model_folder(run, arm, seed))
     console = Console(highlight=False)
-    for text, solution in zip(
-        puzzle, reasoner.solve(puzzle, segments=segments, symmetry_votes=symmetry_votes), strict=True
-    ):
+    puzzles = ["".join(text.split()) for text in puzzle]
+    solutions = reasoner.solve(puzzles, segments=segments, symmetry_votes=symmetry_votes)
+    for text, solution in zip(puzzles, solutions, strict=True):
         _print_solution(console, text, solution, reasoner.box)
 
 

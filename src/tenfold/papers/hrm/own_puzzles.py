@@ -8,7 +8,7 @@ from tenfold.data.sudoku import vocabulary_size
 from tenfold.data.sudoku_files import read_sudoku_csv
 from tenfold.papers.hrm.config import Config, ReasonerConfig
 
-_BOXES = {16: (2, 2), 36: (2, 3), 81: (3, 3)}
+_BOXES = {16: (2, 2), 36: (2, 3), 64: (2, 4), 81: (3, 3)}
 
 
 def config_for_file(
