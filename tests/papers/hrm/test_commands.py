@@ -1,0 +1,217 @@
+"""The verbs of HRM on a run and on a user's own puzzles, with models that have hardly been trained."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tenfold.cli.main import main
+from tenfold.core.cell import Cell
+from tenfold.core.errors import UserError
+from tenfold.data.sudoku import board_text
+from tenfold.data.sudoku_generator import generate
+from tenfold.papers.hrm import commands, recipe
+from tenfold.papers.hrm import config as presets
+from tenfold.papers.hrm.own_puzzles import config_for_file
+from tenfold.papers.hrm.reasoner import Reasoner
+
+SOLVED = "1234341221434321"
+PUZZLE = "12343412214343.1"
+
+
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture(scope="module")
+def run_directory(tmp_path_factory):
+    """A run whose arm ``hrm`` was trained for a moment on 4x4 Sudokus."""
+    root = tmp_path_factory.mktemp("run")
+    config = presets.smoke()
+    config = replace(
+        config,
+        data=replace(config.data, num_train=32, num_validation=4, num_test=4),
+        training=replace(config.training, steps=3, batch_size=16, evaluate_every=0),
+    )
+    recipe.run(config, "hrm", 0, Cell(arm="hrm", seed=0, directory=root / "cells/hrm/seed-0", device="cpu"))
+    return root
+
+
+def write_csv(path, count, box=(2, 2), clues=8, columns=("puzzle", "solution", "guesses")):
+    made = generate(count, box, seed=3, clues=clues)
+    cells = {
+        "puzzle": [board_text(board) for board in made.puzzles],
+        "solution": [board_text(board) for board in made.solutions],
+        "guesses": made.ratings["guesses"].tolist(),
+    }
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*(cells[name] for name in columns), strict=True))
+    return path
+
+
+# -------------------------------------------------------------------------------------------------------------- solve
+
+
+def test_solve_prints_the_board_after_each_segment_that_changed_it(run_directory, capsys):
+    commands.solve(run_directory, (PUZZLE,), segments=6)
+    out = capsys.readouterr().out
+    solution = Reasoner.from_pretrained(run_directory / "cells/hrm/seed-0/model").solve([PUZZLE], segments=6)[0]
+    boards = solution.after_segment
+    changes = [1 + n for n in range(6) if n == 0 or boards[n] != boards[n - 1]]
+    assert [n for n in range(1, 7) if f"segment {n} " in out] == changes
+    rows = [" ".join(boards[0][start : start + 2]) for start in range(0, 16, 2)]
+    assert all(row in out for row in rows)
+    assert solution.board in out.splitlines()
+    assert f"Confidence {solution.confidence:.2f}" in out and f"after segment {solution.halting_step}." in out
+
+
+def test_solve_is_a_verb_of_the_command_line(run_directory, capsys):
+    words = ["solve", "hrm", str(run_directory), "--puzzle", PUZZLE, SOLVED, "--symmetry-votes", "2"]
+    assert main(words) == 0
+    assert capsys.readouterr().out.count("Confidence") == 2
+
+
+@pytest.mark.parametrize(
+    ("board", "puzzle", "verdict"),
+    [
+        (SOLVED, PUZZLE, True),
+        (SOLVED, "1234 3412 2143 43.1", True),
+        (SOLVED, "." * 16, True),
+        (SOLVED, "2" + "." * 15, False),  # a given was changed
+        (SOLVED[::-1].replace("1", "."), "." * 16, False),  # a cell is empty
+        ("1234" * 4, "." * 16, False),  # against the rules
+    ],
+)
+def test_solve_says_whether_the_answer_obeys_rules_and_givens(board, puzzle, verdict, monkeypatch, capsys, tmp_path):
+    from tenfold.papers.hrm.reasoner import Solution
+
+    class Oracle:
+        box = (2, 2)
+
+        def solve(self, puzzles, **options):
+            return [Solution(board, (board,), 0.9, 1)]
+
+    monkeypatch.setattr(Reasoner, "from_pretrained", lambda folder: Oracle())
+    (tmp_path / "config.json").write_text("{}")
+    commands.solve(tmp_path, (puzzle,))
+    assert f"The answer {'obeys' if verdict else 'breaks'} the rules and the givens." in capsys.readouterr().out
+
+
+def test_solve_refuses_what_is_no_puzzle_in_one_line(run_directory, capsys):
+    for puzzle, message in (("123", "puzzle 1 has 3 cells"), ("11" + "." * 14, "the digit 1 twice in row 1")):
+        assert main(["solve", "hrm", str(run_directory), "--puzzle", puzzle]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+
+
+def test_an_arm_that_was_not_trained_is_named_with_those_that_were(run_directory, tmp_path):
+    with pytest.raises(UserError, match=r"no trained model of arm 'trm', seed 4 .*cells/hrm/seed-0"):
+        commands.solve(run_directory, (PUZZLE,), arm="trm", seed=4)
+    with pytest.raises(UserError, match="trained there: none"):
+        commands.solve(tmp_path, (PUZZLE,))
+
+
+# ------------------------------------------------------------------------------------------------------------- export
+
+
+def test_an_exported_folder_loads_and_solves_like_the_run(run_directory, tmp_path, capsys):
+    commands.export(run_directory, tmp_path / "mine")
+    assert str(tmp_path / "mine") in capsys.readouterr().out
+    original = Reasoner.from_pretrained(run_directory / "cells/hrm/seed-0/model")
+    assert Reasoner.from_pretrained(tmp_path / "mine").solve([PUZZLE]) == original.solve([PUZZLE])
+    commands.solve(tmp_path / "mine", (PUZZLE,))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"], "nothing temporary is left"
+
+
+def test_export_overwrites_nothing(run_directory, tmp_path):
+    (tmp_path / "empty").mkdir()
+    commands.export(run_directory, tmp_path / "empty")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "precious").write_text("keep")
+    for taken in ("full", "full/precious"):
+        with pytest.raises(UserError, match="not an empty folder"):
+            commands.export(run_directory, tmp_path / taken)
+    assert (tmp_path / "full" / "precious").read_text() == "keep"
+
+
+# -------------------------------------------------------------------------------------------------------------- train
+
+
+@pytest.mark.parametrize("arm", ["hrm", "trm"])
+def test_train_makes_a_model_of_ones_own_puzzles_that_solve_takes(arm, tmp_path, capsys):
+    file = write_csv(tmp_path / "puzzles.csv", 40)
+    commands.train(file, tmp_path / "out", arm=arm, preset="smoke", steps=3, device="cpu")
+    assert "test/exact_accuracy " in capsys.readouterr().out
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert 0 <= scores["test/exact_accuracy"] <= 1
+    reasoner = Reasoner.from_pretrained(tmp_path / "out" / "model")
+    assert reasoner.core.config.kind == arm and reasoner.box == (2, 2)
+    commands.solve(tmp_path / "out", (PUZZLE,), arm=arm)
+    assert "Confidence" in capsys.readouterr().out
+
+
+def test_train_goes_on_where_it_was_stopped(tmp_path, capsys):
+    file = write_csv(tmp_path / "puzzles.csv", 40)
+    for steps, out in ((2, "stepwise"), (4, "stepwise"), (4, "at once")):
+        commands.train(file, tmp_path / out, preset="smoke", steps=steps, device="cpu")
+    one, other = (Reasoner.from_pretrained(tmp_path / out / "model").state_dict() for out in ("stepwise", "at once"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("columns", [("puzzle",), ("puzzle", "solution")])
+def test_train_needs_no_ratings(columns, tmp_path, capsys):
+    file = write_csv(tmp_path / "puzzles.csv", 20, columns=columns)
+    commands.train(file, tmp_path / "out", preset="smoke", steps=1, device="cpu")
+    assert (tmp_path / "out" / "model" / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("box", "clues", "cells"), [((2, 2), 8, 16), ((2, 3), 20, 36), ((2, 4), 40, 64), ((3, 3), 45, 81)]
+)
+def test_sizes_follow_the_file(box, clues, cells, tmp_path):
+    file = write_csv(tmp_path / "puzzles.csv", 10, box, clues)
+    config = config_for_file(presets.laptop(), file)
+    assert (config.data.box_rows, config.data.box_columns) == box
+    for model in (config.arms.hrm, config.arms.trm):
+        assert model.sequence_length == cells and model.vocab_size == box[0] * box[1] + 2
+    assert (config.data.num_train, config.data.num_validation, config.data.num_test) == (8, 1, 1)
+    assert config.training.batch_size <= 8 and config.training.steps == presets.laptop().training.steps
+    assert config_for_file(presets.laptop(), file, num_train=4, num_test=5, steps=7).training.steps == 7
+
+
+@pytest.mark.parametrize(("num_train", "num_test"), [(0, 2), (8, 1), (9, 2), (None, 9)])
+def test_splits_that_the_file_cannot_give_are_refused(num_train, num_test, tmp_path):
+    file = write_csv(tmp_path / "puzzles.csv", 10)
+    with pytest.raises(UserError, match=r"num_train = \d, num_test = \d.* 10 of "):
+        config_for_file(presets.smoke(), file, num_train, num_test)
+
+
+# --------------------------------------------------------------------------------------------------------------- tune
+
+
+def test_tune_gives_every_arm_the_same_grid(tmp_path, monkeypatch, capsys):
+    tried = []
+
+    def fake(config, arm, chosen, seed, cell):
+        tried.append((arm, chosen.learning_rate, chosen.ema_decay, seed))
+        return 0.75, 0.5
+
+    monkeypatch.setattr(recipe, "validation_accuracy", fake)
+    commands.tune(tmp_path / "tuned", preset="smoke", rates=(1e-3, 4e-3), ema_decay=0.9, seed=1000)
+    assert tried == [(arm, rate, 0.9, 1000) for arm in recipe.ARMS for rate in (1e-3, 4e-3)]
+    rows = json.loads((tmp_path / "tuned" / "tuning.json").read_text())
+    assert rows[-1] == {"arm": "trm", "learning_rate": 4e-3, "averaged": 0.75, "last": 0.5} and len(rows) == 6
+
+
+def test_averaged_and_last_weights_are_measured_on_the_validation_split(tmp_path):
+    config = presets.smoke()
+    config = replace(config, training=replace(config.training, steps=2, evaluate_every=0))
+    cell = Cell(arm="hrm", seed=0, directory=tmp_path, device="cpu")
+    averaged, last = recipe.validation_accuracy(config, "hrm", presets.RatesConfig(0.0, 0.5), 0, cell)
+    assert averaged == last, "with rate 0 both are the initial weights"
+    assert cell.curves()["validation/exact_accuracy"][-1] == (2.0, averaged)
