@@ -110,7 +110,7 @@ def test_what_halting_would_have_answered_can_be_read_off_afterwards(make_model,
 
 def test_right_means_every_cell_that_counts():
     tokens = np.array([[[1, 2, 3], [1, 2, 3]], [[1, 2, 0], [1, 0, 3]]], dtype=np.uint8)
-    answers = inference.TestAnswers(tokens, np.zeros((2, 2)), np.array([1, 2]))
+    answers = inference.AllAnswers(tokens, np.zeros((2, 2)), np.array([1, 2]))
     right = answers.right(np.array([[1, 2, 3], [1, -100, 3]]))
     assert right.tolist() == [[True, True], [False, True]]
     assert answers.at_halting(right).tolist() == [True, True]

@@ -97,7 +97,7 @@ def _gaussian(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @dataclass(frozen=True)
-class TestAnswers:
+class AllAnswers:
     """Answers to a whole test set, on the CPU as numpy arrays.
 
     Args:
@@ -128,7 +128,7 @@ def answer_all(
     *,
     noise_std: float = 0.0,
     noise_key: tuple[int | str, ...] = (0,),
-) -> TestAnswers:
+) -> AllAnswers:
     """:func:`answer` for ``[n, L]`` inputs and ``[n]`` puzzles, in batches of one shape: a model compiles once."""
     device = model.initial_z_H.device
     size = min(batch_size, len(inputs))
@@ -146,7 +146,7 @@ def answer_all(
         parts.append((said.tokens.cpu().numpy(), said.q_halt.cpu().numpy(), said.halting_step.cpu().numpy()))
     tokens, q_halt, halting_step = zip(*parts, strict=True)
     n = len(inputs)
-    return TestAnswers(
+    return AllAnswers(
         np.concatenate(tokens, 1)[:, :n], np.concatenate(q_halt, 1)[:, :n], np.concatenate(halting_step)[:n]
     )
 

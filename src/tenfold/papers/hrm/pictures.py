@@ -8,12 +8,12 @@ import numpy as np
 from tenfold.core.types import Picture, Report
 from tenfold.papers.hrm.config import Config
 from tenfold.papers.hrm.data import HeldOut
-from tenfold.papers.hrm.inference import TestAnswers
+from tenfold.papers.hrm.inference import AllAnswers
 
 COLOURS = {"plain": "#8a8f98", "hrm": "#1f6f8b", "trm": "#d1603d"}
 
 
-def material(answers: TestAnswers, held_out: HeldOut, config: Config) -> dict[str, Any]:
+def material(answers: AllAnswers, held_out: HeldOut, config: Config) -> dict[str, Any]:
     """What :func:`draw` needs of one trained arm, as plain data.
 
     Accuracy after each segment, the halting steps by difficulty, and the answers to one puzzle: of those that are

@@ -17,7 +17,7 @@ from tenfold.core.errors import UserError
 from tenfold.core.seeding import numpy_generator
 from tenfold.data.sudoku import Box, board_text, parse_board, random_symmetries, to_boards, to_tokens
 from tenfold.papers.hrm.config import ReasonerConfig
-from tenfold.papers.hrm.inference import TestAnswers, answer_all, majority
+from tenfold.papers.hrm.inference import AllAnswers, answer_all, majority
 from tenfold.papers.hrm.method import RecursiveReasoner
 
 
@@ -114,7 +114,7 @@ class Reasoner(nn.Module, PyTorchModelHubMixin):
             for n in range(len(boards))
         ]
 
-    def _answer(self, boards: np.ndarray, segments: int, batch_size: int) -> TestAnswers:
+    def _answer(self, boards: np.ndarray, segments: int, batch_size: int) -> AllAnswers:
         no_identity = np.zeros(len(boards), dtype=np.int64)
         return answer_all(self.core, to_tokens(boards), no_identity, batch_size, segments)
 
@@ -122,7 +122,7 @@ class Reasoner(nn.Module, PyTorchModelHubMixin):
 def vote_over_symmetries(
     core: RecursiveReasoner,
     boards: np.ndarray,
-    identity: TestAnswers,
+    identity: AllAnswers,
     box: Box | None,
     votes: int,
     segments: int = 0,

@@ -27,7 +27,7 @@ from tenfold.papers.hrm import pictures
 from tenfold.papers.hrm.config import Config, RatesConfig, ReasonerConfig
 from tenfold.papers.hrm.data import ArcTasks, HeldOut, Puzzles, load_puzzles
 from tenfold.papers.hrm.halting import Carry, Rows, StepOptions, empty_carry, training_step
-from tenfold.papers.hrm.inference import TestAnswers, answer_all, best_of_trajectories
+from tenfold.papers.hrm.inference import AllAnswers, answer_all, best_of_trajectories
 from tenfold.papers.hrm.method import RecursiveReasoner, num_parameters
 from tenfold.papers.hrm.reasoner import Reasoner, vote_over_symmetries
 from tenfold.train.loop import LoopConfig, Trained, train
@@ -129,7 +129,7 @@ def with_steps(config: Config, puzzles: Puzzles) -> Config:
     """The configuration with the steps that its epochs amount to, when epochs are given."""
     t = config.training
     steps = total_steps(puzzles.train, t.epochs, t.batch_size) if t.epochs else t.steps
-    return replace(config, training=replace(t, steps=steps))
+    return replace(config, training=replace(t, steps=steps, epochs=0))
 
 
 def sudoku_box(config: Config) -> tuple[int, int] | None:
@@ -226,14 +226,14 @@ def free_rows(sampler: GroupSampler, carry: Carry, slots: range) -> Rows:
     return rows
 
 
-def answer_held_out(model: RecursiveReasoner, held_out: HeldOut, config: Config) -> TestAnswers:
+def answer_held_out(model: RecursiveReasoner, held_out: HeldOut, config: Config) -> AllAnswers:
     """Answers after each segment."""
     rows = held_out.rows
     segments = config.evaluation.segments if model.config.halt_max_steps > 1 else 1
     return answer_all(model, rows.inputs, rows.puzzle_identifiers, config.evaluation.batch_size, segments)
 
 
-def accuracy_metrics(answers: TestAnswers, labels: np.ndarray) -> dict[str, float]:
+def accuracy_metrics(answers: AllAnswers, labels: np.ndarray) -> dict[str, float]:
     """Share of puzzles with every cell right (last, first and halting segment) and share of right cells."""
     right = answers.right(labels)
     counts = labels >= 0
@@ -246,7 +246,7 @@ def accuracy_metrics(answers: TestAnswers, labels: np.ndarray) -> dict[str, floa
     }
 
 
-def halting_metrics(answers: TestAnswers, held_out: HeldOut) -> dict[str, float]:
+def halting_metrics(answers: AllAnswers, held_out: HeldOut) -> dict[str, float]:
     """When the learned rule stops, whether it is right to, and whether it stops later on harder puzzles."""
     segments = len(answers.tokens)
     if segments == 1:
@@ -264,7 +264,7 @@ def halting_metrics(answers: TestAnswers, held_out: HeldOut) -> dict[str, float]
 
 
 def extra_metrics(
-    model: RecursiveReasoner, answers: TestAnswers, held_out: HeldOut, config: Config
+    model: RecursiveReasoner, answers: AllAnswers, held_out: HeldOut, config: Config
 ) -> dict[str, float]:
     """More thinking at test time: a vote over symmetries, and the noisy trajectory that q_halt prefers."""
     e, rows, box = config.evaluation, held_out.rows, sudoku_box(config)
@@ -289,7 +289,7 @@ def extra_metrics(
     return metrics
 
 
-def arc_metrics(answers: TestAnswers, arc: ArcTasks | None) -> dict[str, float]:
+def arc_metrics(answers: AllAnswers, arc: ArcTasks | None) -> dict[str, float]:
     """pass@k after voting over all variants: the HRM authors' rule, and TRM's, which gives shares of a task."""
     if arc is None:
         return {}
