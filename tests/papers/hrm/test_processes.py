@@ -18,8 +18,10 @@ from accelerate.state import AcceleratorState, GradientState
 from tenfold.core.errors import UserError
 
 WORKER = Path(__file__).parent / "process_worker.py"
-LAUNCH = "-m accelerate.commands.launch --cpu --num_processes 2 --num_machines 1 --mixed_precision no".split()
-LAUNCH += "--dynamo_backend no --main_process_port 0 -m tenfold".split()
+LAUNCH = (
+    *("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"),
+    *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "tenfold"),
+)
 SETTINGS = ("offered", "free")
 
 
