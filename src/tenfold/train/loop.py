@@ -24,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tenfold.core.cell import Cell
 from tenfold.core.errors import Interrupted, UserError
 from tenfold.train import checkpoint
+from tenfold.train.distributed import computes_on_cpu, num_launched
 
 StepFunction = Callable[[nn.Module, Any, int, range], tuple[Tensor, Any, Mapping[str, Tensor]]]
 """``(model, carry, step, slots) -> (loss, carry, metrics)``: ``step`` counts from 1; ``slots`` are the rows of the
@@ -254,8 +255,8 @@ class _Loop:
 def _accelerator(config: LoopConfig, device: str) -> Accelerator:
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device = cuda: this PyTorch sees no CUDA device; allowed here: cpu, auto")
-    return Accelerator(
-        cpu=device == "cpu",
+    accelerator = Accelerator(
+        cpu=computes_on_cpu(device),
         mixed_precision=config.mixed_precision,
         gradient_accumulation_steps=config.gradient_accumulation,
         kwargs_handlers=[
@@ -263,6 +264,8 @@ def _accelerator(config: LoopConfig, device: str) -> Accelerator:
             DistributedDataParallelKwargs(broadcast_buffers=False),
         ],
     )
+    assert accelerator.num_processes == num_launched(), "each process would train, and write, a run of its own"
+    return accelerator
 
 
 def _rows_of_a_piece(config: LoopConfig, num_processes: int) -> int:

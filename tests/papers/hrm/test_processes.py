@@ -19,7 +19,7 @@ from tenfold.core.errors import UserError
 
 WORKER = Path(__file__).parent / "process_worker.py"
 LAUNCH = (
-    *("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"),
+    *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
     *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "tenfold"),
 )
 SETTINGS = ("offered", "free")
@@ -51,12 +51,13 @@ class Runs:
         self.run = runpy.run_path(str(WORKER))["run"]
         self.settings = runpy.run_path(str(WORKER))["SETTINGS"]
         for name, training in self.settings.items():
-            self.run(self.one / name, **training)
+            self.run(self.one / name, **training | {"gradient_accumulation": 1})
 
     def _launch(self):
+        """As torchrun does."""
         shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-        shared |= {"ACCELERATE_USE_CPU": "true"}
-        started = [self._start(rank, environment(RANK=str(rank), LOCAL_RANK=str(rank), **shared)) for rank in range(2)]
+        variables = [environment(RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank in range(2)]
+        started = [self._start(rank, variables[rank]) for rank in range(2)]
         try:
             ended = [process.wait(timeout=120) for process in started]
         finally:
@@ -108,15 +109,14 @@ def test_two_processes_resumed_have_the_losses_of_one(runs, name):
 @pytest.mark.parametrize("name", SETTINGS)
 def test_each_rank_saves_its_own_slots_which_together_are_those_of_one_process(runs, name):
     """Rows, exploration and halting are keyed by the global slot, so that all of it is equal slot by slot."""
-    one, two = runs.carries(runs.one / name), runs.carries(runs.two / name)
+    (one,), two = runs.carries(runs.one / name), runs.carries(runs.two / name)
     assert (len(one), len(two)) == (1, 2)
-    for piece in range(len(one[0])):
-        for field in ("inputs", "labels", "puzzles", "steps", "halted", "loads"):
-            of_one = torch.cat([carry[field] for carry in one[0]])
-            of_two = torch.cat([rank[piece][field] for piece in range(len(one[0])) for rank in two])
-            assert torch.equal(of_two, of_one), field
+    for field in ("inputs", "labels", "puzzles", "steps", "halted", "loads"):
+        pieces = zip(*two, strict=True)  # of the whole batch in order, each a part of every rank
+        of_two = torch.cat([of_rank[field] for piece in pieces for of_rank in piece])
+        assert torch.equal(of_two, one[0][field]), field
     assert not torch.equal(two[0][0]["inputs"], two[1][0]["inputs"])
-    assert len(set(of_one.tolist())) > 1, "slots that never wait for each other prove nothing about halting"
+    assert len(set(one[0]["loads"].tolist())) > 1, "slots that never wait for each other prove nothing about halting"
 
 
 def test_weights_and_puzzle_table_are_the_same_on_both_ranks(runs):
@@ -142,10 +142,11 @@ def scores(directory, arm="hrm"):
 
 
 def command(*more):
-    return ["run", "hrm", "--preset", "smoke", "--arms", "hrm", "--device", "cpu", *more]
+    return ["run", "hrm", "--preset", "smoke", "--arms", "hrm", *more]
 
 
 def test_the_command_line_runs_on_two_processes_as_on_one(tmp_path):
+    """With the default run directory and device: nothing but the launcher tells the processes of each other."""
     from tenfold.cli.run import main
 
     steps = ("--training.steps", "8", "--training.log-every", "2")
@@ -161,6 +162,7 @@ def test_the_command_line_runs_on_two_processes_as_on_one(tmp_path):
     assert done.stdout.count("Report:") == 1
     (two,) = (tmp_path / "runs").iterdir()  # one directory: the ranks agree on its name
     assert (two / "report.html").is_file() and len(list(two.rglob("scores.json"))) == 1
+    assert {path.name for path in two.rglob("rank-*.pt")} == {"rank-0.pt", "rank-1.pt"}
     main(command(*steps, "--out", str(tmp_path / "one"))[1:])
     ours, theirs = (scores(directory) for directory in (tmp_path / "one", two))
     assert list(ours["metrics"]) == list(theirs["metrics"])
