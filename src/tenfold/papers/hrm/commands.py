@@ -3,6 +3,8 @@
 Each verb is a function that tyro reads; the target is a run directory, a folder with an exported model, or ``hrm``.
 """
 
+import contextlib
+import io
 import shutil
 from pathlib import Path
 from typing import Annotated, Literal
@@ -39,7 +41,9 @@ def solve(
         segments: segments of reasoning; 0 for as many as in training, more to think longer.
         symmetry_votes: vote over the answers to so many symmetries of each puzzle.
     """
-    reasoner = Reasoner.from_pretrained(model_folder(run, arm, seed))
+    folder = model_folder(run, arm, seed)
+    with contextlib.redirect_stdout(io.StringIO()):  # huggingface_hub prints that it reads a local folder
+        reasoner = Reasoner.from_pretrained(folder)
     console = Console(highlight=False)
     puzzles = ["".join(text.split()) for text in puzzle]
     solutions = reasoner.solve(puzzles, segments=segments, symmetry_votes=symmetry_votes)
@@ -109,7 +113,7 @@ def train(
 def tune(
     out: Path,
     preset: Literal["smoke", "laptop"] = "laptop",
-    rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3),
+    rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3, 8e-3),
     ema_decay: float = 0.99,
     seed: int = 1000,
     device: Literal["auto", "cpu", "cuda"] = "auto",

@@ -270,8 +270,8 @@ def laptop() -> Config:
     )
     return Config(
         arms=_small_arms(small, RatesConfig(2e-3, 0.99)),
-        training=TrainingConfig(steps=1000, warmup_steps=30),
-        evaluation=EvaluationConfig(symmetry_votes=8, trajectories=8, noise_std=0.1),
+        training=TrainingConfig(steps=1500, warmup_steps=30, evaluate_every=250, checkpoint_every=250),
+        evaluation=EvaluationConfig(symmetry_votes=4, trajectories=4, noise_std=0.5),
     )
 
 

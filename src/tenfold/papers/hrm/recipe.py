@@ -263,9 +263,7 @@ def halting_metrics(answers: AllAnswers, held_out: HeldOut) -> dict[str, float]:
     }
 
 
-def extra_metrics(
-    model: RecursiveReasoner, answers: AllAnswers, held_out: HeldOut, config: Config
-) -> dict[str, float]:
+def extra_metrics(model: RecursiveReasoner, answers: AllAnswers, held_out: HeldOut, config: Config) -> dict[str, float]:
     """More thinking at test time: a vote over symmetries, and the noisy trajectory that q_halt prefers."""
     e, rows, box = config.evaluation, held_out.rows, sudoku_box(config)
     metrics = {}
