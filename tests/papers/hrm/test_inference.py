@@ -160,7 +160,7 @@ def test_the_trajectory_with_the_highest_q_gives_the_answer():
 def test_noise_is_gaussian_of_the_given_deviation_before_every_segment_in_both_states():
     player = Player(wants_to_halt_once)
     inputs, puzzles = inputs_of(*[1] * 500)
-    inference.answer(player, inputs, puzzles, segments=2, noise_std=0.2, noise_key=(4, 2))
+    inference.answer(player, inputs, puzzles, segments=2, noise_std=0.2)
     first, second = player.heard
     steps = [first.z_H, first.z_L, second.z_H - first.z_H - 1, second.z_L - first.z_L]
     for one, step in enumerate(steps):
@@ -177,6 +177,19 @@ def test_without_noise_all_trajectories_are_the_plain_answer(make_model, make_ro
         model, inputs.numpy(), puzzles.numpy(), trajectories=2, noise_std=0.0, batch_size=2
     )
     np.testing.assert_array_equal(best, inference.answer(model, inputs, puzzles).final())
+
+
+def test_a_noisy_answer_does_not_depend_on_what_else_is_answered(make_model, make_rows):
+    model = make_model("hrm").eval()
+    inputs, _, puzzles = (tensor.numpy() for tensor in make_rows(model, 7))
+    whole, in_pieces, alone = (
+        inference.answer_all(model, inputs[:count], puzzles[:count], size, noise_std=0.5, noise_key=(3,))
+        for count, size in ((7, 7), (7, 2), (1, 1))
+    )
+    np.testing.assert_allclose(in_pieces.q_halt, whole.q_halt, atol=1e-5)
+    np.testing.assert_allclose(alone.q_halt[:, 0], whole.q_halt[:, 0], atol=1e-5)
+    other = inference.answer_all(model, inputs, puzzles, 7, noise_std=0.5, noise_key=(4,))
+    assert (np.abs(other.q_halt - whole.q_halt) > 1e-3).any()
 
 
 def test_no_trajectory_is_refused():

@@ -15,7 +15,7 @@ from torch import nn
 
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import numpy_generator
-from tenfold.data.sudoku import Box, board_text, parse_board, random_symmetries, to_boards, to_tokens
+from tenfold.data.sudoku import Box, Symmetries, board_text, parse_board, random_symmetries, to_boards, to_tokens
 from tenfold.papers.hrm.config import ReasonerConfig
 from tenfold.papers.hrm.inference import AllAnswers, answer_all, majority
 from tenfold.papers.hrm.method import RecursiveReasoner
@@ -148,7 +148,12 @@ def vote_over_symmetries(
     no_identity = np.zeros(len(boards), dtype=np.int64)
     grids, confidences = [identity.tokens[-1]], [identity.q_halt[-1]]
     for vote in range(votes):
-        symmetries = random_symmetries(numpy_generator(seed, "symmetry vote", vote), len(boards), box)
+        symmetries = Symmetries.join(
+            [
+                random_symmetries(numpy_generator(seed, "symmetry vote", vote, puzzle), 1, box)
+                for puzzle in range(len(boards))
+            ]
+        )
         turned = answer_all(core, to_tokens(symmetries.apply(boards)), no_identity, batch_size, segments)
         back = symmetries.inverse().apply(to_boards(turned.tokens[-1]))
         grids.append(to_tokens(back))
