@@ -99,7 +99,8 @@ def train(
         cell: where to log and save, and whether to stop.
         initial_carry: ``(model, rows) -> carry``, a dataclass of tensors; ``None`` when nothing is carried.
         schedule: factor on every learning rate at a step, counted from 1.
-        evaluate: ``(model, step) -> metrics``, called on the averaged weights when there are any.
+        evaluate: ``(model, step) -> metrics``, called on the averaged weights when there are any; the first metric is
+            shown in the progress display.
 
     Raises:
         UserError: if the batch cannot be divided, the device is absent, or a checkpoint fits another launch.
@@ -114,7 +115,8 @@ def train(
         loop.report()
         step = loop.done.step
         if evaluate is not None and (step == config.steps or _due(step, config.evaluate_every)):
-            cell.log(step, evaluate(loop.shown(), step))
+            loop.evaluated = evaluate(loop.shown(), step)
+            cell.log(step, loop.evaluated)
         stop = loop.any_process(cell.stop_requested())
         if stop or step == config.steps or _due(step, config.checkpoint_every):
             saved = loop.save()
@@ -162,7 +164,8 @@ class _Loop:
         self.done = _Done()
         self.folder = cell.directory / "checkpoints"
         self.window: list[dict[str, Tensor]] = []
-        self.shown_metrics: dict[str, float] = {}
+        self.loss: dict[str, float] = {}
+        self.evaluated: Mapping[str, float] = {}
         self.started, self.steps_here = time.perf_counter(), 0
 
     def resume(self) -> None:
@@ -235,11 +238,12 @@ class _Loop:
         """Log means over the window when due; show progress at every step."""
         step = self.done.step
         if step % self.config.log_every == 0 or step == self.config.steps:
-            self.shown_metrics = _means(self.accelerator, self.window)
-            self.window = []
-            self.cell.log(step, {**self.shown_metrics, "train/skipped": float(self.done.skipped)})
+            means = _means(self.accelerator, self.window)
+            self.window, self.loss = [], {"train/loss": means["train/loss"]}
+            self.cell.log(step, {**means, "train/skipped": float(self.done.skipped)})
         rate = self.steps_here * self.config.batch_size / (time.perf_counter() - self.started)
-        self.cell.progress(step, self.config.steps, self.shown_metrics, (rate, "samples/s"))
+        headline = dict(list(self.evaluated.items())[:1])
+        self.cell.progress(step, self.config.steps, self.loss | headline, (rate, "samples/s"))
 
     def shown(self) -> nn.Module:
         """The weights that are evaluated and saved: averaged when there is an average; in evaluation mode."""
