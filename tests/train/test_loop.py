@@ -288,8 +288,20 @@ def test_progress_is_told_at_every_step(tmp_path):
 
     cell = Cell(arm="m", seed=0, directory=tmp_path, display=Recorder())
     run(tmp_path, replace(SHORT, steps=2), cell=cell)
-    names = ["train/error", "train/loss"]
-    assert told == [(1, 2, names, "samples/s"), (2, 2, names, "samples/s")]
+    assert told == [(1, 2, ["train/loss"], "samples/s"), (2, 2, ["train/loss"], "samples/s")]
+
+
+def test_progress_shows_the_first_metric_of_the_last_evaluation(tmp_path):
+    told = []
+
+    class Recorder:
+        def update(self, step, total, metrics, rate):
+            told.append(dict(metrics).get("validation/score"))
+
+    cell = Cell(arm="m", seed=0, directory=tmp_path, display=Recorder())
+    scores = {2: {"validation/score": 0.5, "validation/other": 1.0}, 3: {"validation/score": 0.75}}
+    run(tmp_path, replace(SHORT, steps=3, evaluate_every=2), cell=cell, evaluate=lambda model, step: scores[step])
+    assert told == [None, None, 0.5]  # shown from the step after the evaluation on
 
 
 def test_a_stop_request_saves_and_raises_but_not_after_the_last_step(tmp_path):
