@@ -6,7 +6,7 @@
 
 Parts: ``step`` segment-samples per second of a training step, beside the same mathematics written plainly and beside a
 ``torch.nn.TransformerEncoder`` of equal FLOPs with fused AdamW; ``optimizer`` AdamATan2 beside fused AdamW on the 27 M
-model; ``compile`` compiled beside eager training, with the number of steps after which compiling has paid for itself;
+model; ``compile`` compiled beside eager training, with the number of steps after which compiling has paid off;
 ``sudoku`` minimal 9x9 puzzles per second beside a backtracker. Needs nothing but tenfold.
 """
 
@@ -244,43 +244,43 @@ def compare_optimizers(options: Options) -> list[Comparison]:
 
 
 def compare_compiled(options: Options) -> list[Comparison]:
-    """Compiled from an empty cache, as a first run is; the first two steps compile."""
+    """Compiling starts from an empty cache, as the first run on a machine does; later runs start faster."""
     if not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++")):
         print("compile: skipped, because torch.compile needs a C++ compiler and there is none", file=sys.stderr)
         return []
     preset = presets.smoke() if options.quick else presets.laptop()
     config, batch_size = preset.arms.hrm, preset.training.batch_size
-    eager, compiled = (our_training(config, batch_size, options) for _ in range(2))
-    compiled.model.compile()
     with tempfile.TemporaryDirectory() as cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
-        started = time.perf_counter()
-        compiled.step(2)
-        options.synchronize()
-        seconds = time.perf_counter() - started
-        turns = 5
+        seconds, compiled = compiled_training(config, batch_size, options)
+        eager, turns = our_training(config, batch_size, options), 5
         (line,) = rates(
-            "training step compiled by torch.compile, laptop preset",
+            "training step, torch.compile, laptop preset",
             "steps/s",
             Side("compiled", lambda: compiled.step(turns), turns),
             [Side("eager", lambda: eager.step(turns), turns)],
             repeats=options.repeats,
             synchronize=options.synchronize,
         )
+    return [line, break_even(line, seconds, preset.training.steps)]
+
+
+def compiled_training(config: ReasonerConfig, batch_size: int, options: Options) -> tuple[float, Training]:
+    """Seconds of the first two steps, which compile, and the training after them."""
+    compiled = our_training(config, batch_size, options)
+    compiled.model.compile()
+    started = time.perf_counter()
+    compiled.step(2)
+    options.synchronize()
+    return time.perf_counter() - started, compiled
+
+
+def break_even(line: Comparison, seconds: float, steps: int) -> Comparison:
+    """The number of steps after which ``seconds`` for the first two compiled steps are saved again."""
     saved_per_step = 1 / line.rival - 1 / line.ours
-    even = (seconds - 2 / line.ours) / saved_per_step if saved_per_step > 0 else float("inf")
-    steps = preset.training.steps
-    return [
-        line,
-        Comparison(
-            f"steps after which the {seconds:.0f} s of compiling are saved again",
-            even,
-            steps,
-            "the steps of the preset",
-            "steps",
-            steps / even,
-        ),
-    ]
+    needed = (seconds - 2 / line.ours) / saved_per_step if saved_per_step > 0 else float("inf")
+    name = f"steps that save the {seconds:.0f} s of compiling for the first time"
+    return Comparison(name, needed, steps, "the steps of the laptop preset", "steps", steps / needed)
 
 
 def compare_sudoku(options: Options) -> list[Comparison]:
