@@ -184,6 +184,7 @@ def _execute(
     from tenfold.core.report import print_report
     from tenfold.core.runner import execute
 
+    _refuse_absent_device(command.device)
     task = command.task or discovery.default_task(paper.name)
     preset = f"paper:{task}" if command.preset == "paper" else command.preset
     directory = command.resume or command.out or _new_directory(paper.name, preset.replace(":", "-"), command.device)
@@ -205,6 +206,15 @@ def _execute(
         print_published(report, console)
         console.print(f"\nReport: {directory / 'report.html'}", soft_wrap=True, highlight=False)
     return 0
+
+
+def _refuse_absent_device(device: str) -> None:
+    """Before a run directory is made, so that a refused start leaves nothing behind."""
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UserError("device = cuda: this PyTorch sees no CUDA device; allowed here: cpu, auto")
 
 
 def _new_directory(paper: str, preset: str, device: str) -> Path:
