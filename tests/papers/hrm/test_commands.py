@@ -3,13 +3,15 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from tenfold.cli.main import main
 from tenfold.core.cell import Cell
-from tenfold.core.errors import UserError
+from tenfold.core.errors import Interrupted, UserError
+from tenfold.core.types import Scores
 from tenfold.data.sudoku import board_text
 from tenfold.data.sudoku_generator import generate
 from tenfold.papers.hrm import commands, recipe
@@ -127,6 +129,21 @@ def test_solve_refuses_what_is_no_puzzle_in_one_line(run_directory, capsys):
         assert message in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("words", [["--puzzle", PUZZLE], ["--puzzle", PUZZLE, SOLVED], [PUZZLE, "--puzzle"]])
+def test_solve_without_a_run_does_not_take_the_puzzle_for_one(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["solve", "hrm", *words]) == 2
+    error = capsys.readouterr().err
+    assert "run" in error and ("tenfold solve hrm RUN --puzzle BOARD" in error or "does not exist" in error)
+    assert error.count("\n") == 1
+
+
+def test_a_run_that_does_not_exist_is_named(tmp_path):
+    for call in (lambda run: commands.solve(run, (PUZZLE,)), lambda run: commands.export(run, tmp_path / "out")):
+        with pytest.raises(UserError, match=r"nowhere', which does not exist; allowed: a run directory"):
+            call(tmp_path / "nowhere")
+
+
 def test_an_arm_that_was_not_trained_is_named_with_those_that_were(run_directory, tmp_path):
     with pytest.raises(UserError, match=r"no trained model of arm 'trm', seed 4 .*cells/hrm/seed-0"):
         commands.solve(run_directory, (PUZZLE,), arm="trm", seed=4)
@@ -173,12 +190,69 @@ def test_train_makes_a_model_of_ones_own_puzzles_that_solve_takes(arm, tmp_path,
     assert "Confidence" in capsys.readouterr().out
 
 
-def test_train_goes_on_where_it_was_stopped(tmp_path, capsys):
+def test_train_goes_on_where_it_was_stopped(tmp_path, monkeypatch, capsys):
     file = write_csv(tmp_path / "puzzles.csv", 40)
-    for steps, out in ((2, "stepwise"), (4, "stepwise"), (4, "at once")):
-        commands.train(file, tmp_path / out, preset="smoke", steps=steps, device="cpu")
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="after step 2"):
+        asked = iter([False, True])
+        patch.setattr(Cell, "stop_requested", lambda cell: next(asked))
+        commands.train(file, tmp_path / "stepwise", preset="smoke", steps=4, device="cpu")
+    moved = file.rename(tmp_path / "moved.csv")
+    for out in ("stepwise", "at once"):
+        commands.train(moved, tmp_path / out, preset="smoke", steps=4, device="cpu")
     one, other = (Reasoner.from_pretrained(tmp_path / out / "model").state_dict() for out in ("stepwise", "at once"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"preset": "laptop"}, "preset is laptop, but .* was begun with smoke; give another --out"),
+        ({"arm": "trm"}, "arm is trm, but .* was begun with hrm"),
+        ({"seed": 1}, "seed is 1, but .* was begun with 0"),
+        ({"dtype": "bfloat16"}, "dtype is bfloat16, but .* was begun with float32"),
+        ({"steps": 2}, "training.steps is 2, but .* was begun with 1"),
+        ({"num_train": 8}, "data.num_train is 8, but .* was begun with 16"),
+        ({"data": "other.csv"}, "data_sha256 is [0-9a-f]{64}, but .* was begun with [0-9a-f]{64}"),
+    ],
+)
+def test_a_folder_of_another_training_is_refused(changed, message, tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(recipe, "run", lambda *arguments: trained.append(arguments) or Scores({"test/x": 1.0}))
+    monkeypatch.chdir(tmp_path)
+    asked = {"data": write_csv(tmp_path / "puzzles.csv", 20), "preset": "smoke", "steps": 1, "out": tmp_path / "out"}
+    write_csv(tmp_path / "other.csv", 20, clues=7)
+    commands.train(**asked)
+    commands.train(**asked)
+    with pytest.raises(UserError, match=message):
+        commands.train(**(asked | changed | ({"data": Path(changed["data"])} if "data" in changed else {})))
+    assert len(trained) == 2, "the same goes on, another is refused"
+
+
+def test_a_folder_that_holds_something_else_is_refused(tmp_path):
+    file = write_csv(tmp_path / "puzzles.csv", 20)
+    with pytest.raises(UserError, match=r"--out is .*; allowed: a new or empty folder, or one that has a training"):
+        commands.train(file, tmp_path, preset="smoke", steps=1)
+    with pytest.raises(UserError, match=r"--out is .*; allowed: a new or empty folder, or one that has a tuning"):
+        commands.tune(file, preset="smoke")
+    assert [path.name for path in tmp_path.iterdir()] == ["puzzles.csv"]
+
+
+def test_train_refuses_files_and_steps_it_cannot_use(tmp_path, capsys):
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes(b"puzzle\n" + PUZZLE.encode() + b"\n\xe9\n")
+    good = write_csv(tmp_path / "good.csv", 20)
+    wrong = [
+        (tmp_path, "1", "is a folder, not a CSV file"),
+        (latin, "1", "line 3 is not UTF-8"),
+        (good, "0", "steps = 0: must be at least 1"),
+        (good, "-1", "steps = -1: must be at least 1"),
+    ]
+    for data, steps, message in wrong:
+        words = ["--data", str(data), "--out", str(tmp_path / "out"), "--preset", "smoke", "--steps", steps]
+        assert main(["train", "hrm", *words]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("columns", [("puzzle",), ("puzzle", "solution")])
@@ -195,7 +269,7 @@ def test_sizes_follow_the_file(box, clues, cells, tmp_path):
     file = write_csv(tmp_path / "puzzles.csv", 10, box, clues)
     config = config_for_file(presets.laptop(), file)
     assert (config.data.box_rows, config.data.box_columns) == box
-    for model in (config.arms.hrm, config.arms.trm):
+    for model in (config.arms.plain, config.arms.hrm, config.arms.trm):
         assert model.sequence_length == cells and model.vocab_size == box[0] * box[1] + 2
     assert (config.data.num_train, config.data.num_validation, config.data.num_test) == (8, 1, 1)
     assert config.training.batch_size <= 8 and config.training.steps == presets.laptop().training.steps
@@ -224,6 +298,29 @@ def test_tune_gives_every_arm_the_same_grid(tmp_path, monkeypatch, capsys):
     assert tried == [(arm, rate, 0.9, 1000) for arm in recipe.ARMS for rate in (1e-3, 4e-3)]
     rows = json.loads((tmp_path / "tuned" / "tuning.json").read_text())
     assert rows[-1] == {"arm": "trm", "learning_rate": 4e-3, "averaged": 0.75, "last": 0.5} and len(rows) == 6
+
+
+def test_rates_may_be_added_to_a_tuning_but_nothing_else_changed(tmp_path, monkeypatch):
+    tried = []
+    monkeypatch.setattr(recipe, "validation_accuracy", lambda *arguments: tried.append(arguments) or (0.75, 0.5))
+    for rates in ((1e-3,), (1e-3, 2e-3)):
+        commands.tune(tmp_path / "tuned", preset="smoke", rates=rates)
+    assert len(tried) == 3 * len(recipe.ARMS)
+    for changed, message in (
+        ({"preset": "laptop"}, "preset is laptop, but .* was begun with smoke; give another --out"),
+        ({"seed": 1001}, "seed is 1001, but .* was begun with 1000"),
+        ({"ema_decay": 0.5}, "ema_decay is 0.5, but .* was begun with 0.99"),
+    ):
+        with pytest.raises(UserError, match=message):
+            commands.tune(tmp_path / "tuned", **({"preset": "smoke"} | changed))
+    smoke = presets.smoke()
+    monkeypatch.setattr(presets, "smoke", lambda: replace(smoke, data=replace(smoke.data, clues=9)))
+    with pytest.raises(UserError, match=r"data\.clues is 9, but .* was begun with 10"):
+        commands.tune(tmp_path / "tuned", preset="smoke")
+    other_rates = replace(smoke.arms, hrm_rates=presets.RatesConfig(0.5))
+    monkeypatch.setattr(presets, "smoke", lambda: replace(smoke, arms=other_rates))
+    commands.tune(tmp_path / "tuned", preset="smoke")
+    assert len(tried) == 7 * len(recipe.ARMS), "the rates of the preset play no part"
 
 
 def test_averaged_and_last_weights_are_measured_on_the_validation_split(tmp_path):
