@@ -1,6 +1,7 @@
 """Puzzle datasets: what a group sampler visits, what evaluation pads, what the disk keeps."""
 
 import json
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -61,6 +62,36 @@ def test_total_steps_of_the_published_sudoku_run():
     grid = np.ones((1000, 3, 4), dtype=np.uint8)
     dataset = PuzzleDataset.from_groups(grid, grid, vocab_size=11)
     assert total_steps(dataset, epochs=20_000, batch_size=768) == 26_041
+
+
+@pytest.mark.spec("hrm", "27")
+@pytest.mark.parametrize("batch_size", [14, 1])
+def test_an_epoch_of_unequal_puzzles_visits_each_group_once(batch_size):
+    """Six groups of 1, 2 or 4 examples: 14 rows an epoch. At 1 a batch, a puzzle fills it and loses its other rows."""
+    dataset = numbered_dataset(groups=6, variants=3, examples_per_group=(1, 2, 4))
+    sampler = GroupSampler(dataset, batch_size, seed=2)
+    batches_per_epoch = {14: 1, 1: 6}[batch_size]
+    variants_seen = set()
+    for epoch in range(8):
+        batches = [sampler.batch(batches_per_epoch * epoch + k) for k in range(batches_per_epoch)]
+        rows = np.concatenate([batch.inputs for batch in batches])
+        visits = [group for group in range(6) for _ in range((1, 2, 4)[group % 3] if batch_size == 14 else 1)]
+        assert sorted(rows[:, 0]) == visits and len(np.unique(rows, axis=0)) == len(rows)
+        assert len(np.unique(rows[:, :2], axis=0)) == 6, "one puzzle of each group"
+        variants_seen |= {tuple(row) for row in rows[:, :2]}
+    assert len(variants_seen) > 12, "not always the same puzzle"
+
+
+@pytest.mark.spec("hrm", "27")
+def test_total_steps_count_the_mean_examples_of_a_puzzle_and_round_down():
+    dataset = numbered_dataset(groups=6, variants=2, examples_per_group=(1, 2, 4))  # 7/3 examples a puzzle
+    assert [total_steps(dataset, epochs, batch_size=4) for epochs in (1, 9, 10)] == [3, 31, 35]
+    groups_of_one_and_three = replace(
+        numbered_dataset(groups=4, variants=1, examples_per_group=(1, 5, 5, 5)),
+        group_indices=np.array([0, 1, 4], dtype=np.int32),
+    )
+    # 2 groups · 16/4 examples, as published, although an epoch holds 1 + 5
+    assert total_steps(groups_of_one_and_three, epochs=10, batch_size=8) == 10
 
 
 def test_batches_are_a_pure_function_of_their_number():

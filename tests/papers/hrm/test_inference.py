@@ -117,6 +117,26 @@ def test_right_means_every_cell_that_counts():
     assert answers.at_halting(~right).tolist() == [False, False]
 
 
+def test_at_halting_takes_each_puzzle_at_its_own_segment():
+    answers = inference.AllAnswers(np.zeros((3, 4, 1), np.uint8), np.zeros((3, 4)), np.array([2, 1, 3, 2]))
+    assert answers.at_halting(np.arange(12).reshape(3, 4)).tolist() == [4, 1, 10, 7]
+
+
+@pytest.mark.spec("hrm", "15")
+@pytest.mark.parametrize("q", [9.0, -9.0])
+@pytest.mark.parametrize("segments", [0, 3, 9])
+def test_a_test_set_gets_every_segment_whatever_q_says(q, segments):
+    player = Player(lambda segment, first: torch.full(first.shape, q))
+    inputs, puzzles = (tensor.numpy() for tensor in inputs_of(*range(7)))
+    answers = inference.answer_all(player, inputs, puzzles, 3, segments)
+    M = segments or 5
+    assert player.batches == [3] * (3 * M), "three batches, M segments each"
+    last = (np.arange(7) + M) % VOCABULARY
+    np.testing.assert_array_equal(answers.tokens[-1], np.repeat(last[:, None], LENGTH, 1))
+    assert answers.tokens.shape == (M, 7, LENGTH) and answers.q_halt.shape == (M, 7)
+    assert answers.halting_step.tolist() == [1 if q > 0 else M] * 7
+
+
 @pytest.mark.parametrize("batch_size", [1, 4, 5, 11, 64])
 def test_a_test_set_is_answered_in_batches_of_one_shape(batch_size):
     player = Player(wants_to_halt_once)
