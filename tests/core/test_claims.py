@@ -168,3 +168,7 @@ def test_undecided_says_how_many_seeds_would_probably_do():
     )
     hopeless = judge(make_claim(), make_scores([0.4, 0.6, 0.501], [0.5, 0.5, 0.5]))
     assert "more than 100 seeds" in hopeless.note
+
+
+def test_the_interval_of_equal_numbers_has_no_width_at_all():
+    assert mean_interval([3.153272832] * 3) == (3.153272832, 3.153272832)

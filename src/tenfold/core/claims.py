@@ -107,6 +107,8 @@ def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     from scipy import stats
 
     array = np.asarray(values, dtype=np.float64)
+    if np.ptp(array) == 0:  # the mean of equal numbers may differ from them by rounding
+        return float(array[0]), float(array[0])
     error = array.std(ddof=1) / math.sqrt(len(array))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(array) - 1) * error)
     mean = float(array.mean())
