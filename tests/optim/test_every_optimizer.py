@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tenfold.models import SparseEmbedding
-from tenfold.optim import AdamATan2, SparseSignSGD
+from tenfold.optim import AdamATan2, Muon, SparseSignSGD
 
 SHAPE = (6, 4)
 
@@ -50,6 +50,8 @@ def sparse(start, lr, weight_decay):
 OPTIMIZERS = {
     "adam_atan2": partial(dense, AdamATan2),
     "adam_atan2_ported": partial(dense, partial(AdamATan2, a=1.27, correct_inside=True)),
+    "muon": partial(dense, partial(Muon, rms_target=1.0)),
+    "muon_float32": partial(dense, partial(Muon, rms_target=1.0, ns_dtype="float32", rms_mode="update_norm")),
     "sparse_sign_sgd": sparse,
 }
 

@@ -323,6 +323,8 @@ def _limited(items: list[Any], size: Callable[[Any], int], limit: int) -> Iterat
 
 
 def _ns_dtype(group: dict[str, Any], parameter: Tensor) -> torch.dtype:
+    if group["method"] == "svd":
+        return torch.promote_types(parameter.dtype, torch.float32)
     return automatic_dtype(parameter) if group["ns_dtype"] == "auto" else NS_DTYPES[group["ns_dtype"]]
 
 
