@@ -1,9 +1,27 @@
-"""Optimizers and schedules: Muon, AdamATan2, sign descent for sparse embeddings, warm-up with cosine."""
+"""Optimizers and schedules: Muon, QK-Clip, AdamATan2, sign descent for sparse embeddings, warm-up with cosine."""
 
 from tenfold.optim.adam_atan2 import AdamATan2
 from tenfold.optim.matrix_blocks import BlockSpec
 from tenfold.optim.muon import Muon
 from tenfold.optim.newton_schulz import POLAR_EXPRESS, QUINTIC, orthogonalize
+from tenfold.optim.qk_clip import QKClip
+from tenfold.optim.qk_layouts import (
+    HeadFactors,
+    Layout,
+    Scaled,
+    alternating_projection,
+    fused_projection,
+    head_factors,
+    latent_attention,
+    layout_of,
+    normed_heads,
+    normed_projections,
+    register_layout,
+    scale_heads,
+    separate_projections,
+)
+from tenfold.optim.qk_scores import Visibility, bound_logits, largest_logits, visibility
+from tenfold.optim.qk_verify import verify_layouts
 from tenfold.optim.schedules import warmup_cosine
 from tenfold.optim.sign_sgd import SparseSignSGD
 
@@ -12,8 +30,27 @@ __all__ = [
     "QUINTIC",
     "AdamATan2",
     "BlockSpec",
+    "HeadFactors",
+    "Layout",
     "Muon",
+    "QKClip",
+    "Scaled",
     "SparseSignSGD",
+    "Visibility",
+    "alternating_projection",
+    "bound_logits",
+    "fused_projection",
+    "head_factors",
+    "largest_logits",
+    "latent_attention",
+    "layout_of",
+    "normed_heads",
+    "normed_projections",
     "orthogonalize",
+    "register_layout",
+    "scale_heads",
+    "separate_projections",
+    "verify_layouts",
+    "visibility",
     "warmup_cosine",
 ]
