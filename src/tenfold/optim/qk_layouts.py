@@ -282,6 +282,7 @@ _LAYOUTS: dict[str, LayoutBuilder] = {
     "DeepseekV3Attention": latent_attention,
     "GPT2Attention": partial(fused_projection, name="c_attn"),
     "GPTNeoXAttention": alternating_projection,
+    "Gemma2Attention": separate_projections,
     "Gemma3Attention": partial(normed_heads, centre=1.0),
     "LlamaAttention": separate_projections,
     "MistralAttention": separate_projections,
