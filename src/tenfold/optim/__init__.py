@@ -1,8 +1,10 @@
-"""Optimizers and schedules: Muon, QK-Clip, AdamATan2, sign descent for sparse embeddings, warm-up with cosine."""
+"""Optimizers and schedules: Muon, QK-Clip and both as MuonClip, AdamATan2, sign descent, warm-up with cosine."""
 
 from tenfold.optim.adam_atan2 import AdamATan2
 from tenfold.optim.matrix_blocks import BlockSpec
 from tenfold.optim.muon import Muon
+from tenfold.optim.muon_clip import MuonClip
+from tenfold.optim.muon_groups import muon_param_groups
 from tenfold.optim.newton_schulz import POLAR_EXPRESS, QUINTIC, orthogonalize
 from tenfold.optim.qk_clip import QKClip
 from tenfold.optim.qk_layouts import (
@@ -33,6 +35,7 @@ __all__ = [
     "HeadFactors",
     "Layout",
     "Muon",
+    "MuonClip",
     "QKClip",
     "Scaled",
     "SparseSignSGD",
@@ -44,6 +47,7 @@ __all__ = [
     "largest_logits",
     "latent_attention",
     "layout_of",
+    "muon_param_groups",
     "normed_heads",
     "normed_projections",
     "orthogonalize",
