@@ -260,11 +260,8 @@ class QKClip:
         if number:
             self.last_clip_step = self.steps
         if bool((largest == torch.inf).any()):
-            warnings.warn(
-                f"QK-Clip: the largest logit of {int((largest == torch.inf).sum())} heads is not finite; they were not "
-                "clipped at this step",
-                stacklevel=2,
-            )
+            number_bad = int((largest == torch.inf).sum())
+            warnings.warn(f"QK-Clip left {number_bad} heads alone, whose largest logit is not finite", stacklevel=2)
         self.history.append((self.steps, largest.max().item(), number))
         ever = torch.cat(list(self.ever_clipped.values()))
         self.metrics = {
