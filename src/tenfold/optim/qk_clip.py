@@ -24,7 +24,7 @@ import torch.distributed
 from torch import Tensor, nn
 
 from tenfold.core.errors import UserError
-from tenfold.optim.qk_layouts import GQA_MODES, Layout, head_factors, layout_of, scale_heads
+from tenfold.optim.qk_layouts import GQA_MODES, head_factors, layout_of, scale_heads
 from tenfold.optim.qk_scores import bound_logits, largest_logits, visibility
 
 MODES = ("exact", "bound", "sampled")
@@ -41,7 +41,7 @@ class QKClip:
 
     Args:
         model: a transformers model, before any wrapper; every attention module must have a known layout (see
-            :func:`tenfold.optim.layout_of`). Build it after ``fully_shard`` has replaced the parameters.
+            :func:`tenfold.optim.layout_of`).
         tau: threshold on the largest logit; the paper uses 100.
         alpha: share of the factor that the queries take, in [0, 1].
         gqa: how heads that share a key divide the factor: ``"compensated"``, ``"q_only"`` or ``"group"``.
@@ -244,11 +244,11 @@ class QKClip:
 
     def _clip(self, name: str, largest: Tensor) -> Tensor:
         """Scale the heads of one module; returns each head's factor."""
-        layout: Layout = self.layouts[name]
         self.nonfinite += int((largest == torch.inf).sum())
         above = (largest > self.tau) & (largest < torch.inf)
         gamma = torch.where(above, self.margin * self.tau / largest.double(), 1.0)
         if above.any():
+            layout = layout_of(self.modules[name])  # anew, for sharding may have replaced the parameters
             factors = head_factors(gamma, layout, self.alpha, self.gqa)
             scale_heads(layout, factors, self.master_copy)
             self.ever_clipped[name] |= above
