@@ -72,7 +72,8 @@ class Muon(torch.optim.Optimizer):
         betas: of groups with AdamW.
         eps: of groups with AdamW.
         batch: orthogonalise matrices of one shape together: ``"auto"``, ``"always"`` or ``"never"``.
-        batch_bytes: memory of one batch; a larger single matrix is a batch of its own.
+        batch_bytes: memory of one batch, by default 1 MiB on a CPU (what its cache holds) and 64 MiB elsewhere; a
+            larger single matrix is a batch of its own.
         skip_nonfinite: leave a parameter whose gradient has a NaN or an infinity as it is for this step, and count
             it in ``nonfinite_skipped``. Otherwise it spreads to the parameter, as in torch's optimizers.
 
@@ -105,7 +106,7 @@ class Muon(torch.optim.Optimizer):
         eps: float = 1e-8,
         *,
         batch: str = "auto",
-        batch_bytes: int = 64 << 20,
+        batch_bytes: int | None = None,
         skip_nonfinite: bool = False,
     ) -> None:
         if batch not in ("auto", "always", "never"):
@@ -221,7 +222,7 @@ class Muon(torch.optim.Optimizer):
         direct = [entry for entry in entries if _is_whole_here(entry.parameter, spec)]
         self._move(group, [_views(spec, *_ahead(group, entry), entry.weight) for entry in direct])
         others = [entry for entry in entries if not _is_whole_here(entry.parameter, spec)]
-        for some in _limited(others, lambda entry: entry.parameter.numel() * 4, self.batch_bytes):
+        for some in _limited(others, lambda entry: entry.parameter.numel() * 4, self.batch_bytes or 64 << 20):
             self._move_gathered(group, spec, some)
 
     def _move_gathered(self, group: dict[str, Any], spec: BlockSpec, entries: list["_Entry"]) -> None:
@@ -246,16 +247,17 @@ class Muon(torch.optim.Optimizer):
             same_shape[key].append(matrices)
         for (rows, columns, *_), blocks in same_shape.items():
             dtype = _ns_dtype(group, blocks[0].target)
-            at_once = self._matrices_at_once(rows, columns, dtype)
+            at_once = self._matrices_at_once(rows, columns, dtype, blocks[0].target.device)
             pieces = [piece for block in blocks for piece in _cut(block, at_once)]
             for some in _limited(pieces, lambda piece: len(piece.target), at_once):
                 _move_together(group, some, rows, columns, dtype)
 
-    def _matrices_at_once(self, rows: int, columns: int, dtype: torch.dtype) -> int:
+    def _matrices_at_once(self, rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> int:
         pays = dtype == torch.bfloat16 or min(rows, columns) <= LARGEST_BATCHED_FLOAT32
         if self.batch == "never" or (self.batch == "auto" and not pays):
             return 1
-        return max(1, self.batch_bytes // (rows * columns * dtype.itemsize))
+        limit = self.batch_bytes or (1 << 20 if device.type == "cpu" else 64 << 20)
+        return max(1, limit // (rows * columns * dtype.itemsize))
 
 
 def _move_together(group: dict[str, Any], pieces: list[_Matrices], rows: int, columns: int, dtype: torch.dtype) -> None:
