@@ -116,7 +116,7 @@ def compare_clip(options: Options) -> list[Comparison]:
             "steps/s",
             Side("tenfold", training(options, settings, steps), steps),
             [Side("the same without QK-Clip", training(options, None, steps), steps)],
-            repeats=max(2, 3 * options.repeats // steps),
+            repeats=options.repeats if steps > 1 or options.quick else 3 * options.repeats,
             synchronize=options.synchronize,
         )
     return lines

@@ -1,4 +1,4 @@
-"""Optimizers and schedules: Muon, QK-Clip and both as MuonClip, AdamATan2, sign descent, warm-up with cosine."""
+"""Optimizers and schedules: Muon, QK-Clip and both as MuonClip, AdamATan2, sign descent, phases of a rate."""
 
 from tenfold.optim.adam_atan2 import AdamATan2
 from tenfold.optim.matrix_blocks import BlockSpec
@@ -24,7 +24,7 @@ from tenfold.optim.qk_layouts import (
 )
 from tenfold.optim.qk_scores import Visibility, bound_logits, largest_logits, visibility
 from tenfold.optim.qk_verify import verify_layouts
-from tenfold.optim.schedules import warmup_cosine
+from tenfold.optim.schedules import phased, warmup_cosine, wsd_schedule
 from tenfold.optim.sign_sgd import SparseSignSGD
 
 __all__ = [
@@ -51,10 +51,12 @@ __all__ = [
     "normed_heads",
     "normed_projections",
     "orthogonalize",
+    "phased",
     "register_layout",
     "scale_heads",
     "separate_projections",
     "verify_layouts",
     "visibility",
     "warmup_cosine",
+    "wsd_schedule",
 ]
