@@ -4,11 +4,22 @@ import copy
 
 import pytest
 import torch
-from tiny_models import CONFIGS, measured, tiny, tokens
+from tiny_models import CONFIGS, FURTHER, further, measured, tiny, tokens
 from torch import nn
 
 from tenfold.core.errors import UserError
-from tenfold.optim import Layout, QKClip, head_factors, layout_of, register_layout, separate_projections, verify_layouts
+from tenfold.optim import (
+    Layout,
+    QKClip,
+    attention_modules,
+    head_factors,
+    known_layouts,
+    layout_of,
+    qk_layouts,
+    register_layout,
+    separate_projections,
+    verify_layouts,
+)
 
 ONE_FACTOR = {"qwen3", "gemma3", "qwen3_next"}
 MODES = ("compensated", "q_only", "group")
@@ -61,6 +72,28 @@ def test_every_logit_of_every_module_is_scaled_exactly(name, gqa):
     assert max(errors.values()) < 2e-6
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert model.training and model.config._attn_implementation == ("eager" if name == "gemma2" else "sdpa")
+
+
+@pytest.mark.spec("kimi_k2", "B1")
+@pytest.mark.parametrize("name", FURTHER)
+def test_further_classes_scale_exactly_too(name):
+    model = further(name)
+    assert {type(module).__name__ for module in attention_modules(model).values()} == {f"{name}Attention"}
+    assert max(verify_layouts(model).values()) < 5e-6
+
+
+def test_every_listed_class_is_proven_here():
+    proven = {f"{name}Attention" for name in FURTHER}
+    for name in CONFIGS:
+        proven |= {type(module).__name__ for module in attention_modules(tiny(name)).values()}
+    assert set(known_layouts()) == proven
+
+
+def test_clamped_projections_are_refused():
+    model = tiny("llama")
+    model.config.clip_qkv = 8.0
+    with pytest.raises(UserError, match="clip_qkv"):
+        QKClip(model)
 
 
 # Which entries along the output axis may change in the attention's parameters; all others are bit-identical.
@@ -136,7 +169,9 @@ def test_grouped_modes_by_hand():
     assert group.query.tolist() == [0.5, 0.5, 1.0, 1.0] and group.logits.tolist() == [0.25, 0.25, 1.0, 1.0]
 
 
-def test_a_wrong_layout_is_found():
+def test_a_wrong_layout_is_found(monkeypatch):
+    monkeypatch.setattr(qk_layouts, "_LAYOUTS", dict(qk_layouts._LAYOUTS))
+
     class OtherAttention(nn.Identity):
         pass
 

@@ -43,6 +43,70 @@ CONFIGS = {
     "qwen3_next": lambda: transformers.Qwen3NextConfig(**GROUPED, head_dim=8, **HYBRID),
 }  # fmt: skip
 
+# Further classes whose layout is listed, by the name of their configuration.
+FURTHER = {
+    **{
+        name: GROUPED
+        for name in [
+            "Apertus",
+            "Arcee",
+            "Cohere",
+            "Cohere2",
+            "Ernie4_5",
+            "Ernie4_5_Moe",
+            "Exaone4",
+            "FlexOlmo",
+            "Gemma",
+            "Glm",
+            "Glm4",
+            "Glm4Moe",
+            "GptOss",
+            "Granite",
+            "GraniteMoe",
+            "Helium",
+            "MiniMaxM2",
+            "Ministral",
+            "Ministral3",
+            "Mixtral",
+            "Nemotron",
+            "Olmo",
+            "Olmo3",
+            "Olmoe",
+            "Phi",
+            "Phimoe",
+            "Qwen2Moe",
+            "Qwen3Moe",
+            "SeedOss",
+            "SmolLM3",
+            "StableLm",
+            "Starcoder2",
+        ]
+    },
+    **{name: LATENT | {"q_lora_rank": 16} for name in ("DeepseekV2", "Glm4MoeLite", "MiniCPM3", "Youtu")},
+}
+EXPERTS = dict(
+    num_experts=4, num_local_experts=4, n_routed_experts=4, num_experts_per_tok=2, moe_num_experts=4,
+    moe_intermediate_size=16, shared_expert_intermediate_size=16, n_group=1, topk_group=1, first_k_dense_replace=1,
+)  # fmt: skip
+
+
+def further(name):
+    """A model of a further class, for which ``head_dim`` is set where the class knows it."""
+    torch.manual_seed(0)
+    kind = getattr(transformers, f"{name}Config")
+    model = transformers.AutoModelForCausalLM.from_config(kind(**(EXPERTS | FURTHER[name]), **WIDTHS.get(name, {})))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.nan_to_num() + 0.1 * torch.randn_like(parameter))  # some are left empty
+    return model
+
+
+WIDTHS = {
+    name: {"head_dim": 8}
+    for name in ("Ernie4_5_Moe", "Exaone4", "Gemma", "Glm", "Glm4", "Glm4Moe", "GptOss", "Helium", "MiniMaxM2",
+                 "Ministral", "Ministral3", "Qwen3Moe", "SeedOss")
+}  # fmt: skip
+
 
 def tiny(name, seed=0, attention=None, noise=0.1):
     """A model without dropout in training mode, every parameter moved off its initial value."""

@@ -6,7 +6,7 @@ from tenfold.optim.muon import Muon
 from tenfold.optim.muon_clip import MuonClip
 from tenfold.optim.muon_groups import muon_param_groups
 from tenfold.optim.newton_schulz import POLAR_EXPRESS, QUINTIC, orthogonalize
-from tenfold.optim.qk_clip import QKClip
+from tenfold.optim.qk_clip import QKClip, attention_modules
 from tenfold.optim.qk_layouts import (
     HeadFactors,
     Layout,
@@ -14,6 +14,7 @@ from tenfold.optim.qk_layouts import (
     alternating_projection,
     fused_projection,
     head_factors,
+    known_layouts,
     latent_attention,
     layout_of,
     normed_heads,
@@ -41,9 +42,11 @@ __all__ = [
     "SparseSignSGD",
     "Visibility",
     "alternating_projection",
+    "attention_modules",
     "bound_logits",
     "fused_projection",
     "head_factors",
+    "known_layouts",
     "largest_logits",
     "latent_attention",
     "layout_of",

@@ -150,6 +150,8 @@ def layout_of(module: nn.Module) -> Layout:
                 f"{child_name or 'module'} of {type(module).__name__} is a {type(child).__name__}: QK-Clip scales "
                 "plain weights only; merge adapters, and train unquantised weights"
             )
+    if getattr(getattr(module, "config", None), "clip_qkv", None) is not None:
+        raise UserError("clip_qkv: queries and keys that are clamped do not scale with their weights")
     for kind in type(module).__mro__:
         if kind.__name__ in _LAYOUTS:
             return _LAYOUTS[kind.__name__](module)
@@ -167,6 +169,11 @@ def register_layout(class_name: str, builder: LayoutBuilder) -> None:
         builder: from a module to its :class:`Layout`.
     """
     _LAYOUTS[class_name] = builder
+
+
+def known_layouts() -> list[str]:
+    """Names of the classes of attention modules whose layout is known."""
+    return sorted(_LAYOUTS)
 
 
 def _projection(module: Attention, name: str, factors: Callable[[HeadFactors], Tensor]) -> tuple[Scaled, ...]:
@@ -278,18 +285,49 @@ def latent_attention(module: Attention) -> Layout:
     return Layout(heads, heads, query + key)
 
 
+_SEPARATE = [
+    "Arcee",
+    "Cohere",
+    "Cohere2",
+    "Ernie4_5",
+    "Ernie4_5_Moe",
+    "Gemma",
+    "Gemma2",
+    "Glm",
+    "Glm4",
+    "Glm4Moe",
+    "GptOss",
+    "Granite",
+    "GraniteMoe",
+    "Helium",
+    "Llama",
+    "Ministral",
+    "Ministral3",
+    "Mistral",
+    "Mixtral",
+    "Nemotron",
+    "OPT",
+    "Olmo",
+    "Phi",
+    "Phimoe",
+    "Qwen2",
+    "Qwen2Moe",
+    "SeedOss",
+    "SmolLM3",
+    "StableLm",
+    "Starcoder2",
+]
+
 _LAYOUTS: dict[str, LayoutBuilder] = {
-    "DeepseekV3Attention": latent_attention,
+    **{f"{name}Attention": separate_projections for name in _SEPARATE},
+    **{f"{name}Attention": normed_heads for name in ("Apertus", "Exaone4", "Qwen3", "Qwen3Moe")},
+    **{f"{name}Attention": partial(normed_heads, centre=1.0) for name in ("Gemma3", "Qwen3Next")},
+    **{f"{name}Attention": normed_projections for name in ("FlexOlmo", "MiniMaxM2", "Olmo2", "Olmo3", "Olmoe")},
+    **{
+        f"{name}Attention": latent_attention
+        for name in ("DeepseekV2", "DeepseekV3", "Glm4MoeLite", "MiniCPM3", "Youtu")
+    },
     "GPT2Attention": partial(fused_projection, name="c_attn"),
     "GPTNeoXAttention": alternating_projection,
-    "Gemma2Attention": separate_projections,
-    "Gemma3Attention": partial(normed_heads, centre=1.0),
-    "LlamaAttention": separate_projections,
-    "MistralAttention": separate_projections,
-    "OPTAttention": separate_projections,
-    "Olmo2Attention": normed_projections,
     "Phi3Attention": fused_projection,
-    "Qwen2Attention": separate_projections,
-    "Qwen3Attention": normed_heads,
-    "Qwen3NextAttention": partial(normed_heads, centre=1.0),
 }
