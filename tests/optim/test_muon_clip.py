@@ -173,6 +173,6 @@ def test_a_copy_of_the_state_is_a_copy():
     optimizer = make(model)
     train(model, optimizer)
     state = copy.deepcopy(optimizer.state_dict())
-    history = list(state["qk_clip"]["history"])
+    history = list(state["qk_clip"]["log"]["history"])
     train(model, optimizer)
-    assert state["qk_clip"]["history"] == history
+    assert state["qk_clip"]["log"]["history"] == history

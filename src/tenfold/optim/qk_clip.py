@@ -15,7 +15,6 @@ and 1.8 τ at no cost in loss (docs/muon-clip.md).
 
 import inspect
 import sys
-import warnings
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary, ref
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 
 from tenfold.core.errors import UserError
 from tenfold.optim.qk_layouts import GQA_MODES, head_factors, layout_of, scale_heads
+from tenfold.optim.qk_log import ClipLog
 from tenfold.optim.qk_scores import bound_logits, largest_logits, visibility
 
 MODES = ("exact", "bound", "sampled")
@@ -99,12 +99,9 @@ class QKClip:
         self._backward_seen = False
         self._optimizer: torch.optim.Optimizer | None = None
         self._handles: list[Any] = [model.register_forward_pre_hook(_BeforeForward(self))]
-        self.steps = self.nonfinite = 0
-        self.last_clip_step = -1
-        self.ever_clipped = {name: torch.zeros(layout.heads, dtype=torch.bool) for name, layout in self.layouts.items()}
-        self.history: list[tuple[int, float, int]] = []
+        self.steps = 0
+        self.log = ClipLog({name: layout.heads for name, layout in self.layouts.items()})
         self.max_logits: dict[str, Tensor] = {}
-        self.metrics: dict[str, float] = {}
         self._model, self._base = model, observe_attention(model)
         for module in self.modules.values():
             observe(module, _weakly(self))
@@ -143,24 +140,25 @@ class QKClip:
         self.steps += 1
         if measured:
             self.max_logits = self._agree()
-            clipped = {name: self._clip(name, largest) for name, largest in self.max_logits.items()}
-            self._note(clipped)
+            factors = {name: self._clip(name, largest) for name, largest in self.max_logits.items()}
+            self.log.note(self.steps, self.max_logits, factors)
         self.reset()
         return self.metrics
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Numbers of the last measured step: largest logits, heads clipped, smallest factor, counters."""
+        return self.log.metrics
+
+    @property
+    def history(self) -> list[tuple[int, float, int]]:
+        """``(step, largest logit, heads clipped)`` of each measured step."""
+        return self.log.history
+
     def state_dict(self) -> dict[str, Any]:
         """Settings, counters and history, as plain values and tensors."""
-        return {
-            "tau": self.tau,
-            "alpha": self.alpha,
-            "margin": self.margin,
-            "steps": self.steps,
-            "nonfinite": self.nonfinite,
-            "last_clip_step": self.last_clip_step,
-            "ever_clipped": {name: heads.clone() for name, heads in self.ever_clipped.items()},
-            "history": list(self.history),
-            "rows_generator": self._rows_generator.get_state(),
-        }
+        settings = {name: getattr(self, name) for name in ("tau", "alpha", "margin", "steps")}
+        return {**settings, "log": self.log.state_dict(), "rows_generator": self._rows_generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave.
@@ -168,14 +166,8 @@ class QKClip:
         Raises:
             UserError: if it belongs to a model with other attention modules.
         """
-        shapes = {name: len(heads) for name, heads in state["ever_clipped"].items()}
-        if shapes != {name: layout.heads for name, layout in self.layouts.items()}:
-            raise UserError(f"the state's attention heads are {shapes}: the model has others")
-        self.tau, self.alpha, self.margin = state["tau"], state["alpha"], state["margin"]
-        self.steps, self.nonfinite = state["steps"], state["nonfinite"]
-        self.last_clip_step = state["last_clip_step"]
-        self.ever_clipped = {name: heads.clone().cpu() for name, heads in state["ever_clipped"].items()}
-        self.history = [tuple(entry) for entry in state["history"]]
+        self.log.load_state_dict(state["log"])
+        self.tau, self.alpha, self.margin, self.steps = (state[name] for name in ("tau", "alpha", "margin", "steps"))
         self._rows_generator.set_state(state["rows_generator"].cpu())
 
     @property
@@ -245,36 +237,13 @@ class QKClip:
 
     def _clip(self, name: str, largest: Tensor) -> Tensor:
         """Scale the heads of one module; returns each head's factor."""
-        self.nonfinite += int((largest == torch.inf).sum())
         above = (largest > self.tau) & (largest < torch.inf)
         gamma = torch.where(above, self.margin * self.tau / largest.double(), 1.0)
         if above.any():
             layout = layout_of(self.modules[name])  # anew, for sharding may have replaced the parameters
             factors = head_factors(gamma, layout, self.alpha, self.gqa)
             scale_heads(layout, factors, self.master_copy)
-            self.ever_clipped[name] |= above
         return gamma
-
-    def _note(self, clipped: dict[str, Tensor]) -> None:
-        gammas, largest = torch.cat(list(clipped.values())), torch.cat(list(self.max_logits.values()))
-        number = int((gammas < 1).sum())
-        if number:
-            self.last_clip_step = self.steps
-        if bool((largest == torch.inf).any()):
-            number_bad = int((largest == torch.inf).sum())
-            warnings.warn(f"QK-Clip left {number_bad} heads alone, whose largest logit is not finite", stacklevel=2)
-        self.history.append((self.steps, largest.max().item(), number))
-        ever = torch.cat(list(self.ever_clipped.values()))
-        self.metrics = {
-            "qk_clip/max_logit": largest.max().item(),
-            "qk_clip/heads_clipped": float(number),
-            "qk_clip/fraction_clipped": number / len(gammas),
-            "qk_clip/min_gamma": gammas.min().item(),
-            "qk_clip/fraction_ever_clipped": ever.float().mean().item(),
-            "qk_clip/last_clip_step": float(self.last_clip_step),
-            "qk_clip/nonfinite": float(self.nonfinite),
-            **{f"qk_clip/max_logit/{name}": values.max().item() for name, values in self.max_logits.items()},
-        }
 
 
 class _BeforeForward:
