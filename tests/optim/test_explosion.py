@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from tenfold.optim import MuonClip
+from tenfold.optim import Muon, MuonClip, muon_param_groups
 
-TAU, STEPS, RATE = 20.0, 200, 0.03
+TAU = 20.0
 
 
 def standard_library():
@@ -43,14 +43,13 @@ def byte_model():
     return model.train()
 
 
-def train(tau):
-    """The largest logit of each step, and the loss of the last twenty."""
-    model, data = byte_model(), standard_library()
-    optimizer = MuonClip(model, lr=RATE, weight_decay=0.0, tau=tau)
+def train(optimizer, model, steps):
+    """The loss of each step; the same batches for every optimizer."""
+    data = standard_library()
     warm_up = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, (step + 1) / 20))
     generator = torch.Generator().manual_seed(0)
     losses = []
-    for _ in range(STEPS):
+    for _ in range(steps):
         starts = torch.randint(len(data) * 9 // 10 - 64, (8,), generator=generator)
         batch = torch.stack([data[start : start + 64] for start in starts.tolist()])
         loss = model(input_ids=batch, labels=batch).loss
@@ -59,14 +58,32 @@ def train(tau):
         warm_up.step()
         optimizer.zero_grad()
         losses.append(loss.item())
+    return losses
+
+
+def explode(tau):
+    """The largest logit of each step, and the loss of the last twenty."""
+    model = byte_model()
+    optimizer = MuonClip(model, lr=0.03, weight_decay=0.0, tau=tau)
+    losses = train(optimizer, model, 200)
     return [largest for _, largest, _ in optimizer.qk_clip.history], statistics.mean(losses[-20:])
 
 
-@pytest.mark.spec("kimi_k2", "B8")
+@pytest.mark.spec("kimi_k2", "B8", "T2")
 def test_the_clip_regulates_an_explosion_to_about_the_threshold():
-    exploding, loss = train(tau=float("inf"))
-    regulated, clipped_loss = train(tau=TAU)
+    exploding, loss = explode(tau=float("inf"))
+    regulated, clipped_loss = explode(tau=TAU)
     assert exploding[-1] > 5 * TAU
     assert max(regulated) <= 1.7 * TAU
     assert statistics.median(regulated[-50:]) <= 1.25 * TAU
     assert clipped_loss < loss + 0.02
+
+
+@pytest.mark.spec("kimi_k2", "T4")
+def test_where_nothing_explodes_the_clip_is_inert():
+    clipped, plain = byte_model(), byte_model()
+    optimizer = MuonClip(clipped, lr=3e-3, weight_decay=0.1, tau=30.0)
+    losses = train(optimizer, clipped, 60)
+    assert losses == train(Muon(muon_param_groups(plain, 3e-3, 0.1)), plain, 60)
+    assert all(map(torch.equal, clipped.parameters(), plain.parameters()))
+    assert max(largest for _, largest, _ in optimizer.qk_clip.history) < 15

@@ -133,6 +133,16 @@ def test_recomputation_of_activations_changes_nothing_that_is_measured():
         assert torch.equal(one, other)
 
 
+@pytest.mark.filterwarnings("default")  # torch.compile warns of its own parts
+def test_compiled_models_are_measured_as_others_are():
+    model = tiny("llama")
+    expected = measured(model)
+    clip = QKClip(model)
+    torch.compile(model, backend="eager")(input_ids=tokens(), use_cache=False)
+    clip.step()
+    torch.testing.assert_close(clip.max_logits, expected, atol=1e-6, rtol=1e-6)
+
+
 def test_a_step_that_a_loss_scaler_skipped_is_forgotten():
     model = tiny("llama")
     optimizer = sgd(model)

@@ -174,7 +174,6 @@ class QKClip:
     def _measuring(self) -> bool:
         return self.steps % self.every_n == 0
 
-    @torch.compiler.disable
     def record(
         self, module: nn.Module, query: Tensor, key: Tensor, _: Tensor, mask: Any, scaling: float, causal: bool
     ) -> None:
@@ -323,22 +322,20 @@ def _observed(base: str) -> Callable[..., Any]:
     def attention(
         module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, *rest: Any, **options: Any
     ) -> Any:
-        observer = _OBSERVERS.get(module)
-        if observer is not None:
-            scaling = options.get("scaling")
-            causal = options.get("is_causal")
-            observer(
-                module,
-                query,
-                key,
-                value,
-                attention_mask,
-                query.shape[-1] ** -0.5 if scaling is None else scaling,
-                base == "sdpa" and bool(getattr(module, "is_causal", True) if causal is None else causal),
-            )
+        scaling, causal = options.get("scaling"), options.get("is_causal")
+        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+        causal = base == "sdpa" and bool(getattr(module, "is_causal", True) if causal is None else causal)
+        _notify(module, query, key, value, attention_mask, scaling, causal)
         return _original(module, base)(module, query, key, value, attention_mask, *rest, **options)
 
     return attention
+
+
+@torch.compiler.disable  # breaks the graph, so that compiled models are measured as others are
+def _notify(module: nn.Module, *call: Any) -> None:
+    observer = _OBSERVERS.get(module)
+    if observer is not None:
+        observer(module, *call)
 
 
 def _original(module: nn.Module, base: str) -> Callable[..., Any]:
