@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 import re
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ import torch
 import tenfold
 from tenfold.cli.main import VERBS, main
 from tenfold.core.discovery import papers
+from tenfold.data.sudoku import parse_board
+from tenfold.papers.hrm.config import laptop
+from tenfold.papers.hrm.reasoner import Reasoner
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("src/tenfold/papers/*/README.md")]
@@ -43,6 +47,29 @@ def test_links_between_documents_lead_somewhere(path):
 @pytest.mark.parametrize("words", ALL_COMMANDS, ids=" ".join)
 def test_the_verbs_in_the_documents_exist(words):
     assert words[0] in {*VERBS, "--help", *(verb for paper in papers() for verb in paper.verbs)}
+
+
+PROGRAMS = [
+    (path, program)
+    for path in DOCUMENTS
+    for program in re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL)
+]
+
+
+@pytest.mark.parametrize(("path", "program"), PROGRAMS, ids=[str(path.relative_to(ROOT)) for path, _ in PROGRAMS])
+def test_the_programs_in_the_documents_run(path, program, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    architecture = asdict(laptop().arms.hrm)  # the programs of HRM's document load a folder of this name
+    Reasoner(architecture=architecture, box=(2, 3)).save_pretrained("my-model")
+    exec(compile(program, str(path), "exec"), {})
+
+
+BOARDS = [words[words.index("--puzzle") + 1] for words in ALL_COMMANDS if "--puzzle" in words]
+
+
+@pytest.mark.parametrize("board", [board for board in BOARDS if board != "…"])
+def test_the_puzzles_in_the_documents_are_puzzles(board):
+    assert parse_board(board, {16: (2, 2), 36: (2, 3), 81: (3, 3)}[len(board)]).any()
 
 
 RUNS = [words for words in ALL_COMMANDS if words[0] == "run" and words[1] in AVAILABLE and "--resume" not in words]

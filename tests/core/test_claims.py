@@ -128,6 +128,17 @@ def test_without_an_effect_at_most_three_percent_are_supported(seeds, kind, marg
     assert verdicts.count("not supported") > 0
 
 
+@pytest.mark.parametrize("seeds", [3, 5, 12])
+@pytest.mark.parametrize("direction", ["higher", "lower"])
+def test_at_the_threshold_itself_at_most_three_percent_are_supported(seeds, direction):
+    random = np.random.default_rng(seeds)
+    trials, claim = 4000, make_claim("threshold", direction, margin=0.5)
+    values = random.normal(0.5, 0.05, (trials, seeds))
+    verdicts = [judge(claim, make_scores(row)).verdict for row in values]
+    assert verdicts.count("supported") / trials <= 0.03
+    assert 0 < verdicts.count("not supported") / trials <= 0.03
+
+
 def test_a_large_effect_is_called_supported():
     random = np.random.default_rng(0)
     base = random.normal(0.5, 0.05, (200, 5))

@@ -128,7 +128,15 @@ def test_scientific_notation_in_yaml_is_a_number(tmp_path):
         ("model: 3", "my.yaml:1: model is a group of fields, not a value"),
         ("steps: 3\nsteps: 4", "my.yaml:2: steps is set twice"),
         ("steps: [3", "my.yaml:1: not YAML"),
-        ("- 3", "a configuration is a mapping of field names to values"),
+        ("- 3", "my.yaml:1: a configuration is a mapping of field names to values, not a list"),
+        ("\nsteps", "my.yaml:2: a configuration is a mapping of field names to values, not 'steps'"),
+        ("steps: {a: 3}", "my.yaml:1: steps is a value, not a group of fields; allowed: an integer"),
+        ("name: x\nsteps: {}", "my.yaml:2: steps is {}; allowed: an integer"),
+        ("name: {}", "my.yaml:1: name is {}; allowed: a text"),
+        ("steps: [{a: 3}]", "my.yaml:1: steps has a mapping in a list; allowed there: single values"),
+        ("model:\n  sizes: [1, {a: 3}]", "my.yaml:2: model.sizes has a mapping in a list"),
+        ("name: x\n[steps]: 3", "my.yaml:2: a field name is a word, not a list or a mapping"),
+        ("steps: \x00", "my.yaml: not YAML: allowed is printable text in UTF-8"),
     ],
 )
 def test_a_bad_file_is_one_sentence_with_its_line(text, message, tmp_path):
@@ -138,6 +146,17 @@ def test_a_bad_file_is_one_sentence_with_its_line(text, message, tmp_path):
             read()
         assert message in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def test_text_that_is_not_utf8_is_refused(tmp_path):
+    (tmp_path / "my.yaml").write_bytes(b"name: caf\xe9\n")
+    with pytest.raises(UserError, match=r"my\.yaml: not YAML: allowed is printable text in UTF-8"):
+        parsed([], tmp_path / "my.yaml")
+
+
+def test_a_group_of_which_nothing_is_set_changes_nothing(tmp_path):
+    assert parsed([], write(tmp_path, "model: {}\nsteps: 6")) == Config(steps=6)
+    assert from_plain(Config, {"model": {}, "steps": 6}) == Config(steps=6)
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -150,6 +169,10 @@ def test_plain_data_is_read_strictly():
         from_plain(Config, {"model": {"knd": 3}}, where="run.json")
     with pytest.raises(UserError, match=r"allowed: even numbers"):
         from_plain(Config, {"model": {"hidden_size": 3}})
+    with pytest.raises(UserError, match=r"configuration: steps is \{\}; allowed: an integer"):
+        from_plain(Config, {"steps": {}})
+    with pytest.raises(UserError, match=r"configuration: model\.sizes has a mapping in a list"):
+        from_plain(Config, {"model": {"sizes": [{"a": 1}]}})
 
 
 def test_a_field_without_default_must_be_given():

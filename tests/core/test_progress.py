@@ -30,9 +30,32 @@ def test_plain_lines_come_at_most_every_ten_seconds(now):
         display.finish_cell({"test/exact": 0.5}, seconds=100.0)
     lines = console.file.getvalue().splitlines()
     assert len(lines) == 11
-    assert lines[0].startswith("hrm · plain · seed 0  step 1/100")
-    assert lines[1] == "hrm · plain · seed 0  step 11/100  train/loss 0.1235  64 puzzles/s  left 1:29, run 3:09"
+    assert lines[0] == "hrm · plain · seed 0  step 10/100  train/loss 0.1235  64 puzzles/s  left 1:30, run 3:10"
+    assert lines[1].startswith("hrm · plain · seed 0  step 20/100")
     assert lines[-1] == "hrm · plain · seed 0  done in 1:40  test/exact 0.5"
+
+
+def test_a_short_cell_has_one_plain_line(now):
+    console = plain_console()
+    with RunProgress("hrm", total_cells=1, console=console) as display:
+        display.start_cell("plain", 0)
+        for step in range(1, 10):
+            now[0] += 1.0
+            display.update(step, 9, {}, (64.0, "puzzles/s"))
+        display.finish_cell({"test/exact": 0.5}, seconds=9.0)
+    assert console.file.getvalue().splitlines() == ["hrm · plain · seed 0  done in 9 s  test/exact 0.5"]
+
+
+def test_no_plain_line_before_a_rate_is_known(now):
+    console = plain_console()
+    with RunProgress("hrm", total_cells=1, console=console) as display:
+        display.start_cell("plain", 0)
+        now[0] += 30.0  # a slow first step
+        display.update(1, 9, {}, (1.0, "steps/s"))
+        assert console.file.getvalue() == ""
+        now[0] += 1.0
+        display.update(2, 9, {}, (1.0, "steps/s"))
+    assert console.file.getvalue().splitlines()[-1].endswith("step 2/9    1 steps/s  left 7 s, run 7 s")
 
 
 def test_time_left_of_the_run_uses_the_cells_done(now):

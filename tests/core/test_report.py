@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from tenfold.core.claims import judge_all
-from tenfold.core.report import metric_names, print_report, to_plain, write_report
+from tenfold.core.config import to_plain as config_to_plain
+from tenfold.core.discovery import preset_config
+from tenfold.core.report import changed_fields, metric_names, print_report, to_plain, write_report
 from tenfold.core.types import Claim, Picture, Report, Scores
 
 CLAIMS = (
@@ -143,6 +145,39 @@ def test_an_arm_that_is_not_finished_has_no_row():
     report = make_report()
     unfinished = replace(report, scores={**report.scores, "third": {}})
     assert list(to_plain(unfinished)["arms"]) == ["base", "method"]
+
+
+def hrm_report(preset, config, **fields):
+    plain = config_to_plain(config)
+    plain["training"] |= fields
+    return replace(make_report(), paper="hrm", preset=preset, config=plain)
+
+
+def test_a_preset_as_it_is_has_no_changes():
+    assert changed_fields(hrm_report("laptop", preset_config("hrm", "laptop"))) == {}
+    assert changed_fields(hrm_report("paper:maze-hard", preset_config("hrm", "paper", "maze-hard"))) == {}
+
+
+def test_changes_from_the_preset_are_in_all_headlines(tmp_path):
+    report = hrm_report("laptop", preset_config("hrm", "laptop"), steps=7)
+    write_report(report, [], tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text())["changed"] == {"training.steps": 7}
+    html = (tmp_path / "report.html").read_text()
+    assert "preset laptop with training.steps 7, 3 seeds" in html and "laptop with training.steps 7 · 3 seeds" in html
+    console = Console(file=io.StringIO(), width=140)
+    print_report(report, console)
+    assert "hrm · laptop with training.steps 7 · 3 seeds" in console.file.getvalue()
+
+
+def test_fields_that_only_the_run_or_the_preset_has_are_changes():
+    report = hrm_report("laptop", preset_config("hrm", "laptop"), ancient=1)
+    training = {name: value for name, value in report.config["training"].items() if name != "steps"}
+    report = replace(report, config={**report.config, "training": training})
+    assert changed_fields(report) == {"training.steps": "absent", "training.ancient": 1}
+
+
+def test_without_the_papers_folder_nothing_is_known_of_its_presets():
+    assert changed_fields(make_report()) is None
 
 
 def test_terminal_tables_show_metrics_and_verdicts():

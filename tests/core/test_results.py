@@ -25,6 +25,20 @@ from tenfold.core.results import (
 from tenfold.core.runner import execute
 
 
+@pytest.fixture(scope="module", autouse=True)
+def paper_folder(tmp_path_factory):
+    """The fake recipe as a paper that is found by its folder, so that its preset is known."""
+    folder = tmp_path_factory.mktemp("papers") / "fake"
+    folder.mkdir()
+    fields = "".join(f'{name} = "x"\n' for name in ("title", "authors", "arxiv", "claim", "needs"))
+    (folder / "paper.toml").write_text(fields)
+    (folder / "recipe.py").write_text("from fake_recipe import *\n")
+    (folder / "config.py").write_text("from fake_recipe import Config\n\n\ndef smoke():\n    return Config()\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENFOLD_PAPERS", str(folder.parent))
+        yield folder
+
+
 @pytest.fixture(scope="module")
 def run_directory(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "run"
@@ -34,7 +48,7 @@ def run_directory(tmp_path_factory):
 
 @pytest.fixture
 def repository(tmp_path):
-    (tmp_path / "results").mkdir()
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "tenfold"\n')
     paper = tmp_path / "src" / "tenfold" / "papers" / "fake"
     paper.mkdir(parents=True)
     (tmp_path / "README.md").write_text("# Top\n\n<!-- results -->\nhand-written\n<!-- /results -->\n\nafter\n")
@@ -45,11 +59,11 @@ def repository(tmp_path):
 def test_an_entry_has_the_documented_fields(run_directory):
     run = run_from_directory(run_directory)
     assert set(run) == {
-        "paper", "preset", "seeds", "command", "commit", "tree_clean", "date", "hardware", "versions", "seconds",
-        "report_sha256", "arms", "claims",
+        "paper", "preset", "changed", "seeds", "command", "commit", "tree_clean", "date", "hardware", "versions",
+        "seconds", "report_sha256", "arms", "claims",
     }  # fmt: skip
     assert run["report_sha256"] == hashlib.sha256((run_directory / "report.html").read_bytes()).hexdigest()
-    assert len(run["arms"]["fast"]["test/near"]) == 3
+    assert len(run["arms"]["fast"]["test/near"]) == 3 and run["changed"] == {}
     claim = run["claims"][0]
     assert claim["verdict"] == "supported" and claim["interval"][0] > claim["margin"]
 
@@ -93,10 +107,35 @@ def test_a_new_run_replaces_the_one_of_its_kind(run_directory):
     assert merge([], run) == [run]
 
 
+def test_a_shortened_run_stands_beside_that_of_the_preset(run_directory, repository, tmp_path):
+    short = tmp_path / "short"
+    config = fake_recipe.Config(fake_recipe.Training(steps=10))
+    execute(**arguments(short) | {"config": config}, seeds=[0], console=Console(quiet=True))
+    publish(run_directory, repository)
+    publish(short, repository)
+    full, shortened = read(repository / "results" / "fake.json")
+    assert (full["changed"], shortened["changed"]) == ({}, {"training.steps": 10})
+    tables = (repository / "src/tenfold/papers/fake/README.md").read_text()
+    assert "**smoke, 3 seeds**" in tables and "**smoke with training.steps 10, 1 seed**" in tables
+    assert merge([full, shortened], {**shortened, "changed": {"training.steps": 12}})[:2] == [full, shortened]
+
+
+def test_fewer_seeds_do_not_replace_more(run_directory, repository, tmp_path):
+    publish(run_directory, repository)
+    before = (repository / "results" / "fake.json").read_bytes()
+    execute(**arguments(tmp_path / "single"), seeds=[0], console=Console(quiet=True))
+    with pytest.raises(UserError, match="run of smoke has 3 seeds; one with 1 seed cannot replace it"):
+        publish(tmp_path / "single", repository)
+    assert (repository / "results" / "fake.json").read_bytes() == before
+
+
 def test_summary_takes_the_run_with_the_most_seeds(run_directory):
     run = run_from_directory(run_directory)
     single = {**run, "seeds": [0], "preset": "gpu", "date": "2030-01-01"}
     assert "smoke, 3 seeds" in render_summary({"fake": [run, single]})
+    shortened = {**run, "changed": {"training.steps": 10}, "date": "2030-01-01"}
+    assert "smoke, 3 seeds" in render_summary({"fake": [run, shortened]})
+    assert "smoke with training.steps 10, 3 seeds" in render_summary({"fake": [shortened]})
 
 
 def test_numbers_that_are_missing_or_not_finite_are_shown_as_such(run_directory):
@@ -116,14 +155,34 @@ def test_an_unfinished_run_is_not_published(run_directory, repository, tmp_path)
         publish(copy, repository)
     with pytest.raises(UserError, match="has no report"):
         publish(tmp_path, repository)
-    with pytest.raises(UserError, match="has no folder results"):
-        publish(run_directory, tmp_path / "elsewhere")
+
+
+def test_publishing_needs_a_checkout(run_directory, tmp_path):
+    with pytest.raises(UserError, match=r"has no pyproject\.toml of tenfold"):
+        publish(run_directory, tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "another"\n')
+    with pytest.raises(UserError, match=r"has no pyproject\.toml of tenfold"):
+        publish(run_directory, tmp_path)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_report_without_changes_from_a_preset_is_not_published(run_directory, tmp_path):
+    report = json.loads((run_directory / "report.json").read_text())
+    (tmp_path / "report.html").write_text("")
+    (tmp_path / "report.json").write_text(json.dumps(report | {"changed": None}))
+    with pytest.raises(UserError, match="paper 'fake' has no preset here"):
+        run_from_directory(tmp_path)
+    del report["changed"]
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    with pytest.raises(UserError, match="has no changed"):
+        run_from_directory(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda run: run.pop("hardware"), "run 0 has no hardware"),
+        (lambda run: run.pop("changed"), "run 0 has no changed"),
         (lambda run: run.update(seeds="three"), "seeds is 'three'"),
         (lambda run: run["arms"]["fast"].update({"test/near": [1.0]}), "fast has 1 values of test/near for 3 seeds"),
         (lambda run: run["claims"][0].update(verdict="yes"), "verdict is 'yes'; allowed are supported"),

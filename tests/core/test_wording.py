@@ -4,7 +4,7 @@ import pytest
 
 from tenfold.core.claims import judge
 from tenfold.core.types import Claim, Scores
-from tenfold.core.wording import duration, entry_of, interval_drawing, needed_text, readable, verdict_row
+from tenfold.core.wording import duration, entry_of, interval_drawing, needed_text, preset_text, readable, verdict_row
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,13 @@ def test_an_entry_shows_mean_half_interval_and_seeds():
 )
 def test_what_a_claim_needs(kind, baseline, direction, margin, text):
     assert needed_text(Claim("c", "A claim.", kind, "m/n", "test", "a", baseline, direction, margin, "")) == text
+
+
+def test_a_preset_is_named_with_what_was_changed():
+    changed = {"training.steps": 500, "arms.hrm.q_continue": False, "data.files": ["a", "b"], "data.kind": "easy"}
+    text = 'laptop with training.steps 500, arms.hrm.q_continue false, data.files ["a", "b"], data.kind easy'
+    assert preset_text("laptop", changed) == text
+    assert preset_text("laptop", {}) == "laptop"
 
 
 def test_the_drawing_keeps_order_and_stays_on_the_strip():

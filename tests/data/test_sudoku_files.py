@@ -84,6 +84,37 @@ def test_a_missing_file_is_named(tmp_path):
         read_sudoku_csv(tmp_path / "nowhere.csv")
 
 
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(UserError, match=r"is a folder, not a CSV file; a puzzle file is a \.csv or \.csv\.gz"):
+        read_sudoku_csv(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_text_that_is_not_utf8_is_named_by_its_line(tmp_path, name):
+    content = f"source,question,answer,rating\nA,{PUZZLE},{SOLUTION},1\ncafé,{PUZZLE},{SOLUTION},2\n"
+    for encoding in ("utf-8", "utf-8-sig"):
+        data = content.encode(encoding)
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+        assert len(read_sudoku_csv(tmp_path / name)) == 2
+    data = content.encode("latin-1")
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    with pytest.raises(UserError, match=rf"{name}: line 3 is not UTF-8; allowed is UTF-8 text\.$"):
+        read_sudoku_csv(tmp_path / name)
+
+
+def test_a_file_that_is_not_gzip_or_not_whole_is_refused(tmp_path):
+    whole = gzip.compress(f"puzzle\n{PUZZLE}\n".encode())
+    for data in (PUZZLE.encode(), whole[:-9], whole[:10] + b"\x07" + whole[11:]):
+        (tmp_path / "a.csv.gz").write_bytes(data)
+        with pytest.raises(UserError, match=r"a\.csv\.gz is not a whole gzip file"):
+            read_sudoku_csv(tmp_path / "a.csv.gz")
+
+
+def test_a_file_with_endless_cells_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"a\.csv is not CSV \(field larger than field limit"):
+        read_sudoku_csv(written(tmp_path / "a.csv", "puzzle", "." * 200_000))
+
+
 def test_the_published_lists_read_whole(shared_sudoku):
     found = read_sudoku_csv(shared_sudoku / "magictour_top1465.csv.gz")
     assert len(found) == 1165

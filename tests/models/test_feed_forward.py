@@ -16,7 +16,7 @@ def test_inner_width_of_the_published_model_is_1536():
 
 @pytest.mark.parametrize(
     ("size", "expansion", "multiple", "expected"),
-    [(64, 4, 256, 256), (64, 2, 64, 128), (37, 2, 32, 64), (48, 4, 128, 128), (97, 4, 256, 512), (3, 1, 1, 2)],
+    [(64, 4, 256, 256), (64, 2, 64, 128), (37, 2, 32, 64), (48, 4, 128, 128), (97, 4, 256, 512), (4, 1, 1, 3)],
 )
 def test_inner_width_is_two_thirds_rounded_then_up_to_a_multiple(size, expansion, multiple, expected):
     assert inner_width(size, expansion, multiple) == expected

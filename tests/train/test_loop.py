@@ -255,6 +255,18 @@ def test_evaluation_sees_the_averaged_weights_when_due_and_at_the_end(tmp_path):
     assert torch.equal(shown[5], flat(trained.model))
 
 
+def test_training_goes_on_in_training_mode_after_an_evaluation(tmp_path):
+    modes = []
+
+    def watching(model, carry, step, slots):
+        modes.append(model.training)
+        return step_function(model, carry, step, slots)
+
+    config = replace(SHORT, steps=3, evaluate_every=1)
+    run(tmp_path, config, step=watching, evaluate=lambda model, step: {"validation/mode": float(model.training)})
+    assert modes == [True] * 3
+
+
 def test_logged_metrics_are_means_since_the_last_log_that_leave_nan_out(tmp_path):
     def numbered(model, carry, step, slots):
         loss, carry, _ = step_function(model, carry, step, slots)
@@ -276,8 +288,20 @@ def test_progress_is_told_at_every_step(tmp_path):
 
     cell = Cell(arm="m", seed=0, directory=tmp_path, display=Recorder())
     run(tmp_path, replace(SHORT, steps=2), cell=cell)
-    names = ["train/error", "train/loss"]
-    assert told == [(1, 2, names, "samples/s"), (2, 2, names, "samples/s")]
+    assert told == [(1, 2, ["train/loss"], "samples/s"), (2, 2, ["train/loss"], "samples/s")]
+
+
+def test_progress_shows_the_first_metric_of_the_last_evaluation(tmp_path):
+    told = []
+
+    class Recorder:
+        def update(self, step, total, metrics, rate):
+            told.append(dict(metrics).get("validation/score"))
+
+    cell = Cell(arm="m", seed=0, directory=tmp_path, display=Recorder())
+    scores = {2: {"validation/score": 0.5, "validation/other": 1.0}, 3: {"validation/score": 0.75}}
+    run(tmp_path, replace(SHORT, steps=3, evaluate_every=2), cell=cell, evaluate=lambda model, step: scores[step])
+    assert told == [None, None, 0.5]  # shown from the step after the evaluation on
 
 
 def test_a_stop_request_saves_and_raises_but_not_after_the_last_step(tmp_path):

@@ -1,6 +1,7 @@
 """The verdicts of a run beside those that are published for its paper in this source tree.
 
-A short run (one seed, few steps) leaves its claims undecided; the published run shows what more seeds said.
+A short run (one seed, few steps) leaves its claims undecided; the published run shows what more seeds said. It is
+one of the same preset with the same changes where there is one; else the title says in which fields the two differ.
 An installed package carries no results, and nothing is shown there.
 """
 
@@ -8,12 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import tenfold
 from tenfold.core.claims import count_of_seeds, verdict_text
+from tenfold.core.report import ABSENT, changed_fields, field_values, preset_fields
 from tenfold.core.results import Run, claims_of, read, results_path
 from tenfold.core.types import Report
-from tenfold.core.wording import effect_text
+from tenfold.core.wording import effect_text, preset_text, setting_text
 
 
 def print_published(report: Report, console: Console, repository: Path | None = None) -> None:
@@ -28,21 +31,49 @@ def print_published(report: Report, console: Console, repository: Path | None = 
     runs = read(results_path(root, report.paper))
     if not runs:
         return
-    published = _most_telling(runs, report.preset)
+    published = _most_telling(runs, report)
+    setting = preset_text(published["preset"], published["changed"])
     seeds = count_of_seeds(len(published["seeds"]))
-    title = (
-        f"beside the published run: {published['preset']}, {seeds}, {published['hardware']}, {published['date'][:10]}"
-    )
-    console.print(_table(report, published, title))
+    title = f"beside the published run: {setting}, {seeds}, {published['hardware']}, {published['date'][:10]}"
+    differing = differences_text(report, published)
+    console.print(Text(f"{title}\n{differing}".strip(), style="bold"))
+    console.print(_table(report, published))
 
 
-def _most_telling(runs: list[Run], preset: str) -> Run:
-    """The run of the same preset, if there is one, with the most seeds, and the newest of these."""
-    return max(runs, key=lambda run: (run["preset"] == preset, len(run["seeds"]), run["date"]))
+def differences_text(report: Report, published: Run) -> str:
+    """In which preset or fields a published run differs from this one; empty where it has the same configuration.
+
+    Returns:
+        A line such as ``published with training.steps 1500, this run 500``.
+    """
+    if published["preset"] != report.preset:
+        this = preset_text(report.preset, changed_fields(report) or {})
+        return f"published with preset {preset_text(published['preset'], published['changed'])}, this run {this}"
+    ours = field_values(report.config)
+    theirs = (preset_fields(report.paper, report.preset) or {}) | published["changed"]
+    pairs = {name: (theirs.get(name, ABSENT), ours.get(name, ABSENT)) for name in {**ours, **theirs}}
+    parts = [
+        f"{name} {setting_text(there)}, this run {setting_text(here)}"
+        for name, (there, here) in pairs.items()
+        if there != here
+    ]
+    return f"published with {'; '.join(parts)}" if parts else ""
 
 
-def _table(report: Report, published: Run, title: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+def _most_telling(runs: list[Run], report: Report) -> Run:
+    """The run of the same preset and changes, else of the same preset; the most seeds, unchanged, the newest."""
+    changed = changed_fields(report)
+
+    def rank(run: Run) -> tuple[bool, bool, int, bool, str]:
+        same_preset = run["preset"] == report.preset
+        same_changes = same_preset and run["changed"] == changed
+        return same_changes, same_preset, len(run["seeds"]), not run["changed"], run["date"]
+
+    return max(runs, key=rank)
+
+
+def _table(report: Report, published: Run) -> Table:
+    table = Table()
     for heading in ("claim", "this run", "published", "effect there [95 %]"):
         table.add_column(heading, overflow="fold")
     ours = {judgement.claim.id: verdict_text(judgement) for judgement in report.judgements}

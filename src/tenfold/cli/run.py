@@ -184,9 +184,10 @@ def _execute(
     from tenfold.core.report import print_report
     from tenfold.core.runner import execute
 
+    _refuse_absent_device(command.device)
     task = command.task or discovery.default_task(paper.name)
     preset = f"paper:{task}" if command.preset == "paper" else command.preset
-    directory = command.resume or command.out or _new_directory(paper.name, preset.replace(":", "-"))
+    directory = command.resume or command.out or _new_directory(paper.name, preset.replace(":", "-"), command.device)
     report = execute(
         paper=paper.name,
         recipe=recipe,
@@ -207,7 +208,16 @@ def _execute(
     return 0
 
 
-def _new_directory(paper: str, preset: str) -> Path:
+def _refuse_absent_device(device: str) -> None:
+    """Before a run directory is made, so that a refused start leaves nothing behind."""
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UserError("device = cuda: this PyTorch sees no CUDA device; allowed here: cpu, auto")
+
+
+def _new_directory(paper: str, preset: str, device: str) -> Path:
     """A fresh run directory; every process of a distributed run gets the main one's choice."""
     from tenfold.core.directory import new_run_path
 
@@ -216,7 +226,7 @@ def _new_directory(paper: str, preset: str) -> Path:
         return path
     from tenfold.train.distributed import broadcast
 
-    return Path(broadcast(str(path)))
+    return Path(broadcast(str(path), device))
 
 
 def _print_plan(recipe: ModuleType, config: Any, seeds: Sequence[int], arms: Sequence[str]) -> None:

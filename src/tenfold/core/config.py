@@ -35,7 +35,8 @@ class Setting:
 
     Args:
         field: the dotted field name.
-        texts: the value as a command line would spell it: one text, or one for each element of a list.
+        texts: the value as a command line would spell it: one text, one for each element of a list, or none for an
+            empty mapping.
         is_list: whether the value was a list (an empty or one-element list is not a single value).
         where: the place to name in messages, such as ``my.yaml:7``.
     """
@@ -124,19 +125,23 @@ def read_settings(path: Path) -> list[Setting]:
     """The settings in a YAML file, each with its line; the file need not name every field.
 
     Raises:
-        UserError: the file is missing, is not YAML, is not a mapping, or sets one field twice.
+        UserError: the file is missing, is not YAML in UTF-8, is not a mapping, or has a mapping inside a list.
     """
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except (UnicodeDecodeError, yaml.reader.ReaderError):
+        raise UserError(f"{path}: not YAML: allowed is printable text in UTF-8") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{path}:{line}: not YAML: {error.problem}") from None
     if root is None:
         return []
     if not isinstance(root, yaml.MappingNode):
-        raise UserError(f"{path}: a configuration is a mapping of field names to values, not {root.value!r}")
+        found = "a list" if isinstance(root, yaml.SequenceNode) else repr(root.value)
+        place = f"{path}:{root.start_mark.line + 1}"
+        raise UserError(f"{place}: a configuration is a mapping of field names to values, not {found}")
     return list(_settings_of_node(root, "", path))
 
 
@@ -149,6 +154,8 @@ def convert_settings(config_type: type, settings: Iterable[Setting]) -> dict[str
     types_by_field = leaf_types(config_type)
     values: dict[str, Any] = {}
     for setting in settings:
+        if _is_empty_group(setting, types_by_field):
+            continue
         if setting.field not in types_by_field:
             raise UserError(f"{setting.where}: {_unknown_key(setting.field, types_by_field)}")
         if setting.field in values:
@@ -188,7 +195,8 @@ def parse(
     settings = read_settings(yaml_path) if yaml_path is not None else []
     convert_settings(type(config), settings)  # for messages with the line; the values that count are tyro's
     types_by_field = leaf_types(type(config))
-    flags = [text for setting in settings for text in _flag(setting, types_by_field[setting.field])]
+    valued = [setting for setting in settings if not _is_empty_group(setting, types_by_field)]
+    flags = [text for setting in valued for text in _flag(setting, types_by_field[setting.field])]
     return tyro.cli(command_type, default=default, args=[*flags, *arguments], prog=prog, description=description)
 
 
@@ -224,41 +232,58 @@ def _settings_of_plain(data: Any, prefix: str, where: str) -> Iterable[Setting]:
     for key, value in data.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            yield from _settings_of_plain(value, f"{name}.", where)
+            yield from _settings_of_plain(value, f"{name}.", where) if value else [Setting(name, (), False, where)]
         elif isinstance(value, list | tuple):
-            yield Setting(name, tuple(_flatten(value)), True, where)
+            yield Setting(name, tuple(_flatten(value, f"{where}: {name}")), True, where)
         else:
             yield Setting(name, (str(value),), False, where)
 
 
-def _flatten(values: Iterable[Any]) -> Iterable[str]:
+def _flatten(values: Iterable[Any], place: str) -> Iterable[str]:
     for value in values:
+        if isinstance(value, Mapping):
+            raise UserError(f"{place} has a mapping in a list; allowed there: single values")
         if isinstance(value, list | tuple):
-            yield from _flatten(value)
+            yield from _flatten(value, place)
         else:
             yield str(value)
 
 
 def _settings_of_node(node: yaml.MappingNode, prefix: str, path: Path) -> Iterable[Setting]:
     for key, value in node.value:
+        where = f"{path}:{key.start_mark.line + 1}"
+        if not isinstance(key, yaml.ScalarNode):
+            raise UserError(f"{where}: a field name is a word, not a list or a mapping")
         name = f"{prefix}{key.value}"
-        if isinstance(value, yaml.MappingNode):
+        if isinstance(value, yaml.MappingNode) and value.value:
             yield from _settings_of_node(value, f"{name}.", path)
+        elif isinstance(value, yaml.MappingNode):
+            yield Setting(name, (), False, where)
         else:
-            where = f"{path}:{key.start_mark.line + 1}"
-            yield Setting(name, tuple(_texts(value)), isinstance(value, yaml.SequenceNode), where)
+            yield Setting(name, tuple(_texts(value, f"{where}: {name}")), isinstance(value, yaml.SequenceNode), where)
 
 
-def _texts(node: yaml.Node) -> Iterable[str]:
+def _texts(node: yaml.Node, place: str) -> Iterable[str]:
     """The texts of a YAML scalar or (nested) list, as written."""
+    if isinstance(node, yaml.MappingNode):
+        raise UserError(f"{place} has a mapping in a list; allowed there: single values")
     if isinstance(node, yaml.SequenceNode):
         for element in node.value:
-            yield from _texts(element)
+            yield from _texts(element, place)
     else:
         yield node.value
 
 
+def _is_empty_group(setting: Setting, known: Mapping[str, Any]) -> bool:
+    """Whether the setting is a group of fields of which none is set."""
+    is_empty = not setting.texts and not setting.is_list
+    return is_empty and any(name.startswith(f"{setting.field}.") for name in known)
+
+
 def _unknown_key(field: str, known: Mapping[str, Any]) -> str:
+    for name, kind in known.items():
+        if field.startswith(f"{name}."):
+            return f"{name} is a value, not a group of fields; allowed: {_allowed(kind)}"
     if any(name.startswith(f"{field}.") for name in known):
         return f"{field} is a group of fields, not a value; its fields are " + ", ".join(
             name for name in known if name.startswith(f"{field}.")
@@ -272,12 +297,13 @@ def _convert(setting: Setting, kind: Any) -> Any:
 
     spelt = _spell(setting, kind)
     wants_list = any(typing.get_origin(option) is tuple for option in _options(kind))
-    if setting.is_list == wants_list or spelt.texts == ("None",):
+    is_mapping = not setting.texts and not setting.is_list
+    if (setting.is_list == wants_list and not is_mapping) or spelt.texts == ("None",):
         positional: Any = typing.Annotated[kind, tyro.conf.Positional]
         # tyro prints a value error even when its output is switched off
         with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):
             return tyro.cli(positional, args=["--", *spelt.texts], console_outputs=False)
-    value = f"[{', '.join(setting.texts)}]" if setting.is_list else repr(setting.texts[0])
+    value = f"[{', '.join(setting.texts)}]" if setting.is_list else "{}" if is_mapping else repr(setting.texts[0])
     raise UserError(f"{setting.where}: {setting.field} is {value}; allowed: {_allowed(kind)}")
 
 

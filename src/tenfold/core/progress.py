@@ -1,8 +1,9 @@
-"""How far a run is: a live display on a terminal, a plain line now and then anywhere else.
+"""How far a run is: a live display on a terminal, a plain line every ten seconds anywhere else.
 
 One object serves all cells of a run. It shows the current cell (step, metrics, throughput, time left of the
 cell) and the run (cells done, time left). Time left of a cell comes from the steps done in this attempt; the
 cells still to come are taken to last as long as the mean of those done, or as the current one before any is.
+A cell's first plain line comes once its speed is known; a cell shorter than that has the line at its end alone.
 """
 
 import time
@@ -61,7 +62,7 @@ class RunProgress:
         """A cell begins."""
         self._cell = f"{self._paper} · {arm} · seed {seed}"
         self._cell_started = time.monotonic()
-        self._shown = 0.0
+        self._shown = self._cell_started if self._bars is None else 0.0
         self._first_step = None
         if self._bars is not None:
             self._cell_bar = self._bars.add_task(self._cell, total=None, facts="")
@@ -80,8 +81,10 @@ class RunProgress:
             self._first_step, self._first_time = step, now
         if now - self._shown < (SECONDS_BETWEEN_LINES if self._bars is None else SECONDS_BETWEEN_FRAMES):
             return
-        self._shown = now
         left = self._seconds_left(now, step, total)
+        if self._bars is None and left is None:
+            return
+        self._shown = now
         values = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         speed = f"{rate[0]:.4g} {rate[1]}"
         cell_left, run_left = (clock(left), clock(self._run_left(now, left))) if left is not None else ("?", "?")

@@ -3,13 +3,14 @@
 ``report.html`` is one file without scripts or outside references: style sheet and figures (SVG) are inside,
 so it can be mailed, archived and read on a phone. ``report.json`` has the same facts: one value per seed for
 each arm and metric, every claim with effect, interval and verdict, curves, configuration and environment.
+Both say in which fields the configuration differs from the preset as it is when the report is written.
 Seconds per cell are measured by the runner and appear as the metric ``cost/seconds``.
 """
 
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,16 @@ from rich.table import Table
 from rich.text import Text
 
 from tenfold.core.claims import count_of_seeds
-from tenfold.core.discovery import papers
-from tenfold.core.files import to_json, write_atomically
+from tenfold.core.config import to_plain as config_to_plain
+from tenfold.core.discovery import papers, preset_config
+from tenfold.core.files import finite_or_none, to_json, write_atomically
 from tenfold.core.types import Judgement, Picture, Report
-from tenfold.core.wording import Entry, count_verdicts, duration, entry_of, facts_table, verdict_row
+from tenfold.core.wording import Entry, count_verdicts, duration, entry_of, facts_table, preset_text, verdict_row
 from tenfold.core.wording import readable as readable  # part of the public names of this module
 
 SECONDS = "cost/seconds"
 COST = "cost/"
+ABSENT = "absent"
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -45,6 +48,50 @@ def values_by_arm(report: Report) -> dict[str, dict[str, list[float]]]:
         if by_seed and SECONDS not in table[arm]:
             table[arm][SECONDS] = [float(seconds[str(seed)]) for seed in by_seed]
     return {arm: row for arm, row in table.items() if row}
+
+
+def preset_fields(paper: str, preset: str) -> dict[str, Any] | None:
+    """The values of a preset by dotted field name, as plain data; ``None`` for a paper that has no folder here.
+
+    Args:
+        paper: folder name of the paper.
+        preset: its preset, with the task where there is one, as in ``paper:maze-hard``.
+
+    Raises:
+        UserError: the paper has no such preset or task.
+    """
+    if paper not in [known.name for known in papers() if known.available]:
+        return None
+    name, _, task = preset.partition(":")
+    return field_values(config_to_plain(preset_config(paper, name, task or None)))
+
+
+def field_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a configuration that is plain data, by dotted field name.
+
+    Example:
+        >>> field_values({"model": {"width": 8}, "steps": 5})
+        {'model.width': 8, 'steps': 5}
+    """
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{inner}": leaf for inner, leaf in field_values(value).items()}
+        else:
+            found[name] = finite_or_none(value)
+    return found
+
+
+def changed_fields(report: Report) -> dict[str, Any] | None:
+    """The fields in which a run differs from its preset, with the run's values; ``None`` where no preset is known.
+
+    A field that the preset has gained since the run has the value ``"absent"``.
+    """
+    preset = preset_fields(report.paper, report.preset)
+    if preset is None:
+        return None
+    run = {**dict.fromkeys(preset, ABSENT), **field_values(report.config)}
+    return {name: value for name, value in run.items() if value != preset.get(name, ABSENT)}
 
 
 def claim_entry(judgement: Judgement) -> dict[str, Any]:
@@ -79,6 +126,7 @@ def to_plain(report: Report) -> dict[str, Any]:
     return facts | {
         "paper": report.paper,
         "preset": report.preset,
+        "changed": changed_fields(report),
         "seeds": list(report.seeds),
         "seeds_finished": {arm: list(by_seed) for arm, by_seed in report.scores.items()},
         "arms": values_by_arm(report),
@@ -122,6 +170,7 @@ def render_html(report: Report, drawings: Sequence[tuple[Picture, str]]) -> str:
     return environment.get_template("report.html.j2").render(
         report=report,
         title=_title(report.paper),
+        setting=preset_text(report.preset, changed_fields(report) or {}),
         facts=report.facts,
         verdicts=[verdict_row(judgement) for judgement in report.judgements],
         results=[name for name in metrics if not name.startswith(COST)],
@@ -170,8 +219,9 @@ def print_report(report: Report, console: Console) -> None:
 def terminal_metrics(report: Report) -> Table:
     """Metrics as rows, arms as columns, mean ± half interval over seeds."""
     cells = metric_table(report)
-    title = f"{report.paper} · {report.preset} · {count_of_seeds(len(report.seeds))}"
-    table = Table(title=title, title_justify="left", title_style="bold")
+    setting = preset_text(report.preset, changed_fields(report) or {})
+    title = f"{report.paper} · {setting} · {count_of_seeds(len(report.seeds))}"
+    table = Table(title=Text(title), title_justify="left", title_style="bold")  # Text: brackets are no markup
     table.add_column("metric")
     for arm in cells:
         table.add_column(arm, justify="right")

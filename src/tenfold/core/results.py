@@ -1,8 +1,8 @@
 """Published numbers: ``results/<paper>.json`` and the tables in the READMEs that are made from it.
 
-A file holds a list of runs. Publishing a run replaces the one with the same preset, hardware and arms, so that
-each machine's newest numbers stand beside the others. The tables are text between two comments, and are
-never written by hand:
+A file holds a list of runs. Publishing a run replaces the one with the same preset, changed fields, hardware
+and arms, unless that has more seeds; so each machine's newest numbers stand beside the others, and a shortened
+run never takes the place of a preset's own. The tables are text between two comments, and are never written by hand:
 
     <!-- results:hrm -->  …  <!-- /results:hrm -->     in the paper's README: metrics and verdicts of each run
     <!-- results -->      …  <!-- /results -->         in the repository's README: one line for each paper
@@ -10,6 +10,7 @@ never written by hand:
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,21 @@ from tenfold.core.claims import count_of_seeds, verdict_text
 from tenfold.core.errors import UserError
 from tenfold.core.files import number, to_json, write_atomically
 from tenfold.core.types import Claim, Judgement
-from tenfold.core.wording import VERDICTS, count_verdicts, duration, effect_text, entry_of, interval_note, needed_text
+from tenfold.core.wording import (
+    VERDICTS,
+    count_verdicts,
+    duration,
+    effect_text,
+    entry_of,
+    interval_note,
+    needed_text,
+    preset_text,
+)
 
 RUN_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "paper": str,
     "preset": str,
+    "changed": dict,
     "seeds": list,
     "command": str,
     "commit": (str, type(None)),
@@ -45,17 +56,17 @@ def publish(run_directory: Path, repository: Path) -> list[Path]:
 
     Args:
         run_directory: a run with a report and no cell missing.
-        repository: the root of a source checkout, which has a folder ``results``.
+        repository: the root of a source checkout: its ``pyproject.toml`` has the name tenfold.
 
     Returns:
         The files that were written.
 
     Raises:
-        UserError: the run has no report or unfinished cells, ``repository`` is no checkout, or a README has
-            no place for the tables.
+        UserError: the run has no report or unfinished cells, a published one of its kind has more seeds,
+            ``repository`` is no checkout, or a README has no place for the tables.
     """
-    if not (repository / "results").is_dir():
-        raise UserError(f"{repository} has no folder results: publishing writes into a checkout of the source")
+    if not _is_checkout(repository):
+        raise UserError(f"{repository} has no pyproject.toml of tenfold: publishing writes into a source checkout")
     run = run_from_directory(run_directory)
     path = results_path(repository, run["paper"])
     write(path, merge(read(path), run))
@@ -71,7 +82,7 @@ def run_from_directory(run_directory: Path) -> Run:
     """The entry for ``results/<paper>.json`` that a finished run directory makes.
 
     Raises:
-        UserError: the run has no report, or a cell is missing.
+        UserError: the run has no report or an outdated one, a cell is missing, or its paper has no folder here.
     """
     json_path, html_path = run_directory / "report.json", run_directory / "report.html"
     if not json_path.is_file() or not html_path.is_file():
@@ -80,8 +91,11 @@ def run_from_directory(run_directory: Path) -> Run:
     for arm, seeds in report["seeds_finished"].items():
         if seeds != report["seeds"]:
             raise UserError(f"{run_directory}: arm {arm} finished seeds {seeds} of {report['seeds']}; all are needed")
+    if report.get("changed", {}) is None:
+        raise UserError(f"{run_directory}: paper {report['paper']!r} has no preset here to compare the run with")
     digest = hashlib.sha256(html_path.read_bytes()).hexdigest()
-    run = {key: digest if key == "report_sha256" else report[key] for key in RUN_KEYS}
+    report["report_sha256"] = digest
+    run = {key: report[key] for key in RUN_KEYS if key in report}
     validate([run], str(json_path))
     return run
 
@@ -105,11 +119,20 @@ def write(path: Path, runs: Sequence[Run]) -> None:
 
 
 def merge(runs: Sequence[Run], new: Run) -> list[Run]:
-    """``runs`` with ``new`` in place of the one with its preset, hardware and arms, or at the end."""
+    """``runs`` with ``new`` in place of the one with its preset, changes, hardware and arms, or at the end.
+
+    Raises:
+        UserError: the one in its place has more seeds.
+    """
 
     def key(run: Run) -> tuple[Any, ...]:
-        return run["preset"], run["hardware"], tuple(run["arms"])
+        return run["preset"], run["changed"], run["hardware"], tuple(run["arms"])
 
+    for run in runs:
+        if key(run) == key(new) and len(run["seeds"]) > len(new["seeds"]):
+            setting = preset_text(new["preset"], new["changed"])
+            published, given = count_of_seeds(len(run["seeds"])), count_of_seeds(len(new["seeds"]))
+            raise UserError(f"the published run of {setting} has {published}; one with {given} cannot replace it")
     replaced = [new if key(run) == key(new) else run for run in runs]
     return replaced if new in replaced else [*replaced, new]
 
@@ -136,12 +159,13 @@ def render_tables(runs: Sequence[Run]) -> str:
 
 
 def render_summary(runs_by_paper: Mapping[str, Sequence[Run]]) -> str:
-    """One line for each paper with published runs: the run with the most seeds, the newest of these."""
+    """One line for each paper with published runs: the run with the most seeds, a plain preset, the newest."""
     lines = ["| paper | run | claims | time |", "|---|---|---|---|"]
     for paper, runs in sorted(runs_by_paper.items()):
-        run = max(runs, key=lambda run: (len(run["seeds"]), run["date"]))
+        run = max(runs, key=lambda run: (len(run["seeds"]), not run["changed"], run["date"]))
         outcome = count_verdicts([claim["verdict"] for claim in run["claims"]])
-        described = f"{run['preset']}, {count_of_seeds(len(run['seeds']))}, {run['hardware']}"
+        setting = preset_text(run["preset"], run["changed"])
+        described = f"{setting}, {count_of_seeds(len(run['seeds']))}, {run['hardware']}"
         link = f"[{paper}](src/tenfold/papers/{paper}/README.md)"
         lines.append(f"| {link} | {_cell(described)} | {outcome} | {duration(run['seconds'])} |")
     return "\n".join(lines)
@@ -179,6 +203,11 @@ def claims_of(run: Run) -> list[Judgement]:
     return [_judgement(entry) for entry in run["claims"]]
 
 
+def _is_checkout(repository: Path) -> bool:
+    path = repository / "pyproject.toml"
+    return path.is_file() and tomllib.loads(path.read_text()).get("project", {}).get("name") == "tenfold"
+
+
 def _outdated(repository: Path) -> dict[Path, str]:
     """README to its text as it should be, where that differs from what is there."""
     published = {path.stem: read(path) for path in sorted((repository / "results").glob("*.json"))}
@@ -206,9 +235,10 @@ def _replaced(path: Path, marker: str, markdown: str) -> str:
 def _render_run(run: Run) -> str:
     seeds = count_of_seeds(len(run["seeds"]))
     commit = f"commit {run['commit'][:10]}" if run["commit"] else f"tenfold {run['versions'].get('tenfold', '?')}"
-    changed = " with changes" if run["tree_clean"] is False else ""
-    heading = f"**{run['preset']}, {seeds}** ({run['date'][:10]}, {duration(run['seconds'])} on {run['hardware']}, "
-    parts = [f"{heading}{commit}{changed}):", _metrics_markdown(run)]
+    state = " with uncommitted or mixed changes" if run["tree_clean"] is False else ""
+    heading = f"**{preset_text(run['preset'], run['changed'])}, {seeds}**"
+    origin = f"{run['date'][:10]}, {duration(run['seconds'])} on {run['hardware']}, {commit}{state}"
+    parts = [f"{heading} ({origin}):", _metrics_markdown(run)]
     if run["claims"]:
         parts.append(_claims_markdown(run))
     parts.append(f"```\n{run['command']}\n```")

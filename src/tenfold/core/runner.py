@@ -241,7 +241,8 @@ def _run_cells(
 
 
 def _run_cell(cell: Cell, run: RunDirectory, recipe: Recipe, config: Any, display: RunProgress | None) -> Scores:
-    cell.directory.mkdir(parents=True, exist_ok=True)
+    if cell.is_main:  # another rank must not fill the new run directory before the main one has begun the run in it
+        cell.directory.mkdir(parents=True, exist_ok=True)
     seed_everything(cell.seed)
     if display is not None:
         display.start_cell(cell.arm, cell.seed)

@@ -1,5 +1,6 @@
 """How numbers, claims and facts are worded in tables, the same on the terminal, in reports and in READMEs."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,31 @@ def readable(value: float) -> str:
     else:
         text = f"{value:,.0f}" if size >= 1000 else f"{value:.1f}" if size >= 10 else f"{value:.3f}"
     return text.replace("-", "−") if value < 0 and "e" not in text else text
+
+
+def setting_text(value: Any) -> str:
+    """The value of a configuration field, given as plain data.
+
+    Example:
+        >>> setting_text(500), setting_text("mlp"), setting_text(None), setting_text([1, 2])
+        ('500', 'mlp', 'null', '[1, 2]')
+    """
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def preset_text(preset: str, changed: Mapping[str, Any]) -> str:
+    """A preset with the fields that a run changed.
+
+    Args:
+        preset: its name.
+        changed: dotted field name to the run's value, as plain data.
+
+    Example:
+        >>> preset_text("laptop", {}), preset_text("laptop", {"training.steps": 500})
+        ('laptop', 'laptop with training.steps 500')
+    """
+    fields = ", ".join(f"{name} {setting_text(value)}" for name, value in changed.items())
+    return f"{preset} with {fields}" if fields else preset
 
 
 def needed_text(claim: Claim) -> str:

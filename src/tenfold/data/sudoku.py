@@ -207,6 +207,11 @@ class Symmetries:
         moved = np.take_along_axis(np.broadcast_to(boards, (count, cells)), self.cells, axis=1)
         return np.take_along_axis(self.digits, moved, axis=1)
 
+    @staticmethod
+    def join(parts: Sequence["Symmetries"]) -> "Symmetries":
+        """All symmetries of several sets, in order."""
+        return Symmetries(np.concatenate([p.cells for p in parts]), np.concatenate([p.digits for p in parts]))
+
     def inverse(self) -> "Symmetries":
         """The symmetries that undo these."""
         return Symmetries(np.argsort(self.cells, axis=1), np.argsort(self.digits, axis=1).astype(np.uint8))

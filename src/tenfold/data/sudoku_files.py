@@ -12,7 +12,9 @@ givens; that they are the only ones is taken from the file.
 
 import csv
 import gzip
+import zlib
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -29,7 +31,9 @@ from tenfold.data.sudoku import (
 from tenfold.data.sudoku_solver import solve
 
 _COLUMNS = {"puzzle": ("puzzle", "solution", "guesses"), "question": ("question", "answer", "rating")}
-_BOXES: dict[int, Box] = {16: (2, 2), 36: (2, 3), 64: (2, 4), 81: (3, 3)}
+
+BOX_OF_CELLS: dict[int, Box] = {16: (2, 2), 36: (2, 3), 64: (2, 4), 81: (3, 3)}
+"""The box shape that a board's number of cells stands for, unless another is asked for."""
 
 
 def read_sudoku_csv(path: Path, box: Box | None = None) -> SudokuPuzzles:
@@ -64,15 +68,45 @@ def read_sudoku_csv(path: Path, box: Box | None = None) -> SudokuPuzzles:
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, not a CSV file; a puzzle file is a .csv or .csv.gz.")
     if not path.is_file():
         raise UserError(f"{path} does not exist; a puzzle file is a .csv or .csv.gz.")
-    with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else open(path, newline="") as file:
-        rows = [row for row in csv.reader(file) if row]
+    try:
+        with _open_text(path) as file:
+            rows = [row for row in csv.reader(file) if row]
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: line {_first_line_not_utf8(path)} is not UTF-8; allowed is UTF-8 text.") from None
+    except (gzip.BadGzipFile, zlib.error, EOFError):
+        raise UserError(f"{path} is not a whole gzip file, which its name says it is.") from None
+    except csv.Error as error:
+        raise UserError(f"{path} is not CSV ({error}); a row is a puzzle, or a puzzle with its solution.") from None
     header = rows[0] if rows and any(name in rows[0] for name in _COLUMNS) else ["puzzle"]
     body = rows[1:] if rows and header is rows[0] else rows
     if not body:
         raise UserError(f"{path} holds no puzzle; a row is a puzzle, or a puzzle with its solution.")
     return header, body
+
+
+def _open_text(path: Path) -> TextIO:
+    """The file as UTF-8 text, with or without the byte-order mark that spreadsheets write."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", newline="", encoding="utf-8-sig")
+    return open(path, newline="", encoding="utf-8-sig")
+
+
+def _first_line_not_utf8(path: Path) -> int:
+    """The number, from 1, of the first line that cannot be decoded."""
+
+    def is_utf8(line: bytes) -> bool:
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
+        return next(number for number, line in enumerate(file, start=1) if not is_utf8(line))
 
 
 def _column(rows: list[list[str]], header: list[str], name: str, path: Path) -> list[str]:
@@ -86,10 +120,10 @@ def _column(rows: list[list[str]], header: list[str], name: str, path: Path) -> 
 def _guess_box(rows: list[list[str]], header: list[str], path: Path) -> Box:
     name = "question" if "question" in header else "puzzle"
     length = len(_column(rows[:1], header, name, path)[0])
-    if length not in _BOXES:
-        allowed = ", ".join(str(cells) for cells in _BOXES)
+    if length not in BOX_OF_CELLS:
+        allowed = ", ".join(str(cells) for cells in BOX_OF_CELLS)
         raise UserError(f"{path}: {name} of row 1 has {length} cells, but boards have {allowed}.")
-    return _BOXES[length]
+    return BOX_OF_CELLS[length]
 
 
 def _parse_column(texts: list[str], box: Box, where: str) -> np.ndarray:

@@ -1,14 +1,37 @@
 """Agreement between the processes of one launch, for code that does not know accelerate."""
 
+import os
 from typing import TypeVar
 
+import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 T = TypeVar("T")
 
 
-def broadcast(value: T) -> T:
-    """The main process's ``value`` (anything that pickles), on every process."""
-    PartialState()
+def num_launched() -> int:
+    """The processes that a launcher (``accelerate launch``, ``torchrun``) has started; 1 without one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def computes_on_cpu(device: str) -> bool:
+    """Whether accelerate must be told to use the CPU: when asked to, and for several processes without a GPU.
+
+    Without being told, it takes each of several processes on a machine without a GPU for a run of its own.
+
+    Args:
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    """
+    return device == "cpu" or (num_launched() > 1 and not torch.accelerator.is_available())
+
+
+def broadcast(value: T, device: str = "auto") -> T:
+    """The main process's ``value`` (anything that pickles), on every process.
+
+    Args:
+        value: what the main process has; the others' is ignored.
+        device: where the processes will compute; all that follows in this launch must use the same.
+    """
+    PartialState(cpu=computes_on_cpu(device))
     return broadcast_object_list([value])[0]

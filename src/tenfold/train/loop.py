@@ -24,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tenfold.core.cell import Cell
 from tenfold.core.errors import Interrupted, UserError
 from tenfold.train import checkpoint
+from tenfold.train.distributed import computes_on_cpu, num_launched
 
 StepFunction = Callable[[nn.Module, Any, int, range], tuple[Tensor, Any, Mapping[str, Tensor]]]
 """``(model, carry, step, slots) -> (loss, carry, metrics)``: ``step`` counts from 1; ``slots`` are the rows of the
@@ -98,7 +99,8 @@ def train(
         cell: where to log and save, and whether to stop.
         initial_carry: ``(model, rows) -> carry``, a dataclass of tensors; ``None`` when nothing is carried.
         schedule: factor on every learning rate at a step, counted from 1.
-        evaluate: ``(model, step) -> metrics``, called on the averaged weights when there are any.
+        evaluate: ``(model, step) -> metrics``, called on the averaged weights when there are any; the first metric is
+            shown in the progress display.
 
     Raises:
         UserError: if the batch cannot be divided, the device is absent, or a checkpoint fits another launch.
@@ -113,7 +115,8 @@ def train(
         loop.report()
         step = loop.done.step
         if evaluate is not None and (step == config.steps or _due(step, config.evaluate_every)):
-            cell.log(step, evaluate(loop.shown(), step))
+            loop.evaluated = evaluate(loop.shown(), step)
+            cell.log(step, loop.evaluated)
         stop = loop.any_process(cell.stop_requested())
         if stop or step == config.steps or _due(step, config.checkpoint_every):
             saved = loop.save()
@@ -161,7 +164,8 @@ class _Loop:
         self.done = _Done()
         self.folder = cell.directory / "checkpoints"
         self.window: list[dict[str, Tensor]] = []
-        self.shown_metrics: dict[str, float] = {}
+        self.loss: dict[str, float] = {}
+        self.evaluated: Mapping[str, float] = {}
         self.started, self.steps_here = time.perf_counter(), 0
 
     def resume(self) -> None:
@@ -175,7 +179,8 @@ class _Loop:
             _with_tensors(carry, saved) for carry, saved in zip(self.carries, state["carries"], strict=True)
         ]
         self.done = _Done(**state["done"])
-        self.window = state["window"]
+        device = self.accelerator.device
+        self.window = [{name: value.to(device) for name, value in entry.items()} for entry in state["window"]]
         self.cell.rewind(self.done.step)
 
     def save(self) -> Path:
@@ -233,11 +238,12 @@ class _Loop:
         """Log means over the window when due; show progress at every step."""
         step = self.done.step
         if step % self.config.log_every == 0 or step == self.config.steps:
-            self.shown_metrics = _means(self.accelerator, self.window)
-            self.window = []
-            self.cell.log(step, {**self.shown_metrics, "train/skipped": float(self.done.skipped)})
+            means = _means(self.accelerator, self.window)
+            self.window, self.loss = [], {"train/loss": means["train/loss"]}
+            self.cell.log(step, {**means, "train/skipped": float(self.done.skipped)})
         rate = self.steps_here * self.config.batch_size / (time.perf_counter() - self.started)
-        self.cell.progress(step, self.config.steps, self.shown_metrics, (rate, "samples/s"))
+        headline = dict(list(self.evaluated.items())[:1])
+        self.cell.progress(step, self.config.steps, self.loss | headline, (rate, "samples/s"))
 
     def shown(self) -> nn.Module:
         """The weights that are evaluated and saved: averaged when there is an average; in evaluation mode."""
@@ -253,8 +259,8 @@ class _Loop:
 def _accelerator(config: LoopConfig, device: str) -> Accelerator:
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device = cuda: this PyTorch sees no CUDA device; allowed here: cpu, auto")
-    return Accelerator(
-        cpu=device == "cpu",
+    accelerator = Accelerator(
+        cpu=computes_on_cpu(device),
         mixed_precision=config.mixed_precision,
         gradient_accumulation_steps=config.gradient_accumulation,
         kwargs_handlers=[
@@ -262,6 +268,8 @@ def _accelerator(config: LoopConfig, device: str) -> Accelerator:
             DistributedDataParallelKwargs(broadcast_buffers=False),
         ],
     )
+    assert accelerator.num_processes == num_launched(), "each process would train, and write, a run of its own"
+    return accelerator
 
 
 def _rows_of_a_piece(config: LoopConfig, num_processes: int) -> int:

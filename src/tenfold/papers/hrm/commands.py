@@ -1,9 +1,15 @@
 """HRM's own verbs: ``solve`` a puzzle, ``train`` on one's own, ``export`` a model, ``tune`` the arms' rates.
 
 Each verb is a function that tyro reads; the target is a run directory, a folder with an exported model, or ``hrm``.
+``train`` and ``tune`` go on with what is in their ``--out``, which therefore says what it is about and is refused
+for anything else.
 """
 
+import contextlib
+import hashlib
+import io
 import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,13 +18,46 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tenfold.core.cell import Cell
+from tenfold.core.cell import Cell, is_main_process
+from tenfold.core.config import differences, from_yaml, to_yaml
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
 from tenfold.papers.hrm import config as presets
 from tenfold.papers.hrm.reasoner import Reasoner, Solution
 
 Target = Annotated[Path, tyro.conf.Positional]
+
+
+@dataclass(frozen=True)
+class OwnTraining:
+    """What the folder of a ``train`` is about."""
+
+    preset: str
+    """Where sizes and rates came from."""
+    arm: str
+    """The model that is trained."""
+    seed: int
+    """Seed of split, order and weights."""
+    dtype: str
+    """Precision of the forward pass."""
+    data_sha256: str
+    """Hash of the data file; its path may change."""
+    config: presets.Config
+    """The resolved configuration."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the folder of a ``tune`` is about; rates may be added to it."""
+
+    preset: str
+    """The setting that is tuned."""
+    seed: int
+    """Seed of puzzles, order and weights."""
+    ema_decay: float
+    """Decay of the weight average."""
+    config: presets.Config
+    """The resolved configuration, its rates at their defaults."""
 
 
 def solve(
@@ -39,11 +78,15 @@ def solve(
         segments: segments of reasoning; 0 for as many as in training, more to think longer.
         symmetry_votes: vote over the answers to so many symmetries of each puzzle.
     """
-    reasoner = Reasoner.from_pretrained(model_folder(run, arm, seed))
+    if not puzzle:
+        raise UserError(f"of run and --puzzle only {str(run)!r} is given; usage: tenfold solve hrm RUN --puzzle BOARD")
+    folder = model_folder(run, arm, seed)
+    with contextlib.redirect_stdout(io.StringIO()):  # huggingface_hub prints that it reads a local folder
+        reasoner = Reasoner.from_pretrained(folder)
     console = Console(highlight=False)
-    for text, solution in zip(
-        puzzle, reasoner.solve(puzzle, segments=segments, symmetry_votes=symmetry_votes), strict=True
-    ):
+    puzzles = ["".join(text.split()) for text in puzzle]
+    solutions = reasoner.solve(puzzles, segments=segments, symmetry_votes=symmetry_votes)
+    for text, solution in zip(puzzles, solutions, strict=True):
         _print_solution(console, text, solution, reasoner.box)
 
 
@@ -80,7 +123,7 @@ def train(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> None:
-    """Train a reasoner on Sudokus of your own; run it again to go on after an interruption.
+    """Train a reasoner on Sudokus of your own; the same again goes on after an interruption, anything else is refused.
 
     Args:
         data: a CSV file with a column ``puzzle`` (or ``question``), and ``solution`` (or ``answer``) if known.
@@ -98,6 +141,8 @@ def train(
     from tenfold.papers.hrm.own_puzzles import config_for_file
 
     config = config_for_file(getattr(presets, preset)(), data, num_train, num_test, steps)
+    hashed = hashlib.sha256(data.read_bytes()).hexdigest()
+    claim_folder(out, OwnTraining(preset, arm, seed, dtype, hashed, config))
     cell = Cell(arm=arm, seed=seed, directory=out, device=device, dtype=dtype)
     scores = recipe.run(config, arm, seed, cell)
     write_atomically(out / "scores.json", to_json(dict(scores.metrics), indent=2) + "\n")
@@ -109,14 +154,14 @@ def train(
 def tune(
     out: Path,
     preset: Literal["smoke", "laptop"] = "laptop",
-    rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3),
+    rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3, 8e-3),
     ema_decay: float = 0.99,
     seed: int = 1000,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
     """Give every arm the same grid of learning rates, with and without weight averaging, on the validation split.
 
-    The seed is none of those that a run uses, so its puzzles are others too. Run it again to go on.
+    The seed is none of those that a run uses, so its puzzles are others too. Run it again to go on, or to add rates.
 
     Args:
         out: a folder for checkpoints and ``tuning.json``.
@@ -128,22 +173,48 @@ def tune(
     """
     from tenfold.papers.hrm import recipe
 
+    config = getattr(presets, preset)()
+    unset = presets.RatesConfig()
+    arms = replace(config.arms, plain_rates=unset, hrm_rates=unset, trm_rates=unset)
+    claim_folder(out, Tuning(preset, seed, ema_decay, replace(config, arms=arms)))
     rows = []
     for arm in recipe.ARMS:
         for rate in rates:
             directory = out / f"{arm}-{rate:g}"
             cell = Cell(arm=arm, seed=seed, directory=directory, device=device)
-            averaged, last = recipe.validation_accuracy(
-                getattr(presets, preset)(), arm, presets.RatesConfig(rate, ema_decay), seed, cell
-            )
+            averaged, last = recipe.validation_accuracy(config, arm, presets.RatesConfig(rate, ema_decay), seed, cell)
             rows.append({"arm": arm, "learning_rate": rate, "averaged": averaged, "last": last})
             print(f"{arm:6} rate {rate:<8g} averaged {averaged:.3f}   last weights {last:.3f}", flush=True)
             write_atomically(out / "tuning.json", to_json(rows, indent=2) + "\n")
 
 
+def claim_folder(out: Path, about: OwnTraining | Tuning) -> None:
+    """Store what ``out`` is about in ``training.yaml`` or ``tuning.yaml``, or check that it is about the same.
+
+    Raises:
+        UserError: ``out`` is about something else, with the first field that differs; or it holds other things.
+    """
+    if not is_main_process():
+        return
+    file = out / ("training.yaml" if isinstance(about, OwnTraining) else "tuning.yaml")
+    if not file.is_file():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"--out is {out}; allowed: a new or empty folder, or one that has a {file.name}")
+        write_atomically(file, to_yaml(about))
+        return
+    changed = differences(from_yaml(type(about), file), about)
+    changed.pop("config.data.files", None)  # the hash of their content counts
+    for name, (before, asked) in changed.items():
+        raise UserError(
+            f"{name.removeprefix('config.')} is {asked}, but {out} was begun with {before}; give another --out"
+        )
+
+
 def model_folder(run: Path, arm: str, seed: int) -> Path:
     """The folder with ``config.json`` and weights in a run directory, a ``train`` folder, or ``run`` itself."""
     candidates = [run / "cells" / arm / f"seed-{seed}" / "model", run / "model", run]
+    if not run.exists():
+        raise UserError(f"run is {str(run)!r}, which does not exist; allowed: a run directory or a model's folder")
     found = next((folder for folder in candidates if (folder / "config.json").is_file()), None)
     if found is None:
         trained = sorted(str(path.parent.relative_to(run)) for path in run.glob("cells/*/*/model"))

@@ -93,12 +93,12 @@ def published_test(config: DataConfig) -> HeldOut:
     return HeldOut(rows, sudoku_difficulty(puzzles))
 
 
-def sudoku_difficulty(puzzles: SudokuPuzzles) -> np.ndarray:
-    """One number per puzzle: guesses first, rounds of propagation second; a file's own rating where it has one."""
+def sudoku_difficulty(puzzles: SudokuPuzzles) -> np.ndarray | None:
+    """One number per puzzle: guesses first, rounds of propagation second; a file's own rating, or ``None``."""
     ratings = puzzles.ratings
     if "rounds" in ratings:
         return ratings["guesses"] * (1 + ratings["rounds"].max()) + ratings["rounds"]
-    return next(iter(ratings.values()))
+    return next(iter(ratings.values()), None)
 
 
 def _sudoku(config: DataConfig, seed: int) -> tuple[PuzzleDataset, HeldOut]:

@@ -7,6 +7,7 @@
 Letters: B puzzles, L grid tokens, M segments.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tenfold.core.errors import UserError
-from tenfold.core.seeding import torch_generator
+from tenfold.core.seeding import Key, torch_generator
 from tenfold.papers.hrm.halting import wants_to_halt
 from tenfold.papers.hrm.method import Latents, RecursiveReasoner
 
@@ -47,7 +48,7 @@ def answer(
     segments: int = 0,
     halt_at_eval: bool = False,
     noise_std: float = 0.0,
-    noise_key: tuple[int | str, ...] = (0,),
+    noise_keys: Sequence[tuple[Key, ...]] | None = None,
 ) -> Answers:
     """Run ``segments`` segments on every puzzle.
 
@@ -58,7 +59,8 @@ def answer(
         segments: M; 0 for the trained ``halt_max_steps``.
         halt_at_eval: freeze a puzzle's answer and q_halt once the halting rule holds.
         noise_std: Gaussian noise added to both states before each segment.
-        noise_key: key of that noise.
+        noise_keys: for each puzzle the key of its noise, so that its answer does not depend on its neighbours; by
+            default its place in the batch.
 
     Example:
         >>> from tenfold.papers.hrm.config import ReasonerConfig
@@ -70,14 +72,15 @@ def answer(
     """
     M = segments or model.config.halt_max_steps
     latents = model.initial_latents(len(inputs))
-    noise = torch_generator(*noise_key, "latent noise")
+    keys = noise_keys if noise_keys is not None else [(place,) for place in range(len(inputs))]
+    generators = [torch_generator("latent noise", *key) for key in keys] if noise_std else []
     halted = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
     halting_step = torch.full((len(inputs),), M, device=inputs.device)
     tokens: list[Tensor] = []
     q_halts: list[Tensor] = []
     for segment in range(1, M + 1):
         if noise_std:
-            latents = Latents(*(z + noise_std * _gaussian(z, noise) for z in latents))
+            latents = Latents(*(z + noise_std * _gaussian(z, generators) for z in latents))
         output = model(latents, inputs, puzzles)
         latents = output.latents
         said, q_halt = output.logits.argmax(-1).to(torch.uint8), output.q_halt
@@ -92,12 +95,13 @@ def answer(
     return Answers(torch.stack(tokens), torch.stack(q_halts), halting_step)
 
 
-def _gaussian(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(like.shape, generator=generator).to(like.device, like.dtype)
+def _gaussian(like: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    draws = [torch.randn(like.shape[1:], generator=generator) for generator in generators]
+    return torch.stack(draws).to(like.device, like.dtype)
 
 
 @dataclass(frozen=True)
-class TestAnswers:
+class AllAnswers:
     """Answers to a whole test set, on the CPU as numpy arrays.
 
     Args:
@@ -127,8 +131,8 @@ def answer_all(
     segments: int = 0,
     *,
     noise_std: float = 0.0,
-    noise_key: tuple[int | str, ...] = (0,),
-) -> TestAnswers:
+    noise_key: tuple[Key, ...] = (0,),
+) -> AllAnswers:
     """:func:`answer` for ``[n, L]`` inputs and ``[n]`` puzzles, in batches of one shape: a model compiles once."""
     device = model.initial_z_H.device
     size = min(batch_size, len(inputs))
@@ -141,12 +145,12 @@ def answer_all(
             torch.from_numpy(puzzles[rows].astype(np.int64)).to(device),
             segments=segments,
             noise_std=noise_std,
-            noise_key=(*noise_key, start),
+            noise_keys=[(*noise_key, int(row)) for row in rows],
         )
         parts.append((said.tokens.cpu().numpy(), said.q_halt.cpu().numpy(), said.halting_step.cpu().numpy()))
     tokens, q_halt, halting_step = zip(*parts, strict=True)
     n = len(inputs)
-    return TestAnswers(
+    return AllAnswers(
         np.concatenate(tokens, 1)[:, :n], np.concatenate(q_halt, 1)[:, :n], np.concatenate(halting_step)[:n]
     )
 

@@ -201,7 +201,7 @@ class RecursiveReasoner(nn.Module):
         """Decode ``z_H``: an answer at each grid position, and the Q values at the first prefix position."""
         z_H, z_L = latents
         logits = self.answer_head(z_H[:, self.config.prefix_tokens :])
-        q_halt, q_continue = self.q_head(z_H[:, 0].float()).unbind(-1)
+        q_halt, q_continue = self.q_head(z_H[:, 0].to(self.q_head.weight.dtype)).unbind(-1)
         return SegmentOutput(Latents(z_H.detach(), z_L.detach()), logits, q_halt, q_continue)
 
 

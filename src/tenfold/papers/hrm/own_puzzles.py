@@ -5,10 +5,8 @@ from pathlib import Path
 
 from tenfold.core.errors import UserError
 from tenfold.data.sudoku import vocabulary_size
-from tenfold.data.sudoku_files import read_sudoku_csv
+from tenfold.data.sudoku_files import BOX_OF_CELLS, read_sudoku_csv
 from tenfold.papers.hrm.config import Config, ReasonerConfig
-
-_BOXES = {16: (2, 2), 36: (2, 3), 81: (3, 3)}
 
 
 def config_for_file(
@@ -24,10 +22,14 @@ def config_for_file(
         steps: optimizer steps; by default the preset's.
 
     Raises:
-        UserError: if the file cannot be read, or holds fewer puzzles than asked for.
+        UserError: if the file cannot be read, holds fewer puzzles than asked for, or ``steps`` is not positive.
     """
+    if steps is not None and steps < 1:
+        raise UserError(
+            f"steps = {steps}: must be at least 1; without it, the preset's {config.training.steps} are done"
+        )
     puzzles = read_sudoku_csv(file)
-    box, total = _BOXES[puzzles.puzzles.shape[1]], len(puzzles)
+    box, total = BOX_OF_CELLS[puzzles.puzzles.shape[1]], len(puzzles)
     train = num_train if num_train is not None else total * 4 // 5
     test = num_test if num_test is not None else total - train
     if train < 1 or test < 2 or train + test > total:
@@ -44,9 +46,16 @@ def config_for_file(
         num_test=test - test // 2,
     )
     training = replace(
-        config.training, steps=steps or config.training.steps, batch_size=min(config.training.batch_size, train)
+        config.training,
+        steps=config.training.steps if steps is None else steps,
+        batch_size=min(config.training.batch_size, train),
     )
-    arms = replace(config.arms, hrm=_sized(config.arms.hrm, box), trm=_sized(config.arms.trm, box))
+    arms = replace(
+        config.arms,
+        plain=_sized(config.arms.plain, box),
+        hrm=_sized(config.arms.hrm, box),
+        trm=_sized(config.arms.trm, box),
+    )
     return replace(config, data=data, training=training, arms=arms)
 
 

@@ -5,15 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.core.types import Picture, Report
+from tenfold.core.types import Picture, Report, Scores
 from tenfold.papers.hrm.config import Config
 from tenfold.papers.hrm.data import HeldOut
-from tenfold.papers.hrm.inference import TestAnswers
+from tenfold.papers.hrm.inference import AllAnswers
 
+Finished = Mapping[str, Mapping[int, Scores]]
+"""Arm to seed to scores; no arm without a seed."""
 COLOURS = {"plain": "#8a8f98", "hrm": "#1f6f8b", "trm": "#d1603d"}
 
 
-def material(answers: TestAnswers, held_out: HeldOut, config: Config) -> dict[str, Any]:
+def material(answers: AllAnswers, held_out: HeldOut, config: Config) -> dict[str, Any]:
     """What :func:`draw` needs of one trained arm, as plain data.
 
     Accuracy after each segment, the halting steps by difficulty, and the answers to one puzzle: of those that are
@@ -36,20 +38,23 @@ def material(answers: TestAnswers, held_out: HeldOut, config: Config) -> dict[st
 
 def draw(report: Report) -> list[Picture]:
     """The pictures of a report; arms without finished cells are left out."""
-    pictures = [_learning_curves(report), _accuracy_per_segment(report)]
-    for arm, cells in report.scores.items():
+    finished = {arm: cells for arm, cells in report.scores.items() if cells}
+    if not finished:
+        return []
+    pictures = [_learning_curves(finished), _accuracy_per_segment(finished)]
+    for arm, cells in finished.items():
         puzzle = next((scores.samples for scores in cells.values() if "puzzle" in scores.samples), None)
         if puzzle is not None and len(puzzle["puzzle"]["answers"]) > 1:
             pictures.append(_solved_puzzle(arm, puzzle))
     return pictures
 
 
-def _learning_curves(report: Report) -> Picture:
+def _learning_curves(finished: Finished) -> Picture:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 4.0), layout="constrained")
     axes = figure.subplots()
-    for arm, cells in report.scores.items():
+    for arm, cells in finished.items():
         curves = [np.array(_accuracy_curve(scores.curves)) for scores in cells.values()]
         for curve in curves:
             axes.plot(curve[:, 0], curve[:, 1], color=COLOURS[arm], alpha=0.35, linewidth=1)
@@ -71,13 +76,13 @@ def _accuracy_curve(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Sequ
     return curves.get("validation/exact_accuracy", curves["train/exact_accuracy"])
 
 
-def _accuracy_per_segment(report: Report) -> Picture:
+def _accuracy_per_segment(finished: Finished) -> Picture:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 4.0), layout="constrained")
     axes = figure.subplots()
     longest = 1
-    for arm, cells in report.scores.items():
+    for arm, cells in finished.items():
         per_seed = np.array([scores.samples["exact_accuracy_per_segment"] for scores in cells.values()])
         segments = np.arange(1, per_seed.shape[1] + 1)
         longest = max(longest, len(segments))

@@ -15,9 +15,9 @@ from torch import nn
 
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import numpy_generator
-from tenfold.data.sudoku import Box, board_text, parse_board, random_symmetries, to_boards, to_tokens
+from tenfold.data.sudoku import Box, Symmetries, board_text, parse_board, random_symmetries, to_boards, to_tokens
 from tenfold.papers.hrm.config import ReasonerConfig
-from tenfold.papers.hrm.inference import TestAnswers, answer_all, majority
+from tenfold.papers.hrm.inference import AllAnswers, answer_all, majority
 from tenfold.papers.hrm.method import RecursiveReasoner
 
 
@@ -80,11 +80,16 @@ class Reasoner(nn.Module, PyTorchModelHubMixin):
             batch_size: puzzles at once.
 
         Raises:
-            UserError: a board of the wrong length, with an illegal symbol or with conflicting givens; or a model that
-                was not trained on Sudokus.
+            UserError: a board of the wrong length, with an illegal symbol or with conflicting givens; a negative
+                count; or a model that was not trained on Sudokus.
         """
         if self.box is None:
             raise UserError("box = None: this model was not trained on Sudokus, and solve() reads only those")
+        for name, count in (("segments", segments), ("symmetry_votes", symmetry_votes)):
+            if count < 0:
+                raise UserError(f"{name} = {count}: must not be negative")
+        if not puzzles:
+            return []
         boards = np.stack(
             [parse_board(text, self.box, f"puzzle {number}") for number, text in enumerate(puzzles, start=1)]
         )
@@ -109,7 +114,7 @@ class Reasoner(nn.Module, PyTorchModelHubMixin):
             for n in range(len(boards))
         ]
 
-    def _answer(self, boards: np.ndarray, segments: int, batch_size: int) -> TestAnswers:
+    def _answer(self, boards: np.ndarray, segments: int, batch_size: int) -> AllAnswers:
         no_identity = np.zeros(len(boards), dtype=np.int64)
         return answer_all(self.core, to_tokens(boards), no_identity, batch_size, segments)
 
@@ -117,7 +122,7 @@ class Reasoner(nn.Module, PyTorchModelHubMixin):
 def vote_over_symmetries(
     core: RecursiveReasoner,
     boards: np.ndarray,
-    identity: TestAnswers,
+    identity: AllAnswers,
     box: Box | None,
     votes: int,
     segments: int = 0,
@@ -143,7 +148,12 @@ def vote_over_symmetries(
     no_identity = np.zeros(len(boards), dtype=np.int64)
     grids, confidences = [identity.tokens[-1]], [identity.q_halt[-1]]
     for vote in range(votes):
-        symmetries = random_symmetries(numpy_generator(seed, "symmetry vote", vote), len(boards), box)
+        symmetries = Symmetries.join(
+            [
+                random_symmetries(numpy_generator(seed, "symmetry vote", vote, puzzle), 1, box)
+                for puzzle in range(len(boards))
+            ]
+        )
         turned = answer_all(core, to_tokens(symmetries.apply(boards)), no_identity, batch_size, segments)
         back = symmetries.inverse().apply(to_boards(turned.tokens[-1]))
         grids.append(to_tokens(back))

@@ -27,7 +27,7 @@ from tenfold.papers.hrm import pictures
 from tenfold.papers.hrm.config import Config, RatesConfig, ReasonerConfig
 from tenfold.papers.hrm.data import ArcTasks, HeldOut, Puzzles, load_puzzles
 from tenfold.papers.hrm.halting import Carry, Rows, StepOptions, empty_carry, training_step
-from tenfold.papers.hrm.inference import TestAnswers, answer_all, best_of_trajectories
+from tenfold.papers.hrm.inference import AllAnswers, answer_all, best_of_trajectories
 from tenfold.papers.hrm.method import RecursiveReasoner, num_parameters
 from tenfold.papers.hrm.reasoner import Reasoner, vote_over_symmetries
 from tenfold.train.loop import LoopConfig, Trained, train
@@ -38,7 +38,7 @@ ARMS = {
     "trm": "one network, two states, gradient through the last cycle, averaged weights",
 }
 
-_BUDGET = "equal optimizer steps and batch; rates from one grid on the validation split"
+_BUDGET = "equal optimizer steps and batch; rates from one grid on the validation puzzles of another seed"
 CLAIMS = (
     Claim(
         id="recurrence",
@@ -86,7 +86,7 @@ CLAIMS = (
         baseline=None,
         direction="higher",
         margin=0.0,
-        budget="halting at evaluation by the learned rule",
+        budget="halting at evaluation by the learned rule; a rate at which q_halt was seen to learn",
     ),
 )
 
@@ -129,7 +129,7 @@ def with_steps(config: Config, puzzles: Puzzles) -> Config:
     """The configuration with the steps that its epochs amount to, when epochs are given."""
     t = config.training
     steps = total_steps(puzzles.train, t.epochs, t.batch_size) if t.epochs else t.steps
-    return replace(config, training=replace(t, steps=steps))
+    return replace(config, training=replace(t, steps=steps, epochs=0))
 
 
 def sudoku_box(config: Config) -> tuple[int, int] | None:
@@ -226,14 +226,14 @@ def free_rows(sampler: GroupSampler, carry: Carry, slots: range) -> Rows:
     return rows
 
 
-def answer_held_out(model: RecursiveReasoner, held_out: HeldOut, config: Config) -> TestAnswers:
+def answer_held_out(model: RecursiveReasoner, held_out: HeldOut, config: Config) -> AllAnswers:
     """Answers after each segment."""
     rows = held_out.rows
     segments = config.evaluation.segments if model.config.halt_max_steps > 1 else 1
     return answer_all(model, rows.inputs, rows.puzzle_identifiers, config.evaluation.batch_size, segments)
 
 
-def accuracy_metrics(answers: TestAnswers, labels: np.ndarray) -> dict[str, float]:
+def accuracy_metrics(answers: AllAnswers, labels: np.ndarray) -> dict[str, float]:
     """Share of puzzles with every cell right (last, first and halting segment) and share of right cells."""
     right = answers.right(labels)
     counts = labels >= 0
@@ -246,12 +246,13 @@ def accuracy_metrics(answers: TestAnswers, labels: np.ndarray) -> dict[str, floa
     }
 
 
-def halting_metrics(answers: TestAnswers, held_out: HeldOut) -> dict[str, float]:
+def halting_metrics(answers: AllAnswers, held_out: HeldOut) -> dict[str, float]:
     """When the learned rule stops, whether it is right to, and whether it stops later on harder puzzles."""
     segments = len(answers.tokens)
     if segments == 1:
         return {}
-    solved = answers.at_halting(answers.right(held_out.rows.labels))
+    right = answers.right(held_out.rows.labels)
+    solved = answers.at_halting(right)
     stopped = answers.halting_step < segments
     correlation = float("nan")  # a task without ratings has none
     if held_out.difficulty is not None:
@@ -260,12 +261,11 @@ def halting_metrics(answers: TestAnswers, held_out: HeldOut) -> dict[str, float]
         "halting/mean_segments": float(answers.halting_step.mean()),
         "halting/precision": float(solved[stopped].mean()) if stopped.any() else float("nan"),
         "halting/rank_correlation": correlation,
+        "halting/q_halt_accuracy": float(((answers.q_halt[-1] >= 0) == right[-1]).mean()),
     }
 
 
-def extra_metrics(
-    model: RecursiveReasoner, answers: TestAnswers, held_out: HeldOut, config: Config
-) -> dict[str, float]:
+def extra_metrics(model: RecursiveReasoner, answers: AllAnswers, held_out: HeldOut, config: Config) -> dict[str, float]:
     """More thinking at test time: a vote over symmetries, and the noisy trajectory that q_halt prefers."""
     e, rows, box = config.evaluation, held_out.rows, sudoku_box(config)
     metrics = {}
@@ -289,7 +289,7 @@ def extra_metrics(
     return metrics
 
 
-def arc_metrics(answers: TestAnswers, arc: ArcTasks | None) -> dict[str, float]:
+def arc_metrics(answers: AllAnswers, arc: ArcTasks | None) -> dict[str, float]:
     """pass@k after voting over all variants: the HRM authors' rule, and TRM's, which gives shares of a task."""
     if arc is None:
         return {}
@@ -302,22 +302,39 @@ def arc_metrics(answers: TestAnswers, arc: ArcTasks | None) -> dict[str, float]:
 
 
 def _rank_correlation(difficulty: np.ndarray, halting_step: np.ndarray) -> float:
-    if len(np.unique(difficulty)) < 2 or len(np.unique(halting_step)) < 2:
-        return float("nan")  # a constant has no rank correlation
+    if len(np.unique(difficulty)) < 2:
+        return float("nan")  # nothing to adapt to
+    if len(np.unique(halting_step)) < 2:
+        return 0.0  # a rule that never adapts must be able to fail the claim
     return float(spearmanr(difficulty, halting_step).statistic)
 
 
 def flops_of_a_step(model_config: ReasonerConfig, batch_size: int) -> float:
-    """Floating-point operations of one training step, forward and backward, counted on tensors without data."""
+    """Floating-point operations of one training step, forward and backward."""
+    return cost_of_a_row(model_config)[0] * batch_size
+
+
+def cost_of_a_row(model_config: ReasonerConfig) -> tuple[float, float]:
+    """Operations of a training step and float32 bytes it keeps for the gradient, for one row, without any data."""
     with torch.device("meta"):
         model = RecursiveReasoner(replace(model_config, num_puzzles=1))
         grid = torch.ones(1, model_config.sequence_length, dtype=torch.long)
         rows = Rows(grid, grid, torch.zeros(1, dtype=torch.long))
+    weights = {weight.untyped_storage()._cdata for weight in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+        alive.append(tensor)  # so that no storage is freed and its address used again
+        return tensor
+
+    alive: list[torch.Tensor] = []
     # The plain attention kernel is the one whose operations the counter knows everywhere.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        loss, _, _ = training_step(model, empty_carry(model, 1), rows, 1, range(1), StepOptions(0, 1))
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss, _, _ = training_step(model, empty_carry(model, 1), rows, 1, range(1), StepOptions(0, 1))
         loss.backward()
-    return float(counter.get_total_flops() * batch_size)
+    return float(counter.get_total_flops()), float(sum(size for at, size in kept.items() if at not in weights))
 
 
 def figures(report: Report) -> list[Picture]:
@@ -326,23 +343,24 @@ def figures(report: Report) -> list[Picture]:
 
 
 def estimate(config: Config) -> dict[str, float]:
-    """Size and time of one seed of all arms, for ``--dry-run``: weights, gradient, two moments, average and states.
+    """Size and time of one seed of all arms, for ``--dry-run``.
 
-    The memory is that of the largest model with 40 tensors of the size of a state, about what a segment keeps.
+    Memory is that of the hungriest arm in float32: weights, gradient, two moments, average, and what a step keeps.
     """
     t, models = config.training, [model_config(config, arm) for arm in ARMS]
     examples = config.data.num_train * 1.0 or _ARC_PUZZLES * _ARC_EXAMPLES
     steps = t.steps or t.epochs * examples / t.batch_size
     with torch.device("meta"):
         sizes = [num_parameters(RecursiveReasoner(model)) for model in models]
-    flops = steps * sum(flops_of_a_step(model, t.batch_size) for model in models)
-    state = max(t.batch_size * (m.prefix_tokens + m.sequence_length) * m.hidden_size for m in models)
+    costs = [cost_of_a_row(model) for model in models]
+    flops = steps * t.batch_size * sum(cost for cost, _ in costs)
+    rows = t.batch_size / t.gradient_accumulation
     return {
         "parameters": float(max(sizes)),
-        "memory_bytes": 4.0 * (5 * max(sizes) + 40 * state),
+        "memory_bytes": max(20.0 * size + rows * kept for size, (_, kept) in zip(sizes, costs, strict=True)),
         "seconds": flops / (_GPU_FLOPS if torch.cuda.is_available() else _CPU_FLOPS),
     }
 
 
-_ARC_PUZZLES, _ARC_EXAMPLES = 960, 3.4  # of ARC-AGI-1 with ConceptARC; the run counts them
-_CPU_FLOPS, _GPU_FLOPS = 6e10, 1e14  # sustained in training: two cores in float32; one H100-class GPU in bfloat16
+_ARC_PUZZLES, _ARC_EXAMPLES = 800, 3.4  # about, for the estimate; the run counts them
+_CPU_FLOPS, _GPU_FLOPS = 6e10, 1e14  # assumed sustained: two cores in float32; one H100-class GPU in bfloat16

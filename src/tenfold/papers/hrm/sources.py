@@ -96,20 +96,84 @@ _EVALUATION = {
 }
 
 
-def _sources() -> dict[str, str]:
+_SUDOKU_SIZES = {"vocab_size": "code: padding, empty and nine digits", "sequence_length": "code: 81 cells"}
+_MAZE_SIZES = {"vocab_size": "code: padding and the five symbols", "sequence_length": "code: 900 cells"}
+_ARC_SIZES = {"vocab_size": "code: padding, end mark and ten colours", "sequence_length": "code: a canvas of 900 cells"}
+_LARGE_GRID_TRM = {
+    "mixer": "TRM: attention, which its MLP mixing does not match on large grids",
+    "positions": "TRM: rope",
+    "L_cycles": "TRM: 4 on maze and ARC",
+}
+_SUDOKU_TRM = {"mixer": "TRM: MLP mixing, its best on Sudoku", "positions": "TRM: none", "L_cycles": "TRM: 6 on Sudoku"}
+_NO_SUDOKU = dict.fromkeys(("box_rows", "box_columns", "test_files", "separate"), _UNUSED)
+_NO_MAZE = dict.fromkeys(("maze_size", "maze_min_path"), _UNUSED)
+_OF_TASK: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "sudoku-extreme": {
+        "model": _SUDOKU_SIZES,
+        "trm": _SUDOKU_TRM,
+        "data": _NO_MAZE | {"arc_version": _UNUSED, "augmentations": "code, data builder: 1000"},
+        "training": {
+            "epochs": "code, README: 20000 (TRM's own run: 50000)",
+            "puzzle_learning_rate": "code, README: 1e-4",
+            "weight_decay": "code, README: 1.0",
+            "puzzle_weight_decay": "code, README: 1.0",
+        },
+    },
+    "maze-hard": {
+        "model": _MAZE_SIZES,
+        "trm": _LARGE_GRID_TRM,
+        "data": _NO_SUDOKU
+        | {
+            "files": _UNUSED,
+            "arc_version": _UNUSED,
+            "augmentations": "code, data builder: none",
+            "num_test": "paper, Benchmarks: 1000",
+        },
+        "training": {
+            "epochs": "code, README: 20000",
+            "puzzle_learning_rate": "code, README: 1e-4",
+            "weight_decay": "code, README: 1.0",
+            "puzzle_weight_decay": "code, README: 1.0",
+        },
+    },
+    "arc-1": {
+        "model": _ARC_SIZES,
+        "trm": _LARGE_GRID_TRM,
+        "data": _NO_SUDOKU
+        | _NO_MAZE
+        | {
+            "files": "unstated: ours (none; the authors add ConceptARC, a folder of yours)",
+            "num_train": "code: all tasks of the set",
+            "num_validation": "code: none; the curve is that of training",
+            "num_test": "code: all evaluation tasks",
+            "augmentations": "code, data builder: 1000",
+        },
+        "training": {
+            "epochs": "code, README: 100000",
+            "puzzle_learning_rate": "code, README: 1e-2",
+            "weight_decay": "code, README: 0.1",
+            "puzzle_weight_decay": "code, README: 0.1",
+        },
+    },
+}
+
+
+def _sources(task: str) -> dict[str, str]:
+    own = _OF_TASK["arc-1" if task == "arc-2" else task]
+    model = _MODEL | own["model"]
     groups = {
-        "arms.hrm": _MODEL,
-        "arms.trm": _MODEL | _TRM,
-        "arms.plain": _MODEL | _PLAIN,
+        "arms.hrm": model,
+        "arms.trm": model | _TRM | own["trm"],
+        "arms.plain": model | _PLAIN,
         "arms.hrm_rates": _RATES,
         "arms.plain_rates": _RATES,
         "arms.trm_rates": _RATES | {"ema_decay": "TRM: 0.999"},
-        "data": _DATA,
-        "training": _TRAINING,
+        "data": _DATA | own["data"],
+        "training": _TRAINING | own["training"],
         "evaluation": _EVALUATION,
     }
     return {f"{group}.{field}": source for group, fields in groups.items() for field, source in fields.items()}
 
 
-SOURCES: Mapping[str, Mapping[str, str]] = {task: _sources() for task in TASKS}
+SOURCES: Mapping[str, Mapping[str, str]] = {task: _sources(task) for task in TASKS}
 """Task to field to source; the values themselves are in ``config.paper``."""

@@ -1,0 +1,123 @@
+"""The benchmarks run, their rivals compute what they say, and sides are compared fairly. Nothing here is timed."""
+
+import importlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+
+from tenfold.data.sudoku_solver import solve
+from tenfold.papers.hrm import config as presets
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+KEYS = ["name", "ours", "rival", "rival_name", "unit", "ratio"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _on_the_path():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        yield
+
+
+def benchmark():
+    return importlib.import_module("hrm")
+
+
+def lines(capsys, *arguments):
+    benchmark().main(["--quick", "--json", *arguments])
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_every_quick_comparison_is_a_line_of_json(capsys):
+    measured = lines(capsys, "--parts", "step", "optimizer", "sudoku")
+    assert [list(line) for line in measured] == [KEYS] * 6
+    for line in measured:
+        assert line["ratio"] == pytest.approx(line["ours"] / line["rival"]) and line["ratio"] > 0
+    assert len({(line["name"], line["rival_name"]) for line in measured}) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # torch.compile warns itself, and takes an error for its own failure
+def test_compiling_pays_off_after_a_number_of_steps(capsys):
+    speed, even = lines(capsys, "--parts", "compile")
+    assert speed["rival_name"] == "eager"
+    assert even["unit"] == "steps" and even["ratio"] == pytest.approx(even["rival"] / even["ours"])
+
+
+def test_the_steps_that_pay_for_compiling():
+    """At 5 instead of 4 steps a second a step saves 0.05 s: 10 s beyond the two steps themselves need 200 steps."""
+    hrm = benchmark()
+    line = hrm.Comparison("step", 5.0, 4.0, "eager", "steps/s", 1.25)
+    even = hrm.break_even(line, 10.4, 1000)
+    assert (even.ours, even.rival, even.ratio) == pytest.approx((200, 1000, 5))
+    slower = replace(line, ours=3.0)
+    assert hrm.break_even(slower, 10.4, 1000).ratio == 0, "never"
+
+
+def test_the_table_has_a_row_for_every_comparison(capsys):
+    benchmark().main(["--quick", "--parts", "optimizer"])
+    shown = capsys.readouterr().out
+    assert "AdamW(fused=True)" in shown and "×" in shown and "ratio above 1" in shown
+
+
+@pytest.mark.parametrize("mixer", ["mlp", "attention"])
+def test_the_plain_rival_is_the_same_mathematics_and_a_changed_one_is_noticed(mixer):
+    hrm = benchmark()
+    options = hrm.Options()
+    changes = {} if mixer == "mlp" else {"mixer": "attention", "positions": "rope", "num_heads": 2}
+    config = replace(presets.smoke().arms.hrm, **changes)
+    ours = hrm.our_training(config, 4, options)
+    assert hrm.largest_difference(ours, hrm.plain_training(ours.model, 4, options)) < 1e-4
+    for name in ("q_bias", "tokens", "f_L.0.mixer.output" if mixer == "attention" else "f_L.0.mixer.down"):
+        ours = hrm.our_training(config, 4, options)
+        plain = hrm.plain_training(ours.model, 4, options)
+        with torch.no_grad():
+            plain.model.get_parameter(name).mul_(1.1)
+        assert hrm.largest_difference(ours, plain) > 1e-3, name
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_the_encoder_costs_what_our_step_costs(quick):
+    hrm = benchmark()
+    for config, batch_size in hrm.sizes(hrm.Options(quick=quick)).values():
+        layers, share = hrm.encoder_of_equal_flops(config, batch_size)
+        counted = hrm.encoder_flops(config, layers, batch_size) / hrm.flops_of_a_step(config, batch_size)
+        assert counted == pytest.approx(share) and 0.8 < share < 1.25
+
+
+def test_the_backtracker_makes_minimal_puzzles():
+    minimal_puzzle = importlib.import_module("rivals.sudoku_backtracking").minimal_puzzle
+    box, random = (2, 3), Random(0)
+    puzzles = np.array([minimal_puzzle(box, random) for _ in range(4)], dtype=np.uint8)
+    assert (solve(puzzles, box, limit=2).counts == 1).all()
+    for puzzle in puzzles:
+        for cell in np.flatnonzero(puzzle):
+            fewer = puzzle.copy()
+            fewer[cell] = 0
+            assert solve(fewer[None], box, limit=2).counts[0] == 2
+
+
+def test_sides_take_turns_and_medians_are_compared(monkeypatch):
+    side_by_side = importlib.import_module("side_by_side")
+    clock, log = [0.0], []
+    monkeypatch.setattr(side_by_side.time, "perf_counter", lambda: clock[0])
+
+    def side(name, seconds, amount):
+        durations = iter(seconds)
+
+        def run():
+            log.append(name)
+            clock[0] += next(durations)
+
+        return side_by_side.Side(name, run, amount)
+
+    ours = side("ours", [99, 1, 50, 1], 10)
+    rival = side("rival", [99, 4, 4, 0.1], 20)
+    (line,) = side_by_side.rates("what", "things/s", ours, [rival], repeats=3)
+    assert (line.ours, line.rival, line.ratio) == (10 / 1, 20 / 4, 2.0)
+    assert sorted(log[:2]) == ["ours", "rival"] and log[2:] == ["ours", "rival", "rival", "ours", "ours", "rival"]
