@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from balancing import balanced, router_of, tokens
-from transformers import DeepseekV3ForCausalLM
 
 from tenfold.core.errors import UserError
 from tenfold.models import RouterBias, bias_step, gate_scale_factor, kimi_k2_config, load_violation, routers
@@ -20,7 +20,7 @@ FORMS = ("deepseek", "moonlight")
 
 def tiny():
     torch.manual_seed(0)
-    return DeepseekV3ForCausalLM(kimi_k2_config("tiny"))
+    return transformers.DeepseekV3ForCausalLM(kimi_k2_config("tiny"))
 
 
 def test_steps_are_the_signs_of_the_missing_load():
@@ -124,6 +124,33 @@ def test_counts_add_up_over_micro_batches_and_only_training_passes_count():
     assert torch.equal(model.model.layers[1].mlp.gate.e_score_correction_bias, bias)
 
 
+def test_recomputed_passes_count_twice_and_move_the_biases_alike():
+    model, input_ids = tiny().train(), torch.arange(24).view(2, 12)
+    balance = RouterBias(model, rate=0.0)
+    model(input_ids=input_ids, labels=input_ids, use_cache=False).loss.backward()
+    balance.step()
+    plain = balance.loads["model.layers.1.mlp.gate"]
+    model.activation_checkpointing_enable()
+    model(input_ids=input_ids, labels=input_ids, use_cache=False).loss.backward()
+    balance.step()
+    assert torch.equal(balance.loads["model.layers.1.mlp.gate"], 2 * plain)
+    assert torch.equal(bias_step(2 * plain, 0.1), bias_step(plain, 0.1))
+
+
+@pytest.mark.parametrize("name", ["Glm4Moe", "SolarOpen", "ExaoneMoe"])
+def test_routers_of_other_models_are_counted(name):
+    sizes = dict(hidden_size=16, intermediate_size=16, moe_intermediate_size=8, vocab_size=32, pad_token_id=None)
+    shape = dict(num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, head_dim=8)
+    experts = dict(n_routed_experts=4, num_experts=4, num_experts_per_tok=2, n_group=1, topk_group=1)
+    config = getattr(transformers, f"{name}Config")(**sizes, **shape, **experts)
+    model = transformers.AutoModelForCausalLM.from_config(config).train()
+    balance = RouterBias(model)
+    model(torch.arange(12)[None])
+    balance.step()
+    assert list(balance.loads) == list(routers(model)) and balance.loads
+    assert all(load.sum() == 12 * 2 for load in balance.loads.values())
+
+
 def test_the_metrics_are_those_of_the_counted_choices():
     model = tiny().train()
     balance = RouterBias(model, rate=0.0)
@@ -157,8 +184,15 @@ def test_what_cannot_be_balanced_is_refused():
         RouterBias(tiny(), form="lion")
     with pytest.raises(UserError, match="rate = -1: must not be negative"):
         RouterBias(tiny(), rate=-1)
+    model = tiny().bfloat16()
     with pytest.raises(UserError, match=r"e_score_correction_bias: is bfloat16, must be float32"):
-        RouterBias(tiny().bfloat16())
+        RouterBias(model)
+    router = model.model.layers[1].mlp.gate
+    router.e_score_correction_bias.data = router.e_score_correction_bias.float()  # as the documentation says
+    balance = RouterBias(model.train())
+    model(torch.arange(12)[None])
+    balance.step()
+    assert router.e_score_correction_bias.abs().max() == torch.tensor(1e-3)
 
 
 def test_a_module_that_holds_the_bias_but_does_not_choose_is_refused_by_name():

@@ -96,7 +96,8 @@ class RouterBias:
     """Counts the tokens of each expert in training passes and moves the routers' biases after each optimizer step.
 
     The biases are in the model's own state; nothing else has to be saved at a step's boundary. A step that a loss
-    scaler skipped leaves its counts to the next one.
+    scaler skipped leaves its counts to the next one. Casting a model to bfloat16 casts its biases as well; put those
+    back with ``router.e_score_correction_bias.data = router.e_score_correction_bias.float()``.
 
     Args:
         model: any model with routers of transformers, wrapped or not.
