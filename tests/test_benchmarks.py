@@ -41,6 +41,14 @@ def test_every_quick_comparison_is_a_line_of_json(capsys):
     assert len({(line["name"], line["rival_name"]) for line in measured}) == 6
 
 
+def test_every_quick_comparison_of_the_optimizers_is_a_line_of_json(capsys):
+    importlib.import_module("optim").main(["--quick", "--json"])
+    measured = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["rival_name"] for line in measured} >= {"torch.optim.Muon"}
+    assert [list(line) for line in measured] == [KEYS] * len(measured)
+    assert all(line["ratio"] == pytest.approx(line["ours"] / line["rival"]) for line in measured)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # torch.compile warns itself, and takes an error for its own failure
 def test_compiling_pays_off_after_a_number_of_steps(capsys):

@@ -11,9 +11,10 @@ from functools import partial
 
 import pytest
 import torch
+from tiny_models import tiny
 
 from tenfold.models import SparseEmbedding
-from tenfold.optim import AdamATan2, SparseSignSGD
+from tenfold.optim import AdamATan2, Muon, MuonClip, SparseSignSGD
 
 SHAPE = (6, 4)
 
@@ -47,9 +48,21 @@ def sparse(start, lr, weight_decay):
     return Subject(optimizer, lambda: table.weight, lambda: table(torch.arange(len(start))))
 
 
+def of_a_model(start, lr, weight_decay):
+    """The matrix is a weight of the feed-forward network of a model; its other weights get no gradients."""
+    model = tiny("llama").to(start.dtype)
+    projection = model.model.layers[0].mlp.up_proj
+    projection.weight = torch.nn.Parameter(start.clone())
+    optimizer = MuonClip(model, lr=lr, weight_decay=weight_decay, muon_options={"rms_target": 1.0})
+    return Subject(optimizer, lambda: projection.weight.detach(), lambda: projection.weight)
+
+
 OPTIMIZERS = {
     "adam_atan2": partial(dense, AdamATan2),
     "adam_atan2_ported": partial(dense, partial(AdamATan2, a=1.27, correct_inside=True)),
+    "muon": partial(dense, partial(Muon, rms_target=1.0)),
+    "muon_float32": partial(dense, partial(Muon, rms_target=1.0, ns_dtype="float32", rms_mode="update_norm")),
+    "muon_clip": of_a_model,
     "sparse_sign_sgd": sparse,
 }
 
@@ -140,7 +153,8 @@ def test_what_has_no_gradient_is_untouched_even_by_decay(make):
 
 def test_the_rate_of_the_group_is_read_at_each_step(make):
     subject = make(weight_decay=2.0)
-    subject.optimizer.param_groups[0]["lr"] = 0.0
+    for group in subject.optimizer.param_groups:
+        group["lr"] = 0.0
     subject.step(squares)
     assert torch.equal(subject.value(), noise())
 

@@ -1,21 +1,36 @@
-"""Model parts: initialisation, norms, rotary positions, attention, feed-forward layers, sparse embedding, stablemax."""
+"""Model parts (norms, rotary positions, attention, feed-forward layers, embeddings), Kimi K2, balanced experts.
+
+transformers is imported by the functions that make its configurations alone, when they are called.
+"""
 
 from tenfold.models.attention import SelfAttention
+from tenfold.models.byte_transformer import byte_transformer_config
 from tenfold.models.feed_forward import SwiGLU, inner_width
 from tenfold.models.initialisation import Linear, truncated_normal_
+from tenfold.models.kimi_k2 import ParameterCounts, kimi_k2_config, parameter_counts
 from tenfold.models.norms import rms_norm
 from tenfold.models.rotary import RotaryEmbedding
+from tenfold.models.router_bias import RouterBias, bias_step, gate_scale_factor, load_violation, routers
 from tenfold.models.sparse_embedding import SparseEmbedding
 from tenfold.models.stablemax import softmax_cross_entropy, stablemax_cross_entropy, stablemax_scores
 
 __all__ = [
     "Linear",
+    "ParameterCounts",
     "RotaryEmbedding",
+    "RouterBias",
     "SelfAttention",
     "SparseEmbedding",
     "SwiGLU",
+    "bias_step",
+    "byte_transformer_config",
+    "gate_scale_factor",
     "inner_width",
+    "kimi_k2_config",
+    "load_violation",
+    "parameter_counts",
     "rms_norm",
+    "routers",
     "softmax_cross_entropy",
     "stablemax_cross_entropy",
     "stablemax_scores",

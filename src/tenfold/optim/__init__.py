@@ -1,7 +1,65 @@
-"""Optimizers and schedules: AdamATan2, sign descent for sparse embeddings, warm-up with cosine."""
+"""Optimizers and schedules: Muon, QK-Clip and both as MuonClip, AdamATan2, sign descent, phases of a rate."""
 
 from tenfold.optim.adam_atan2 import AdamATan2
-from tenfold.optim.schedules import warmup_cosine
+from tenfold.optim.matrix_blocks import BlockSpec
+from tenfold.optim.muon import Muon
+from tenfold.optim.muon_clip import MuonClip
+from tenfold.optim.muon_groups import muon_param_groups
+from tenfold.optim.newton_schulz import POLAR_EXPRESS, QUINTIC, orthogonalize
+from tenfold.optim.qk_clip import QKClip, attention_modules
+from tenfold.optim.qk_layouts import (
+    HeadFactors,
+    Layout,
+    Scaled,
+    alternating_projection,
+    fused_projection,
+    head_factors,
+    known_layouts,
+    latent_attention,
+    layout_of,
+    normed_heads,
+    normed_projections,
+    register_layout,
+    scale_heads,
+    separate_projections,
+)
+from tenfold.optim.qk_scores import Visibility, bound_logits, largest_logits, visibility
+from tenfold.optim.qk_verify import verify_layouts
+from tenfold.optim.schedules import phased, warmup_cosine, wsd_schedule
 from tenfold.optim.sign_sgd import SparseSignSGD
 
-__all__ = ["AdamATan2", "SparseSignSGD", "warmup_cosine"]
+__all__ = [
+    "POLAR_EXPRESS",
+    "QUINTIC",
+    "AdamATan2",
+    "BlockSpec",
+    "HeadFactors",
+    "Layout",
+    "Muon",
+    "MuonClip",
+    "QKClip",
+    "Scaled",
+    "SparseSignSGD",
+    "Visibility",
+    "alternating_projection",
+    "attention_modules",
+    "bound_logits",
+    "fused_projection",
+    "head_factors",
+    "known_layouts",
+    "largest_logits",
+    "latent_attention",
+    "layout_of",
+    "muon_param_groups",
+    "normed_heads",
+    "normed_projections",
+    "orthogonalize",
+    "phased",
+    "register_layout",
+    "scale_heads",
+    "separate_projections",
+    "verify_layouts",
+    "visibility",
+    "warmup_cosine",
+    "wsd_schedule",
+]

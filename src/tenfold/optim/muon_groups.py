@@ -1,0 +1,124 @@
+"""Sorts a model's parameters into matrices for Muon and the rest for AdamW ("Muon is Scalable for LLM Training", 2.2).
+
+AdamW takes embeddings, the head (once, where it is tied to them), all vectors, and depthwise convolutions. Everything
+else is made of matrices: projections, stacks of experts, routers, and kernels as ``[out, rest]``. Weight decay is for
+all of them, the gains of norms included, which the paper found important for stability.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from typing import Any
+
+from torch import Tensor, nn
+
+from tenfold.core.errors import UserError
+from tenfold.optim.matrix_blocks import BlockSpec
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def muon_param_groups(
+    model: nn.Module,
+    lr: float = 1e-3,
+    weight_decay: float = 0.1,
+    *,
+    exclude: Iterable[str] = (),
+    block_specs: str = "auto",
+    per_head: bool = False,
+) -> list[dict[str, Any]]:
+    """Parameter groups for :class:`tenfold.optim.Muon`.
+
+    Args:
+        model: any module; fused projections are recognised by the names that transformers gives them.
+        lr: learning rate of all groups.
+        weight_decay: of all groups.
+        exclude: patterns (``*`` and ``?``) of names of matrices that AdamW shall take, such as ``"*.gate.weight"``
+            for the routers.
+        block_specs: ``"auto"`` treats each part of a fused projection (gate and up; queries, keys and values) as a
+            matrix of its own; ``"none"`` takes each weight as one matrix.
+        per_head: treat each head's rows of ``q_proj``, ``k_proj`` and ``v_proj`` as a matrix of their own.
+
+    Returns:
+        Groups with ``params``, ``lr``, ``weight_decay``, ``algorithm`` and, for Muon, ``blocks``; each parameter
+        that needs a gradient is in exactly one.
+
+    Raises:
+        UserError: for an unknown ``block_specs`` or a pattern that no parameter matches.
+
+    Example:
+        >>> groups = muon_param_groups(nn.Sequential(nn.Embedding(8, 4), nn.Linear(4, 3)))
+        >>> [(group["algorithm"], [tuple(p.shape) for p in group["params"]]) for group in groups]
+        [('adamw', [(8, 4), (3,)]), ('muon', [(3, 4)])]
+    """
+    if block_specs not in ("auto", "none"):
+        raise UserError(f'block_specs = {block_specs!r}: must be "auto" or "none"')
+    patterns = list(exclude)
+    matched: set[str] = set()
+    for_adamw, for_muon = [], defaultdict(list)
+    not_matrices = _embeddings_and_heads(model)
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        hits = [pattern for pattern in patterns if fnmatch(name, pattern)]
+        matched.update(hits)
+        module = model.get_submodule(name.rpartition(".")[0])
+        is_vector = parameter.ndim < 2 or name.endswith("bias")  # the biases of a stack of experts are [E, out]
+        if hits or is_vector or id(parameter) in not_matrices or _is_depthwise(module):
+            for_adamw.append(parameter)
+        else:
+            for_muon[_blocks(model, name, module, parameter, block_specs, per_head)].append(parameter)
+    if unused := [pattern for pattern in patterns if pattern not in matched]:
+        raise UserError(f"exclude = {unused}: no parameter has such a name")
+    shared = {"lr": lr, "weight_decay": weight_decay}
+    groups = [{"params": for_adamw, "algorithm": "adamw", **shared}] if for_adamw else []
+    return groups + [
+        {"params": params, "algorithm": "muon", "blocks": blocks, **shared} for blocks, params in for_muon.items()
+    ]
+
+
+def _embeddings_and_heads(model: nn.Module) -> set[int]:
+    tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    find_head: Any = getattr(model, "get_output_embeddings", lambda: None)
+    head = find_head()
+    return {id(module.weight) for module in (*tables, head) if module is not None}
+
+
+def _is_depthwise(module: nn.Module) -> bool:
+    return isinstance(module, CONVOLUTIONS) and module.groups > 1 and module.groups == module.in_channels
+
+
+def _blocks(
+    model: nn.Module, name: str, module: nn.Module, parameter: Tensor, block_specs: str, per_head: bool
+) -> BlockSpec:
+    """How a matrix parameter is cut: by what kind of module holds it, and by its name."""
+    owner_name, _, kind = name.rpartition(".")
+    stacked = kind not in ("weight", "bias")  # a stack of experts is a parameter of its own name
+    layer = kind if stacked else owner_name.rpartition(".")[2]
+    owner: Any = module if stacked else model.get_submodule(owner_name.rpartition(".")[0])
+    transposed = bool(getattr(module, "is_transposed", False)) if stacked else type(module).__name__ == "Conv1D"
+    plain = BlockSpec(transposed=transposed, flatten=isinstance(module, CONVOLUTIONS))
+    rows = parameter.shape[-1 if transposed else -2]
+    if block_specs == "none":
+        return plain
+    if layer == "gate_up_proj" and getattr(owner, "has_gate", True):
+        if getattr(owner, "is_concatenated", True):
+            return plain._replace(rows=(rows // 2, rows // 2))
+        return plain._replace(rows=(1, 1), repeats=rows // 2)
+    if layer in ("qkv_proj", "c_attn"):
+        return plain._replace(rows=_queries_keys_values(owner, rows))
+    if layer == "query_key_value":
+        heads = owner.config.num_attention_heads
+        return plain._replace(rows=(rows // (3 * heads),) * 3, repeats=heads)
+    if per_head and layer in ("q_proj", "k_proj", "v_proj"):
+        return plain._replace(rows=(owner.head_dim,) * (rows // owner.head_dim))
+    return plain
+
+
+def _queries_keys_values(attention: Any, rows: int) -> tuple[int, ...]:
+    """Rows of queries, keys and values; equal ones where no configuration says otherwise."""
+    config = getattr(attention, "config", None)
+    heads = getattr(config, "num_attention_heads", 1)
+    key_heads = getattr(config, "num_key_value_heads", None) or heads
+    width = rows // (heads + 2 * key_heads)
+    return (heads * width, key_heads * width, key_heads * width)

@@ -1,0 +1,378 @@
+"""QK-Clip (Kimi K2, section 2.1): after each optimizer step, shrink the query and key weights of those heads alone
+whose largest attention logit in this step's forward passes went above τ.
+
+    S_max^h = largest logit of head h over the step's batch       γ_h = min(1, τ / S_max^h)
+
+Works behind any optimizer and on any transformers model that calls its attention through the library's interface with
+``sdpa``, ``eager`` or ``flex_attention``: the model is switched to an implementation that measures and then calls the
+original one. Nothing of the step's forward or backward pass changes.
+
+It regulates the logits to about τ; it gives no bound. γ comes from the weights before the step and from this batch,
+and the inputs of deeper layers move too. On a small byte model at rates far above the usual the next steps' largest
+logit was 1.3 τ (rate 0.03) to 2.5 τ (rate 0.1), without the clip 20 τ and more; ``margin=0.7`` brought that to 1.2 τ
+and 1.8 τ at no cost in loss (docs/muon-clip.md).
+"""
+
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+
+from tenfold.core.errors import UserError
+from tenfold.optim.qk_layouts import GQA_MODES, head_factors, layout_of, scale_heads
+from tenfold.optim.qk_log import ClipLog
+from tenfold.optim.qk_scores import bound_logits, largest_logits, visibility
+
+MODES = ("exact", "bound", "sampled")
+BASES = ("sdpa", "eager", "flex_attention")
+PREFIX = "qk_clip_"
+
+# Called with (module, query, key, value, attention mask, scaling, causal) before the attention of an observed module.
+Observer = Callable[[nn.Module, Tensor, Tensor, Tensor, Any, float, bool], None]
+_OBSERVERS: WeakKeyDictionary[nn.Module, Observer] = WeakKeyDictionary()
+
+
+class QKClip:
+    """Measures the largest logit of each head and clips after each optimizer step.
+
+    Args:
+        model: a transformers model, before any wrapper; every attention module must have a known layout (see
+            :func:`tenfold.optim.layout_of`).
+        tau: threshold on the largest logit; the paper uses 100.
+        alpha: share of the factor that the queries take, in [0, 1].
+        gqa: how heads that share a key divide the factor: ``"compensated"``, ``"q_only"`` or ``"group"``.
+        mode: ``"exact"``; ``"bound"`` (Cauchy–Schwarz, an upper bound in O(T), about twice the exact value);
+            ``"sampled"`` (exact on some rows, a lower bound).
+        fraction: of the query rows that ``"sampled"`` looks at.
+        every_n: measure and clip at each n-th step.
+        margin: heads above ``tau`` are scaled to ``margin * tau``; below 1 against overshoot.
+        chunk_rows: query rows that are measured at a time.
+        master_copy: gives the copy of higher precision that an optimizer keeps of a parameter, or None; scaled too.
+        process_group: whose processes share a batch; all by default.
+
+    Raises:
+        UserError: if a setting is out of range, or the model has attention that cannot be measured or scaled.
+
+    Example:
+        >>> from transformers import LlamaConfig, LlamaForCausalLM
+        >>> config = LlamaConfig(vocab_size=32, hidden_size=32, intermediate_size=32, num_hidden_layers=1,
+        ...                      num_attention_heads=4, num_key_value_heads=2)
+        >>> model = LlamaForCausalLM(config)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        >>> clip = QKClip(model, tau=1e-4).attach(optimizer)
+        >>> tokens = torch.arange(16)[None]
+        >>> model(input_ids=tokens, labels=tokens).loss.backward()
+        >>> optimizer.step()
+        >>> clip.metrics["qk_clip/heads_clipped"]
+        4.0
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        tau: float = 100.0,
+        alpha: float = 0.5,
+        gqa: str = "compensated",
+        mode: str = "exact",
+        fraction: float = 0.1,
+        every_n: int = 1,
+        margin: float = 1.0,
+        chunk_rows: int = 128,
+        master_copy: Callable[[nn.Parameter], Tensor | None] = lambda parameter: None,
+        process_group: Any = None,
+    ) -> None:
+        _check_settings(tau, alpha, gqa, mode, fraction, every_n, margin)
+        self.tau, self.alpha, self.gqa, self.mode = tau, alpha, gqa, mode
+        self.fraction, self.every_n, self.margin, self.chunk_rows = fraction, every_n, margin, chunk_rows
+        self.master_copy, self.process_group = master_copy, process_group
+        self.modules = attention_modules(model)
+        self.layouts = {name: layout_of(module) for name, module in self.modules.items()}
+        self._names = {module: name for name, module in self.modules.items()}
+        self._largest: dict[str, Tensor] = {}
+        self._rows_generator = torch.Generator().manual_seed(0)
+        self._backward_seen = False
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._handles: list[Any] = [model.register_forward_pre_hook(_BeforeForward(self))]
+        self.steps = 0
+        self.log = ClipLog({name: layout.heads for name, layout in self.layouts.items()})
+        self.max_logits: dict[str, Tensor] = {}
+        self._model, self._base = model, observe_attention(model)
+        for module in self.modules.values():
+            observe(module, _weakly(self))
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> "QKClip":
+        """Run :meth:`step` after each step of the optimizer; returns itself."""
+        self._optimizer = optimizer
+        self._handles.append(optimizer.register_step_post_hook(self._after_step))
+        return self
+
+    def _after_step(self, *_: Any) -> None:
+        self.step()
+
+    def detach(self) -> None:
+        """Give the model its attention back and forget the optimizer."""
+        for handle in self._handles:
+            handle.remove()
+        for module in self.modules.values():
+            _OBSERVERS.pop(module, None)
+        self._model.set_attn_implementation(self._base)
+
+    def reset(self) -> None:
+        """Forget what was measured since the last step."""
+        self._largest.clear()
+        self._backward_seen = False
+
+    @torch.no_grad()
+    def step(self) -> dict[str, float]:
+        """Clip the heads that went above τ since the last step, on all processes alike; returns :attr:`metrics`.
+
+        Heads without data, or whose maximum is not a number, are left as they are; the latter are counted and warned
+        of. A step that was not measured (``every_n``) changes nothing.
+        """
+        self._check_still_observed()
+        measured = self._measuring
+        self.steps += 1
+        if measured:
+            self.max_logits = self._agree()
+            factors = {name: self._clip(name, largest) for name, largest in self.max_logits.items()}
+            self.log.note(self.steps, self.max_logits, factors)
+        self.reset()
+        return self.metrics
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Numbers of the last measured step: largest logits, heads clipped, smallest factor, counters."""
+        return self.log.metrics
+
+    @property
+    def history(self) -> list[tuple[int, float, int]]:
+        """``(step, largest logit, heads clipped)`` of each measured step."""
+        return self.log.history
+
+    def state_dict(self) -> dict[str, Any]:
+        """Settings, counters and history, as plain values and tensors."""
+        settings = {name: getattr(self, name) for name in ("tau", "alpha", "margin", "steps")}
+        return {**settings, "log": self.log.state_dict(), "rows_generator": self._rows_generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave.
+
+        Raises:
+            UserError: if it belongs to a model with other attention modules.
+        """
+        self.log.load_state_dict(state["log"])
+        self.tau, self.alpha, self.margin, self.steps = (state[name] for name in ("tau", "alpha", "margin", "steps"))
+        self._rows_generator.set_state(state["rows_generator"].cpu())
+
+    @property
+    def _measuring(self) -> bool:
+        return self.steps % self.every_n == 0
+
+    def record(
+        self, module: nn.Module, query: Tensor, key: Tensor, _: Tensor, mask: Any, scaling: float, causal: bool
+    ) -> None:
+        """Raise the running maxima of one module's heads; the same pass again, as in recomputation, changes nothing."""
+        if not (module.training and self._measuring):
+            return
+        if query.requires_grad:
+            query.register_hook(self._note_backward)
+        name = self._names[module]
+        if query.shape[1] != self.layouts[name].heads:
+            raise UserError(
+                f"{name} has {query.shape[1]} query heads here and {self.layouts[name].heads} in its weights: "
+                "tensor-parallel attention is not supported"
+            )
+        largest = self._measure(query.detach(), key.detach(), scaling, visibility(mask, causal, query, key))
+        before = self._largest.get(name)
+        self._largest[name] = largest if before is None else torch.maximum(before, largest)
+
+    def _measure(self, query: Tensor, key: Tensor, scaling: float, visible: Any) -> Tensor:
+        if self.mode == "bound":
+            return bound_logits(query, key, scaling, visible)
+        rows = None
+        if self.mode == "sampled":
+            number = max(1, round(self.fraction * query.shape[2]))
+            rows = torch.randperm(query.shape[2], generator=self._rows_generator)[:number].sort().values
+        return largest_logits(query, key, scaling, visible, rows=rows, chunk_rows=self.chunk_rows)
+
+    def _note_backward(self, _: Tensor) -> None:
+        self._backward_seen = True
+
+    def before_forward(self) -> None:
+        """Forget a step that a loss scaler skipped: its backward pass is over, and its gradients were thrown away."""
+        if self._backward_seen and self._optimizer is not None:
+            params = (p for group in self._optimizer.param_groups for p in group["params"])
+            if all(p.grad is None for p in params):
+                self.reset()
+
+    def _check_still_observed(self) -> None:
+        for name, module in self.modules.items():
+            if not module.config._attn_implementation.startswith(PREFIX):
+                raise UserError(
+                    f"attn_implementation = {module.config._attn_implementation!r} in {name}: it was changed after "
+                    "QKClip had been built, so that nothing was measured"
+                )
+
+    def _agree(self) -> dict[str, Tensor]:
+        """The largest logits of each module over all processes, on the CPU; NaN travels as infinity."""
+        device = next(iter(self._largest.values())).device if self._largest else _device(self.modules)
+        parts = [
+            self._largest[name].to(device)
+            if name in self._largest
+            else torch.full((layout.heads,), -torch.inf, device=device)
+            for name, layout in self.layouts.items()
+        ]
+        packed = torch.cat(parts).nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(packed, torch.distributed.ReduceOp.MAX, group=self.process_group)
+        sizes = [layout.heads for layout in self.layouts.values()]
+        return dict(zip(self.layouts, packed.cpu().split(sizes), strict=True))
+
+    def _clip(self, name: str, largest: Tensor) -> Tensor:
+        """Scale the heads of one module; returns each head's factor."""
+        above = (largest > self.tau) & (largest < torch.inf)
+        gamma = torch.where(above, self.margin * self.tau / largest.double(), 1.0)
+        if above.any():
+            layout = layout_of(self.modules[name])  # anew, for sharding may have replaced the parameters
+            factors = head_factors(gamma, layout, self.alpha, self.gqa)
+            scale_heads(layout, factors, self.master_copy)
+        return gamma
+
+
+class _BeforeForward:
+    """A hook that does not keep its QKClip alive, and does nothing in a copy of the model."""
+
+    def __init__(self, clip: QKClip | None = None) -> None:
+        self.clip = (lambda: None) if clip is None else ref(clip)
+
+    def __call__(self, *_: Any) -> None:
+        clip = self.clip()
+        if clip is not None:
+            clip.before_forward()
+
+    def __reduce__(self) -> Any:
+        return _BeforeForward, ()
+
+
+def _weakly(clip: QKClip) -> Observer:
+    """An observer that does not keep its QKClip (and so the model) alive."""
+    weak = ref(clip)
+
+    def observer(*call: Any) -> None:
+        alive = weak()
+        if alive is not None:
+            alive.record(*call)
+
+    return observer
+
+
+def attention_modules(model: Any) -> dict[str, Any]:
+    """The modules of a transformers model that call attention through the library's interface, by name.
+
+    Raises:
+        UserError: if the model is none of transformers' or has no such module.
+    """
+    if not hasattr(model, "set_attn_implementation"):
+        raise UserError(
+            f"model = {type(model).__name__}: QK-Clip needs the transformers model itself, without wrappers"
+        )
+    found = {name: module for name, module in model.named_modules() if _calls_interface(module)}
+    if not found:
+        raise UserError(f"model = {type(model).__name__}: no attention module of it calls transformers' interface")
+    return found
+
+
+def observe_attention(model: Any) -> str:
+    """Switch a model to attention that calls an observer first; returns the implementation it had.
+
+    Raises:
+        UserError: if its attention is none of ``sdpa``, ``eager`` and ``flex_attention``.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+
+    bases = {module.config._attn_implementation for module in attention_modules(model).values()}
+    base = bases.pop()
+    if bases or base not in BASES:
+        names = ", ".join(sorted({base, *bases}))
+        raise UserError(
+            f"attn_implementation = {names}: QK-Clip measures one of {', '.join(BASES)} (a model that another QKClip "
+            "observes must be detached first)"
+        )
+    if getattr(model.config, "reorder_and_upcast_attn", False) and base == "eager":
+        raise UserError("reorder_and_upcast_attn = True: not measured with eager attention; use sdpa")
+    AttentionInterface.register(PREFIX + base, _observed(base))
+    AttentionMaskInterface.register(PREFIX + base, ALL_MASK_ATTENTION_FUNCTIONS[base])
+    model.set_attn_implementation(PREFIX + base)
+    return base
+
+
+def observe(module: nn.Module, observer: Observer) -> None:
+    """Call ``observer`` before each attention of a module of a model that :func:`observe_attention` switched."""
+    _OBSERVERS[module] = observer
+
+
+def _observed(base: str) -> Callable[..., Any]:
+    def attention(
+        module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, *rest: Any, **options: Any
+    ) -> Any:
+        scaling, causal = options.get("scaling"), options.get("is_causal")
+        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+        causal = base == "sdpa" and bool(getattr(module, "is_causal", True) if causal is None else causal)
+        _notify(module, query, key, value, attention_mask, scaling, causal)
+        return _original(module, base)(module, query, key, value, attention_mask, *rest, **options)
+
+    return attention
+
+
+@torch.compiler.disable  # breaks the graph, so that compiled models are measured as others are
+def _notify(module: nn.Module, *call: Any) -> None:
+    observer = _OBSERVERS.get(module)
+    if observer is not None:
+        observer(module, *call)
+
+
+def _original(module: nn.Module, base: str) -> Callable[..., Any]:
+    """The model's own function for an implementation; eager attention is a function of the model's file."""
+    source = _source(module)
+    return source.ALL_ATTENTION_FUNCTIONS.get_interface(base, getattr(source, "eager_attention_forward", None))
+
+
+def _source(module: nn.Module) -> Any:
+    """The file of the module's class, found through classes that a wrapper derived from it."""
+    files = (sys.modules[kind.__module__] for kind in type(module).__mro__)
+    return next(file for file in files if hasattr(file, "ALL_ATTENTION_FUNCTIONS"))
+
+
+def _calls_interface(module: nn.Module) -> bool:
+    code = getattr(inspect.unwrap(type(module).forward), "__code__", None)
+    return code is not None and "ALL_ATTENTION_FUNCTIONS" in code.co_names
+
+
+def _device(modules: dict[str, Any]) -> torch.device:
+    return next(next(iter(modules.values())).parameters()).device
+
+
+def _check_settings(
+    tau: float, alpha: float, gqa: str, mode: str, fraction: float, every_n: int, margin: float
+) -> None:
+    if not tau > 0:
+        raise UserError(f"tau = {tau}: must be positive")
+    if not 0 <= alpha <= 1:
+        raise UserError(f"alpha = {alpha}: must lie in [0, 1]")
+    if gqa not in GQA_MODES:
+        raise UserError(f"gqa = {gqa!r}: must be one of {', '.join(GQA_MODES)}")
+    if mode not in MODES:
+        raise UserError(f"mode = {mode!r}: must be one of {', '.join(MODES)}")
+    if not 0 < fraction <= 1:
+        raise UserError(f"fraction = {fraction}: must lie in (0, 1]")
+    if every_n < 1:
+        raise UserError(f"every_n = {every_n}: must be at least 1")
+    if not 0 < margin <= 1:
+        raise UserError(f"margin = {margin}: must lie in (0, 1]")

@@ -1,0 +1,43 @@
+"""Two processes with half of each batch end with the weights of one process with all of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import tiny
+from two_processes import KINDS, NAMES, train
+
+FOLDER = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("two_processes")
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, *launch, str(FOLDER / "two_processes.py"), str(directory)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return directory
+
+
+@pytest.mark.spec("kimi_k2", "B7")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_result_is_that_of_a_single_process(results, name, kind):
+    model = tiny(name)
+    alone = train(model, model)
+    first, second = (torch.load(results / f"{name}-{kind}-{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert first["history"] == second["history"] and first["max_logits"] == second["max_logits"]
+    assert [number for *_, number in first["history"]] == [number for *_, number in alone["history"]]
+    assert sum(number for *_, number in first["history"]) > 0
+    torch.testing.assert_close(first["max_logits"], alone["max_logits"], atol=1e-5, rtol=1e-5)
+    for key, expected in alone["weights"].items():
+        assert torch.equal(first["weights"][key], second["weights"][key]), key
+        torch.testing.assert_close(first["weights"][key], expected, atol=1e-6, rtol=1e-5)
