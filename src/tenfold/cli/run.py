@@ -211,10 +211,9 @@ def _execute(
 def _refuse_absent_device(device: str) -> None:
     """Before a run directory is made, so that a refused start leaves nothing behind."""
     if device == "cuda":
-        import torch
+        from tenfold.train.distributed import require_device
 
-        if not torch.cuda.is_available():
-            raise UserError("device = cuda: this PyTorch sees no CUDA device; allowed here: cpu, auto")
+        require_device(device)
 
 
 def _new_directory(paper: str, preset: str, device: str) -> Path:

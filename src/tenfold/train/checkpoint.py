@@ -21,8 +21,7 @@ MARKER = "COMPLETE"
 
 def newest_complete(folder: Path) -> Path | None:
     """The complete checkpoint with the highest step under ``folder``, or ``None``."""
-    complete = [path for path in folder.glob("step-*") if (path / MARKER).is_file() and not path.suffix]
-    return max(complete, key=step_of, default=None)
+    return next(reversed(_complete(folder)), None)
 
 
 def step_of(checkpoint: Path) -> int:
@@ -74,8 +73,13 @@ def restore(accelerator: Accelerator, checkpoint: Path) -> dict[str, Any]:
     return torch.load(checkpoint / f"rank-{accelerator.process_index}.pt", map_location="cpu", weights_only=True)
 
 
+def _complete(folder: Path) -> list[Path]:
+    """The complete checkpoints under ``folder``, oldest first."""
+    return sorted((p for p in folder.glob("step-*") if (p / MARKER).is_file() and not p.suffix), key=step_of)
+
+
 def _prune(folder: Path, keep: int) -> None:
-    complete = sorted((p for p in folder.glob("step-*") if (p / MARKER).is_file() and not p.suffix), key=step_of)
-    leftovers = [p for p in folder.glob("step-*") if p.suffix == ".tmp" or not (p / MARKER).is_file()]
-    for path in complete[:-keep] + leftovers:
-        shutil.rmtree(path)
+    kept = set(_complete(folder)[-keep:])
+    for path in list(folder.glob("step-*")):
+        if path not in kept:
+            shutil.rmtree(path)

@@ -7,6 +7,8 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
+from tenfold.core.errors import UserError
+
 T = TypeVar("T")
 
 
@@ -24,6 +26,16 @@ def computes_on_cpu(device: str) -> bool:
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
     """
     return device == "cpu" or (num_launched() > 1 and not torch.accelerator.is_available())
+
+
+def require_device(device: str) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        UserError: for ``"cuda"`` where PyTorch sees no CUDA device.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device = cuda: this PyTorch sees no CUDA device; allowed here: cpu, auto")
 
 
 def broadcast(value: T, device: str = "auto") -> T:

@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tenfold.core.cell import Cell
 from tenfold.core.errors import Interrupted, UserError
 from tenfold.train import checkpoint
-from tenfold.train.distributed import computes_on_cpu, num_launched
+from tenfold.train.distributed import computes_on_cpu, num_launched, require_device
 
 StepFunction = Callable[[nn.Module, Any, int, range], tuple[Tensor, Any, Mapping[str, Tensor]]]
 """``(model, carry, step, slots) -> (loss, carry, metrics)``: ``step`` counts from 1; ``slots`` are the rows of the
@@ -257,8 +257,7 @@ class _Loop:
 
 
 def _accelerator(config: LoopConfig, device: str) -> Accelerator:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device = cuda: this PyTorch sees no CUDA device; allowed here: cpu, auto")
+    require_device(device)
     accelerator = Accelerator(
         cpu=computes_on_cpu(device),
         mixed_precision=config.mixed_precision,

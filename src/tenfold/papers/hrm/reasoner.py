@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub import PyTorchModelHubMixin
+from scipy.special import expit
 from torch import nn
 
 from tenfold.core.errors import UserError
@@ -103,7 +104,7 @@ class Reasoner(nn.Module, PyTorchModelHubMixin):
         final = answers.tokens[-1]
         if symmetry_votes:
             final = vote_over_symmetries(self.core, boards, answers, self.box, symmetry_votes, segments, batch_size)
-        confidence = 1 / (1 + np.exp(-answers.q_halt[-1]))
+        confidence = expit(answers.q_halt[-1])
         return [
             Solution(
                 board=_text(final[n]),
@@ -158,8 +159,7 @@ def vote_over_symmetries(
         back = symmetries.inverse().apply(to_boards(turned.tokens[-1]))
         grids.append(to_tokens(back))
         confidences.append(turned.q_halt[-1])
-    confidence = 1 / (1 + np.exp(-np.stack(confidences)))
-    return majority(np.stack(grids), confidence)
+    return majority(np.stack(grids), expit(np.stack(confidences)))
 
 
 def _text(tokens: np.ndarray) -> str:

@@ -216,8 +216,7 @@ def offered_rows(sampler: GroupSampler, step: int, slots: range) -> Rows:
 def free_rows(sampler: GroupSampler, carry: Carry, slots: range) -> Rows:
     """For each slot the row that its own count of puzzles is due: nothing is lost, busy slots fall behind."""
     batches = {load: sampler.batch(load) for load in sorted(set(carry.loads[carry.halted].tolist()))}
-    anything = next(iter(batches.values()), sampler.batch(0))
-    rows = Rows.from_batch(anything, slice(slots.start, slots.stop))
+    rows = Rows(carry.inputs.clone(), carry.labels.clone(), carry.puzzles.clone())  # a busy slot keeps what it has
     for position, (slot, load) in enumerate(zip(slots, carry.loads.tolist(), strict=True)):
         if load in batches:
             due = Rows.from_batch(batches[load], slice(slot, slot + 1))
