@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tenfold.optim.closure import loss_of
+
 
 class AdamATan2(torch.optim.Optimizer):
     """AdamATan2 with decoupled weight decay; needs no epsilon and is invariant to the gradients' scale.
@@ -66,10 +68,7 @@ class AdamATan2(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient; returns the closure's loss, if any."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if params:

@@ -22,6 +22,7 @@ from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 from torch.optim.adamw import adamw
 
 from tenfold.core.errors import UserError
+from tenfold.optim.closure import loss_of
 from tenfold.optim.matrix_blocks import BlockSpec, matrix_views
 from tenfold.optim.newton_schulz import QUINTIC, Coefficients, automatic_dtype, orthogonalize
 
@@ -161,10 +162,7 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient; returns the closure's loss, if any."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if self.skip_nonfinite and params:

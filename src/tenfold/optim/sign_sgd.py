@@ -11,6 +11,8 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from tenfold.optim.closure import loss_of
+
 
 class RowTable(Protocol):
     """What the optimizer needs of an embedding: :class:`tenfold.models.SparseEmbedding` is one."""
@@ -52,10 +54,7 @@ class SparseSignSGD(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the touched rows from the gradients of the pending leaves, over all processes."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         touched = [(index, leaf.grad) for index, leaf in self.embedding.pending if leaf.grad is not None]
         if not touched:
             return loss
