@@ -112,3 +112,31 @@ def test_a_log_survives_sigkill(tmp_path):
     process.wait()
     points = make_cell(tmp_path).curves()["a"]
     assert points == [(float(step), float(step)) for step in range(1, len(points) + 1)] and len(points) > 100
+
+
+def test_a_part_has_a_log_of_its_own_and_its_curves_are_the_cells(tmp_path):
+    cell = make_cell(tmp_path)
+    cell.log(1, {"test/bits": 5.0})
+    first = cell.part("pre-training", steps_before=0, total_steps=30)
+    first.log(10, {"train/loss": 2.0})
+    second = cell.part("fine-tuning", steps_before=20, total_steps=30)
+    second.log(5, {"train/loss": 1.0})
+    second.rewind(0)
+    assert cell.curves() == {"test/bits": [(1.0, 5.0)], "pre-training/train/loss": [(10.0, 2.0)]}
+    assert (first.arm, first.seed) == (cell.arm, cell.seed)
+    assert first.directory == tmp_path / "pre-training"
+
+
+def test_parts_share_the_stop_request_and_the_display(tmp_path):
+    shown = []
+
+    class Display:
+        def update(self, step, total, metrics, rate):
+            shown.append((step, total, metrics, rate))
+
+    cell = make_cell(tmp_path, display=Display())
+    part = cell.part("fine-tuning", steps_before=20, total_steps=30)
+    part.progress(5, 10, {"train/loss": 1.0}, (2.0, "samples/s"))
+    part.request_stop()
+    assert shown == [(25, 30, {"train/loss": 1.0}, (2.0, "samples/s"))]
+    assert cell.stop_requested()

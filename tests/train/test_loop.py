@@ -279,6 +279,21 @@ def test_logged_metrics_are_means_since_the_last_log_that_leave_nan_out(tmp_path
     assert cell.curves()["train/odd"] == [(2, 1.0), (4, 3.0), (5, 5.0)]
 
 
+def test_meters_are_read_after_the_steps_that_are_logged(tmp_path):
+    model = make_model()
+    read = []
+
+    def meters():
+        read.append(flat(model))
+        return {"meter/norm": float(read[-1].norm())}
+
+    cell = Cell(arm="m", seed=0, directory=tmp_path)
+    trained = run(tmp_path, replace(SHORT, steps=5, log_every=2), model=model, cell=cell, meters=meters)
+    curve = cell.curves()["meter/norm"]
+    assert [step for step, _ in curve] == [2, 4, 5] and len(read) == 3
+    assert curve[-1][1] == float(flat(trained.last).norm())
+
+
 def test_progress_is_told_at_every_step(tmp_path):
     told = []
 

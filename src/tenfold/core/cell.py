@@ -3,7 +3,8 @@
 The runner makes a cell, a recipe hands it to its training loop. ``metrics.jsonl`` is append-only: a process
 killed in mid-write leaves at most one torn last line, which is ignored on reading and cut off before the
 next write. Training that goes on from a checkpoint calls :meth:`Cell.rewind` with the checkpoint's step,
-so that the lines logged after it are not there twice. Only the main process (rank 0) writes.
+so that the lines logged after it are not there twice. Only the main process (rank 0) writes. A cell that trains
+several times (pre-training, then fine-tuning) gives each training a :meth:`Cell.part`.
 """
 
 import json
@@ -81,8 +82,36 @@ class Cell:
         self._display = display
         self._stop = StopFlag() if stop is None else stop
         self._log_checked = False
+        self._parts: dict[str, Cell] = {}
         self._seconds_before = read_seconds(directory)
         self._started = self._saved = time.monotonic()
+
+    def part(self, name: str, *, steps_before: int, total_steps: int) -> "Cell":
+        """One of several trainings of this cell: a folder, log and checkpoints of its own, and one progress bar.
+
+        Its curves are among those of the whole cell, as ``name/group/metric``.
+
+        Args:
+            name: unique within the cell; its folder.
+            steps_before: steps of the parts that come before.
+            total_steps: steps of all parts.
+
+        Example:
+            >>> whole = Cell(arm="baseline", seed=0, directory=Path("run/cells/baseline/seed-0"))
+            >>> whole.part("fine-tuning", steps_before=500, total_steps=600).directory.name
+            'fine-tuning'
+        """
+        self._parts[name] = Cell(
+            arm=self.arm,
+            seed=self.seed,
+            directory=self.directory / name,
+            device=self.device,
+            dtype=self.dtype,
+            is_main=self.is_main,
+            display=_PartOfDisplay(self, steps_before, total_steps),
+            stop=self._stop,
+        )
+        return self._parts[name]
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one line ``{"step": step, name: value, …}`` to ``metrics.jsonl``.
@@ -114,7 +143,8 @@ class Cell:
     def curves(self) -> dict[str, list[tuple[float, float]]]:
         """``metrics.jsonl`` as curves: metric to ``(step, value)`` in increasing step.
 
-        Where a step was logged again, the later line counts and what had followed the earlier one is dropped.
+        Where a step was logged again, the later line counts and what had followed the earlier one is dropped. The
+        curves of parts follow, with the part's name in front.
         """
         curves: dict[str, list[tuple[float, float]]] = {}
         for line in self._lines():
@@ -124,6 +154,8 @@ class Cell:
                 while points and points[-1][0] >= step:
                     points.pop()
                 points.append((step, number(value)))
+        for part, cell in self._parts.items():
+            curves |= {f"{part}/{name}": points for name, points in cell.curves().items()}
         return curves
 
     def progress(self, step: int, total: int, metrics: Mapping[str, float], rate: tuple[float, str]) -> None:
@@ -177,6 +209,18 @@ class Cell:
             whole = content[: content.rfind(b"\n") + 1]
             if whole != content:
                 write_atomically(self._log_path, whole)
+
+
+@dataclass(frozen=True)
+class _PartOfDisplay:
+    """Shows the steps of a part as those of the whole cell."""
+
+    cell: Cell
+    steps_before: int
+    total_steps: int
+
+    def update(self, step: int, total: int, metrics: Mapping[str, float], rate: tuple[float, str]) -> None:
+        self.cell.progress(self.steps_before + step, self.total_steps, metrics, rate)
 
 
 def read_seconds(directory: Path) -> float:

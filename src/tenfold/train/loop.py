@@ -88,6 +88,7 @@ def train(
     initial_carry: Callable[[nn.Module, int], Any] | None = None,
     schedule: Callable[[int], float] = lambda step: 1.0,
     evaluate: Callable[[nn.Module, int], Mapping[str, float]] | None = None,
+    meters: Callable[[], Mapping[str, float]] | None = None,
 ) -> Trained:
     """Train ``model`` from the newest complete checkpoint of ``cell`` (or from the start) to ``config.steps``.
 
@@ -101,13 +102,15 @@ def train(
         schedule: factor on every learning rate at a step, counted from 1.
         evaluate: ``(model, step) -> metrics``, called on the averaged weights when there are any; the first metric is
             shown in the progress display.
+        meters: what optimizers and hooks measured at the last step (largest logits, loads of experts); read after the
+            steps that are logged, and logged with them as it is.
 
     Raises:
         UserError: if the batch cannot be divided, the device is absent, or a checkpoint fits another launch.
         Interrupted: after a checkpoint, when the cell was asked to stop.
         FloatingPointError: after ``config.max_skipped`` non-finite steps in a row.
     """
-    loop = _Loop(model, make_optimizers, config, cell, initial_carry)
+    loop = _Loop(model, make_optimizers, config, cell, initial_carry, meters)
     loop.resume()
     while loop.done.step < config.steps:
         loop.set_rates(schedule(loop.done.step + 1))
@@ -145,8 +148,9 @@ class _Loop:
         config: LoopConfig,
         cell: Cell,
         initial_carry: Callable[[nn.Module, int], Any] | None,
+        meters: Callable[[], Mapping[str, float]] | None,
     ) -> None:
-        self.config, self.cell = config, cell
+        self.config, self.cell, self.meters = config, cell, meters
         self.accelerator = _accelerator(config, cell.device)
         self.rows = _rows_of_a_piece(config, self.accelerator.num_processes)
         self.unwrapped = model.to(self.accelerator.device)
@@ -240,7 +244,8 @@ class _Loop:
         if step % self.config.log_every == 0 or step == self.config.steps:
             means = _means(self.accelerator, self.window)
             self.window, self.loss = [], {"train/loss": means["train/loss"]}
-            self.cell.log(step, {**means, "train/skipped": float(self.done.skipped)})
+            measured = {} if self.meters is None else self.meters()
+            self.cell.log(step, {**means, **measured, "train/skipped": float(self.done.skipped)})
         rate = self.steps_here * self.config.batch_size / (time.perf_counter() - self.started)
         headline = dict(list(self.evaluated.items())[:1])
         self.cell.progress(step, self.config.steps, self.loss | headline, (rate, "samples/s"))
