@@ -39,19 +39,32 @@ def save(accelerator: Accelerator, folder: Path, step: int, rank_state: Mapping[
         rank_state: this process's own state: tensors, numbers, strings, lists and dictionaries of them.
         keep: complete checkpoints that stay, at least 1.
     """
-    final = folder / f"step-{step:08d}"
-    temporary = final.with_suffix(".tmp")
+    temporary = folder / f"step-{step:08d}.tmp"
     if accelerator.is_main_process:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
     accelerator.wait_for_everyone()
     accelerator.save_state(str(temporary))
     torch.save(dict(rank_state), temporary / f"rank-{accelerator.process_index}.pt")
+    return seal(accelerator, temporary, folder, step, keep)
+
+
+def seal(accelerator: Accelerator, written: Path, folder: Path, step: int, keep: int = 2) -> Path:
+    """Make a complete checkpoint of what the processes have written; every process must call this.
+
+    Args:
+        accelerator: of the processes that wrote.
+        written: directory in ``folder`` with all of it, under a name that is no checkpoint's.
+        folder: of the checkpoints.
+        step: optimizer steps done.
+        keep: complete checkpoints that stay, at least 1.
+    """
+    final = folder / f"step-{step:08d}"
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        (temporary / MARKER).write_text(f"{accelerator.num_processes}\n")
+        (written / MARKER).write_text(f"{accelerator.num_processes}\n")
         shutil.rmtree(final, ignore_errors=True)
-        temporary.rename(final)
+        written.rename(final)
         _prune(folder, keep)
     accelerator.wait_for_everyone()
     return final
@@ -63,14 +76,23 @@ def restore(accelerator: Accelerator, checkpoint: Path) -> dict[str, Any]:
     Raises:
         UserError: if the checkpoint was written by another number of processes.
     """
+    require_same_processes(accelerator, checkpoint)
+    accelerator.load_state(str(checkpoint))
+    return torch.load(checkpoint / f"rank-{accelerator.process_index}.pt", map_location="cpu", weights_only=True)
+
+
+def require_same_processes(accelerator: Accelerator, checkpoint: Path) -> None:
+    """Refuse a checkpoint that fits another launch.
+
+    Raises:
+        UserError: if it was written by another number of processes.
+    """
     written_by = int((checkpoint / MARKER).read_text())
     if written_by != accelerator.num_processes:
         raise UserError(
             f"{checkpoint} was written by {written_by} process(es) and can only be resumed by as many, "
             f"not by {accelerator.num_processes}"
         )
-    accelerator.load_state(str(checkpoint))
-    return torch.load(checkpoint / f"rank-{accelerator.process_index}.pt", map_location="cpu", weights_only=True)
 
 
 def _complete(folder: Path) -> list[Path]:

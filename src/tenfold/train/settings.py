@@ -1,0 +1,154 @@
+"""Settings of supervised and reinforcement training of language models: every published setting by its own name.
+
+Nothing is inherited from trl's defaults, which change from release to release: whatever the functions ``sft`` and
+``grpo`` hand to trl comes from here, and what trl offers beyond goes through their ``extra``. Imports no torch, so that
+a paper's configuration can nest these. Conventions: 0 (or an empty tuple) means none or no limit; batches are global,
+over all processes and accumulated pieces; a step is an optimizer step.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """Optimizer, learning rate and its schedule, clipping."""
+
+    name: Literal["adamw", "muon_clip"] = "adamw"
+    """muon_clip: Muon for matrices, AdamW for the rest, and QK-Clip; not together with LoRA."""
+    learning_rate: float = 1e-5
+    """Of all parameters, after the warm-up."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """What follows the warm-up; linear and cosine end at 0."""
+    warmup_steps: int = 0
+    """Linear warm-up in steps."""
+    warmup_fraction: float = 0.0
+    """When not 0, the warm-up as a fraction of all steps, rounded up, instead of ``warmup_steps``."""
+    weight_decay: float = 0.0
+    """Decoupled. With adamw not for biases and norms; with muon_clip for all parameters, as its paper found important."""
+    beta1: float = 0.9
+    """AdamW's first decay."""
+    beta2: float = 0.999
+    """AdamW's second decay."""
+    epsilon: float = 1e-8
+    """AdamW's epsilon."""
+    momentum: float = 0.95
+    """muon_clip: Muon's momentum."""
+    tau: float = 100.0
+    """muon_clip: threshold on the largest attention logit of each head."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm; 0 for no clipping."""
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Low-rank adapters (peft) instead of training all weights."""
+
+    rank: int = 0
+    """Of each adapter; 0 trains all weights."""
+    alpha: float = 32.0
+    """The adapters' output is scaled by alpha / rank."""
+    dropout: float = 0.0
+    """On the adapters' input."""
+    target_modules: tuple[str, ...] = ()
+    """Names of the adapted modules; empty for all linear layers but the head."""
+
+
+@dataclass(frozen=True)
+class SFTSettings:
+    """Supervised fine-tuning."""
+
+    steps: int = 100
+    """Optimizer steps."""
+    epochs: float = 0.0
+    """When not 0, ``steps`` follows from it: epochs * rows / batch_size, rounded up."""
+    batch_size: int = 8
+    """Sequences of a step, over all processes and pieces."""
+    gradient_accumulation: int = 1
+    """Pieces a process splits its part of the batch into."""
+    max_length: int = 1024
+    """Longer sequences lose their end; 0 for no limit."""
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    """Autocast; the weights keep the type they have."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them."""
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    """Optimizer and schedule."""
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    """Low-rank adapters."""
+    log_every: int = 10
+    """Steps between logged metrics, which are means since the last log."""
+    evaluate_every: int = 0
+    """Steps between calls of ``evaluate``; 0 for the end only."""
+    checkpoint_every: int = 200
+    """Steps between checkpoints; 0 for the end only."""
+    keep_checkpoints: int = 2
+    """Checkpoints that stay."""
+
+
+@dataclass(frozen=True)
+class GRPOSettings:
+    """Group-relative policy optimization."""
+
+    steps: int = 100
+    """Optimizer steps."""
+    prompts_per_step: int = 8
+    """Prompts whose completions make the batch of a step; the batch is ``prompts_per_step * num_generations``."""
+    num_generations: int = 8
+    """Completions of a prompt, the group."""
+    gradient_accumulation: int = 1
+    """Pieces a process splits its part of the batch into."""
+    updates_per_generation: int = 1
+    """Steps that one round of generation feeds, each with its own share; 1 keeps every step on-policy."""
+    num_iterations: int = 1
+    """Passes over each round of generation."""
+    max_prompt_length: int = 0
+    """Longer prompts lose their beginning; 0 for no limit."""
+    max_completion_length: int = 64
+    """New tokens of a completion."""
+    stop: tuple[str, ...] = ()
+    """Strings that end a completion, besides the end-of-sequence token."""
+    temperature: float = 1.0
+    """Of sampling; the loss uses the log-probabilities at this temperature."""
+    top_p: float = 1.0
+    """Sample among the most probable tokens that hold this much probability."""
+    mask_truncated: bool = False
+    """Leave completions that met ``max_completion_length`` out of the loss (their rewards still count)."""
+    loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo"] = "bnpo"
+    """grpo: mean over each completion, then over completions. bnpo: mean over the tokens of a process's piece. dapo:
+    mean over the tokens of the global batch. dr_grpo: sum over tokens / (completions * max_completion_length)."""
+    scale_rewards: Literal["none", "group", "batch"] = "none"
+    """What the advantage is divided by, besides subtracting the group's mean: nothing, or the standard deviation."""
+    reward_weights: tuple[float, ...] = ()
+    """Of each reward function; empty for 1."""
+    epsilon: float = 0.2
+    """Clip range of the ratio; it acts only when a round of generation feeds more than one step."""
+    epsilon_high: float = 0.0
+    """Upper clip range; 0 for ``epsilon``."""
+    importance_sampling_level: Literal["token", "sequence"] = "token"
+    """Of the ratio; sequence is GSPO's."""
+    beta: float = 0.0
+    """Coefficient of the KL divergence from the initial policy; 0 needs no reference model."""
+    entropy_coefficient: float = 0.0
+    """Bonus per nat of the mean entropy of the policy's tokens."""
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    """Autocast; the weights keep the type they have."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them."""
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    """Optimizer and schedule."""
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    """Low-rank adapters."""
+    log_every: int = 10
+    """Steps between logged metrics, which are means since the last log."""
+    evaluate_every: int = 0
+    """Steps between calls of ``evaluate``; 0 for the end only."""
+    checkpoint_every: int = 200
+    """Steps between checkpoints, a multiple of ``updates_per_generation * num_iterations``; 0 for the end only."""
+    keep_checkpoints: int = 2
+    """Checkpoints that stay."""
+
+    @property
+    def cycle(self) -> int:
+        """Steps from one round of generation to the next."""
+        return self.updates_per_generation * self.num_iterations
