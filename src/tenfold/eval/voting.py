@@ -1,0 +1,86 @@
+"""One answer out of several samples to a question: by count, by confidence, or by both.
+
+Answers are compared as they are: bring them to one form first ("7", "7.0" and "7 apples" are three answers here).
+Ties go to the answer that more samples gave, then to the one seen first.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
+from tenfold.core.errors import UserError
+
+Answer = TypeVar("Answer", bound=Hashable)
+
+
+def majority_vote(answers: Sequence[Answer]) -> Answer:
+    """The answer that most samples gave.
+
+    Args:
+        answers: ``[N]`` canonical answers to one question, in order of sampling.
+
+    Raises:
+        UserError: if there are none.
+
+    Example:
+        >>> majority_vote(["a", "b", "b"])
+        'b'
+    """
+    return confidence_weighted_vote(answers, [1.0] * len(answers))
+
+
+def confidence_weighted_vote(answers: Sequence[Answer], confidences: Sequence[float]) -> Answer:
+    """argmax over y of Σ_{i: y_i = y} q_i.
+
+    Args:
+        answers: ``[N]`` canonical answers to one question.
+        confidences: ``[N]`` q_i in [0, 1].
+
+    Raises:
+        UserError: if the two differ in length, or there are none.
+
+    Example:
+        >>> confidence_weighted_vote(["a", "b", "b"], [0.9, 0.4, 0.4])
+        'a'
+    """
+    return _best(answers, confidences, sum)
+
+
+def max_confidence(answers: Sequence[Answer], confidences: Sequence[float]) -> Answer:
+    """The answer of the sample that states the highest confidence.
+
+    Args:
+        answers: ``[N]`` canonical answers to one question.
+        confidences: ``[N]`` q_i in [0, 1].
+
+    Raises:
+        UserError: if the two differ in length, or there are none.
+
+    Example:
+        >>> max_confidence(["a", "b", "b"], [0.9, 0.8, 0.8])
+        'a'
+    """
+    return _best(answers, confidences, max)
+
+
+def ensembled_confidence(confidences: Sequence[float]) -> float:
+    """Mean of the confidences that K resampled analyses gave to one fixed answer.
+
+    Raises:
+        UserError: if there are none.
+
+    Example:
+        >>> ensembled_confidence([0.25, 0.75])
+        0.5
+    """
+    if not len(confidences):
+        raise UserError("confidences = []: at least one is needed")
+    return float(sum(confidences) / len(confidences))
+
+
+def _best(answers: Sequence[Answer], confidences: Sequence[float], total: Callable[[list[float]], float]) -> Answer:
+    if not len(answers) or len(answers) != len(confidences):
+        raise UserError(f"answers: {len(answers)} for {len(confidences)} confidences; at least one of each is needed")
+    stated: dict[Answer, list[float]] = {}
+    for answer, confidence in zip(answers, confidences, strict=True):
+        stated.setdefault(answer, []).append(float(confidence))
+    return max(stated, key=lambda answer: (total(stated[answer]), len(stated[answer])))

@@ -1,0 +1,32 @@
+"""Reward functions with trl's signature, and the scoring rules that they are made of."""
+
+from tenfold.rewards.scoring_rules import (
+    RULES,
+    PairSafety,
+    Safety,
+    ScoringRule,
+    brier_rule,
+    check_scoring_rule,
+    is_safe,
+    log_rule,
+    spherical_rule,
+)
+from tenfold.rewards.tagged import FORMATS, FormatReward, Parsed, blocks_of, parse_tagged, text_of
+
+__all__ = [
+    "FORMATS",
+    "RULES",
+    "FormatReward",
+    "PairSafety",
+    "Parsed",
+    "Safety",
+    "ScoringRule",
+    "blocks_of",
+    "brier_rule",
+    "check_scoring_rule",
+    "is_safe",
+    "log_rule",
+    "parse_tagged",
+    "spherical_rule",
+    "text_of",
+]

@@ -1,0 +1,160 @@
+"""Completions in blocks of tags: what they say, whether their form is right, and a reward for the form.
+
+    <think> … </think><answer> … </answer><analysis> … </analysis><confidence>0.7</confidence>
+
+The opening ``<think>`` may be missing (it is often a part of the prompt); between blocks, and after the last, there may
+be white space only. The last answer and the last confidence count. A confidence must be a number in [0, 1]: "nan",
+"inf", "90%" and "1.2" are no confidences in training; evaluation may read them (``loose``).
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tenfold.core.errors import UserError
+
+FORMATS: dict[str, tuple[str, ...]] = {
+    "tabc": ("think", "answer", "analysis", "confidence"),
+    "tac": ("think", "answer", "confidence"),
+    "ta": ("think", "answer"),
+    "tbac": ("think", "analysis", "answer", "confidence"),
+    "ac": ("answer", "confidence"),
+    "a": ("answer",),
+}
+"""Blocks in their order, by the names that RLCR's code uses; the last two are without a chain of thought."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a completion says.
+
+    Args:
+        answer: the last answer, without outer white space; ``None`` where there is none.
+        confidence: in [0, 1]; ``None`` where there is none.
+        ok: whether the form is right.
+        problems: why not, in a few words each.
+    """
+
+    answer: str | None
+    confidence: float | None
+    ok: bool
+    problems: tuple[str, ...]
+
+
+def parse_tagged(
+    text: str, blocks: str = "tabc", *, strict: bool = False, loose: bool = False, percent: bool = False
+) -> Parsed:
+    """Read a completion.
+
+    Args:
+        text: the completion, without the prompt.
+        blocks: a name of :data:`FORMATS`.
+        strict: a block that comes twice spoils the form.
+        loose: read a confidence as evaluation does: the first number in the block, divided by 100 where it is above 1;
+            0 where there is none. The form is judged as before.
+        percent: with ``loose``, divide by 100 always; for "1" would mean 1 or 0.01.
+
+    Raises:
+        UserError: for unknown blocks.
+
+    Example:
+        >>> parse_tagged("so</think><answer>7</answer><analysis>sure</analysis><confidence>0.9</confidence>").confidence
+        0.9
+    """
+    names = blocks_of(blocks)
+    answer, stated = _last(text, "answer"), _last(text, "confidence")
+    confidence = None if stated is None else _confidence(stated)
+    problems = [] if _pattern(names, strict).fullmatch(text) else [_form_problem(text, names)]
+    if "confidence" in names and stated is not None and confidence is None:
+        problems.append(f"confidence {stated!r} is no number in [0, 1]")
+    if loose and "confidence" in names:
+        confidence = _loose_confidence(stated or "", percent)
+    return Parsed(answer, confidence, not problems, tuple(problems))
+
+
+class FormatReward:
+    """1 for a completion whose form is right, else 0; a reward function of trl.
+
+    Args:
+        blocks: a name of :data:`FORMATS`.
+        strict: a block that comes twice spoils the form.
+
+    Example:
+        >>> FormatReward("a")(prompts=["2+2="], completions=["<answer>4</answer>"])
+        [1.0]
+    """
+
+    def __init__(self, blocks: str = "tabc", strict: bool = False) -> None:
+        blocks_of(blocks)
+        self.blocks, self.strict = blocks, strict
+        self.__name__ = "format"
+
+    def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
+        """Score each completion (a string, or the messages of a chat)."""
+        return [
+            float(parse_tagged(text_of(completion), self.blocks, strict=self.strict).ok) for completion in completions
+        ]
+
+
+def text_of(completion: Any) -> str:
+    """The text of a completion as trl passes it: a string, or a list of messages, whose contents are joined.
+
+    Example:
+        >>> text_of([{"role": "assistant", "content": "hello"}])
+        'hello'
+    """
+    return completion if isinstance(completion, str) else "".join(message["content"] or "" for message in completion)
+
+
+def blocks_of(blocks: str) -> tuple[str, ...]:
+    """The names of the blocks of a format.
+
+    Raises:
+        UserError: if there is no such format.
+
+    Example:
+        >>> blocks_of("ta")
+        ('think', 'answer')
+    """
+    if blocks not in FORMATS:
+        raise UserError(f"blocks = {blocks!r}: must be one of {', '.join(FORMATS)}")
+    return FORMATS[blocks]
+
+
+def _pattern(names: Sequence[str], strict: bool) -> re.Pattern[str]:
+    parts = []
+    for name in names:
+        inner = rf"(?:(?!</?{name}>).)*?" if strict else r".*?"
+        parts.append(rf"(?:\s*<think>)?{inner}</think>" if name == "think" else rf"<{name}>{inner}</{name}>")
+    return re.compile(r"\s*" + r"\s*".join(parts) + r"\s*", re.DOTALL)
+
+
+def _form_problem(text: str, names: Sequence[str]) -> str:
+    for name in names:
+        if f"</{name}>" not in text or (name != "think" and f"<{name}>" not in text):
+            return f"no <{name}> block"
+    return "blocks are repeated, out of order, or have text between or after them"
+
+
+def _last(text: str, name: str) -> str | None:
+    found = re.findall(rf"<{name}>((?:(?!<{name}>).)*?)</{name}>", text, re.DOTALL)
+    return found[-1].strip() if found else None
+
+
+def _confidence(stated: str) -> float | None:
+    try:
+        value = float(stated)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and 0 <= value <= 1 else None
+
+
+def _loose_confidence(stated: str, percent: bool) -> float:
+    found = re.search(r"\d+(?:\.\d+)?|\.\d+", stated)
+    if found is None or stated.startswith("-"):
+        return 0.0
+    value = float(found[0])
+    value = value / 100 if percent or value > 1 else value
+    return value if value <= 1 else 0.0
