@@ -1,5 +1,6 @@
 """Reward functions with trl's signature, and the scoring rules that they are made of."""
 
+from tenfold.rewards.confidence import CalibrationReward, CorrectnessReward, Verifier
 from tenfold.rewards.scoring_rules import (
     RULES,
     PairSafety,
@@ -16,11 +17,14 @@ from tenfold.rewards.tagged import FORMATS, FormatReward, Parsed, blocks_of, par
 __all__ = [
     "FORMATS",
     "RULES",
+    "CalibrationReward",
+    "CorrectnessReward",
     "FormatReward",
     "PairSafety",
     "Parsed",
     "Safety",
     "ScoringRule",
+    "Verifier",
     "blocks_of",
     "brier_rule",
     "check_scoring_rule",
