@@ -1,7 +1,7 @@
 """The smallest problem on which a calibration reward can go wrong: six arms, a confidence with each pull.
 
-A policy chooses an arm and one of eleven confidences jointly. The expected reward is known, so its gradient is exact and
-what is found is what the reward asks for, without sampling. The last arm never wins: a reward that pays for honesty
+A policy chooses an arm and one of eleven confidences jointly. The expected reward is known, so its gradient is exact,
+and what is found is what the reward asks for, without sampling. The last arm never wins: a reward that pays for honesty
 alone, or that punishes doubt without bound, leads there.
 """
 
@@ -17,8 +17,8 @@ CONFIDENCES = tuple(k / 10 for k in range(11))
 class Pulled(NamedTuple):
     """The policy that a reward leads to.
 
-    ``accuracy``: its expected success. ``arm`` and ``confidence``: the most probable ones. ``confidence_entropy``: of the
-    confidence given that arm, in nats; log 11 where the reward leaves it undetermined.
+    ``accuracy``: its expected success. ``arm`` and ``confidence``: the most probable ones. ``confidence_entropy``: of
+    the confidence given that arm, in nats; log 11 where the reward leaves it undetermined.
     """
 
     accuracy: float
