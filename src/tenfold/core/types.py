@@ -2,15 +2,20 @@
 
 A recipe returns :class:`Scores` for one (arm, seed) cell; the runner judges each :class:`Claim` over the
 seeds and writes a :class:`Report`. Metric names are ``group/name`` and unique within a paper.
+
+What a policy says is a :class:`Trajectory`: tokens in, tokens out. Text is derived from its ids, never ids from
+text, for decoding and encoding again need not give the tokens that were sampled. Between the turns of a trajectory an
+:class:`Environment` answers; its tokens are part of the trajectory and masked out of the loss.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 ClaimKind = Literal["superiority", "non_inferiority", "threshold", "exact"]
 Direction = Literal["higher", "lower"]
 Verdict = Literal["supported", "not supported", "undecided"]
+StopReason = Literal["stop", "length", "environment"]
 
 
 @dataclass(frozen=True)
@@ -126,3 +131,117 @@ class Picture:
     title: str
     caption: str
     figure: Any
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a conversation.
+
+    Args:
+        role: ``system``, ``user``, ``assistant`` or ``tool``.
+        content: its text.
+    """
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One sample of a policy, with what its environment added. T tokens in the completion.
+
+    Args:
+        prompt_ids: the tokens that the policy was given.
+        token_ids: the completion, T tokens: those that were sampled (the end-of-sequence token among them) and those
+            of the environment, in order.
+        loss_mask: T flags; true for a token that the policy sampled.
+        log_probs: T numbers; for a sampled token the log-softmax of ``logits / temperature`` before any truncation by
+            top-p (a temperature of 0 counts as 1), 0.0 for a token of the environment.
+        stop_reason: ``stop``: the policy ended it, by its end-of-sequence token or a stop string; ``length``: a limit
+            cut it; ``environment``: the environment ended it.
+        messages: the conversation that the prompt was made from, where there is one.
+        tool_calls: what the environment did, one JSON-able mapping per call.
+        reward_parts: name to value, from the environment.
+
+    Example:
+        >>> Trajectory((1, 2), [7, 8, 9], [True, False, True], [-0.5, 0.0, -0.1], "stop").sampled_ids
+        [7, 9]
+    """
+
+    prompt_ids: tuple[int, ...]
+    token_ids: list[int]
+    loss_mask: list[bool]
+    log_probs: list[float]
+    stop_reason: StopReason
+    messages: tuple[Message, ...] = ()
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    reward_parts: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def sampled_ids(self) -> list[int]:
+        """The completion without the environment's tokens."""
+        return [token for token, sampled in zip(self.token_ids, self.loss_mask, strict=True) if sampled]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a policy has said since it was last answered, as its environment gets it.
+
+    Args:
+        text: the text of the turn's tokens, special tokens spelled out, a stop string included.
+        stop: the stop string that ended the turn; ``None`` when the end-of-sequence token did.
+        prompt_ids: the tokens of the prompt.
+        token_ids: the whole completion so far, earlier turns and replies included.
+        loss_mask: which of them were sampled.
+    """
+
+    text: str
+    stop: str | None
+    prompt_ids: tuple[int, ...]
+    token_ids: list[int]
+    loss_mask: list[bool]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What an environment answers to a turn.
+
+    Args:
+        text: appended to the trajectory, encoded as it is: the names of special tokens in it become those tokens.
+        token_ids: appended in place of ``text``, for an environment that must not let foreign text spell special
+            tokens.
+        end: the trajectory ends here, after what is appended.
+        tool_calls: appended to the trajectory's.
+        reward_parts: added to the trajectory's; a later value of the same name wins.
+    """
+
+    text: str = ""
+    token_ids: Sequence[int] | None = None
+    end: bool = False
+    tool_calls: Sequence[Mapping[str, Any]] = ()
+    reward_parts: Mapping[str, float] = field(default_factory=dict)
+
+
+class Session(Protocol):
+    """The environment's side of one trajectory: its state lives here."""
+
+    def respond(self, turn: Turn) -> Reply | None:
+        """Answer a turn; ``None`` when there is nothing to answer, which ends the trajectory.
+
+        A tool that fails is an observation for the policy, so this raises only for defects.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the session holds; called once, also after an error."""
+        ...
+
+
+class Environment(Protocol):
+    """What a policy acts on. ``stop``: the strings that end a turn, beside those of the sampling."""
+
+    stop: tuple[str, ...]
+
+    def open(self, prompt: int, sample: int) -> Session:
+        """A session for sample number ``sample`` of prompt number ``prompt``; cheap, for all are opened at once."""
+        ...

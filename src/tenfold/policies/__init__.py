@@ -1,0 +1,8 @@
+"""Language-model policies: loading them, tiny ones made in code, and the one rollout (tokens in, tokens out)."""
+
+from tenfold.policies.policy import Policy
+from tenfold.policies.rollout import Decoder, Row, rollout
+from tenfold.policies.sampling import Sampling
+from tenfold.policies.tiny import character_tokenizer, tiny_policy
+
+__all__ = ["Decoder", "Policy", "Row", "Sampling", "character_tokenizer", "rollout", "tiny_policy"]

@@ -1,0 +1,106 @@
+"""A policy: a causal language model with its tokenizer, as everything in tenfold that acts with words takes it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from tenfold.core.errors import UserError
+from tenfold.core.types import Message
+from tenfold.policies.stopping import turn_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from tenfold.policies.rollout import Decoder, Row
+    from tenfold.policies.sampling import Sampling
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A model that says something, and the tokenizer that spells it.
+
+    Args:
+        model: any causal model of transformers, also one that peft has wrapped; not one that is wrapped for several
+            processes (unwrap it first).
+        tokenizer: its tokenizer.
+
+    Example:
+        >>> from tenfold.policies import tiny_policy
+        >>> policy = tiny_policy("0123456789+=", width=16, layers=1, heads=2)
+        >>> policy.decode(policy.encode("1+2="))
+        '1+2='
+    """
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    @property
+    def context(self) -> int | None:
+        """Most tokens of prompt and completion; ``None`` when the configuration names no limit."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Tokens that end what the policy says: the tokenizer's and those of the model's generation settings."""
+        named = getattr(self.model.generation_config, "eos_token_id", None)
+        named = named if isinstance(named, list) else [named]
+        return frozenset(token for token in [self.tokenizer.eos_token_id, *named] if token is not None)
+
+    @property
+    def num_parameters(self) -> int:
+        """Trained numbers, shared ones counted once."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def encode(self, text: str, *, start: bool = False) -> list[int]:
+        """The tokens of a text; names of special tokens in it become those tokens.
+
+        Args:
+            text: the text.
+            start: add what the tokenizer puts at the start of a document.
+
+        Raises:
+            UserError: if the tokenizer has no token for a part of it.
+        """
+        token_ids = self.tokenizer.encode(text, add_special_tokens=start)
+        unknown = self.tokenizer.unk_token_id
+        if unknown is not None and unknown in token_ids and self.tokenizer.unk_token not in text:
+            missing = sorted({letter for letter in text if unknown in self.tokenizer.encode(letter)})
+            raise UserError(
+                f"text = {text[:60]!r}: the tokenizer has no token for {' '.join(missing) or 'a part of it'}"
+            )
+        return token_ids
+
+    def chat(self, messages: Sequence[Message]) -> list[int]:
+        """The prompt of a conversation, by the tokenizer's chat template, up to where the assistant speaks.
+
+        Raises:
+            UserError: if the tokenizer has no chat template.
+        """
+        if self.tokenizer.chat_template is None:
+            raise UserError("tokenizer.chat_template = None: a conversation needs one, or give the prompt's tokens")
+        conversation = [asdict(message) for message in messages]
+        text = self.tokenizer.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
+        return self.encode(str(text))
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of tokens, special tokens spelled out."""
+        return turn_text(self.tokenizer, token_ids)
+
+    def save(self, folder: str | Path) -> None:
+        """Write model and tokenizer so that :func:`~tenfold.policies.load_policy` and transformers load them."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def decoder(self, rows: Sequence["Row"], sampling: "Sampling", batch_size: int) -> "Decoder":
+        """What :func:`~tenfold.policies.rollout` samples with."""
+        from tenfold.policies.decoding import TransformersDecoder
+
+        return TransformersDecoder(self.model, rows, sampling, batch_size)

@@ -1,0 +1,236 @@
+"""The one rollout: prompts in tokens to trajectories in tokens, for training, evaluation and users.
+
+For each prompt ``num_samples`` trajectories are sampled; an environment may answer at the end of each turn. Tokens go
+in and tokens come out: the context of every token is the very ids that were sampled or appended before it, never text
+that was encoded again. A trajectory is a function of the policy, its prompt, the sampling and its key alone: what else
+is sampled with it, and in which order, changes nothing but the rounding of the logits.
+
+What runs the model is behind the :class:`Decoder` protocol; the policy brings its own (``Policy.decoder``).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from tenfold.core.errors import UserError
+from tenfold.core.seeding import Key
+from tenfold.core.types import Environment, Reply, Session, StopReason, Trajectory, Turn
+from tenfold.policies.sampling import Sampling, trajectory_seed
+from tenfold.policies.stopping import StopStrings, turn_text
+
+
+@dataclass(eq=False, slots=True)
+class Row:
+    """A trajectory in the making. A decoder reads it; only :func:`rollout` writes to it.
+
+    Args:
+        ids: prompt and completion so far; its last token has not been seen by the model yet.
+        num_prompt: how many of them are the prompt.
+        seed: of the trajectory's noise.
+        budget: tokens that may still be sampled.
+        stop_reason: set when the trajectory is finished.
+        loss_mask: of the completion.
+        log_probs: of the completion.
+        turn_start: index in ``ids`` of the first token of this turn.
+    """
+
+    ids: list[int]
+    num_prompt: int
+    seed: int
+    budget: int
+    index: tuple[int, int]
+    stop_reason: StopReason | None = None
+    loss_mask: list[bool] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+    turn_start: int = 0
+    session: Session | None = None
+    tool_calls: list[Any] = field(default_factory=list)
+    reward_parts: dict[str, float] = field(default_factory=dict)
+
+    def append(self, token_ids: Sequence[int], log_probs: Sequence[float], *, sampled: bool) -> None:
+        """Add tokens to the completion."""
+        self.ids.extend(token_ids)
+        self.log_probs.extend(log_probs)
+        self.loss_mask.extend([sampled] * len(token_ids))
+
+    def trajectory(self) -> Trajectory:
+        """The finished trajectory."""
+        assert self.stop_reason is not None
+        prompt_ids, token_ids = tuple(self.ids[: self.num_prompt]), self.ids[self.num_prompt :]
+        return Trajectory(
+            prompt_ids,
+            token_ids,
+            self.loss_mask,
+            self.log_probs,
+            self.stop_reason,
+            tool_calls=tuple(self.tool_calls),
+            reward_parts=self.reward_parts,
+        )
+
+
+class Decoder(Protocol):
+    """Samples the next tokens of rows: the seam behind which models, servers and scripts stand."""
+
+    def step(self) -> Sequence[tuple[Row, int, float]]:
+        """A sampled token and its log-probability for some rows, at most one each; empty when every row is finished.
+
+        The noise of a token is keyed by ``row.seed`` and its index in the completion. Between two steps rows grow by
+        the tokens given here and by those of an environment, or are finished (``stop_reason`` is set).
+        """
+        ...
+
+
+class Actor(Protocol):
+    """What a rollout needs of a policy; :class:`~tenfold.policies.Policy` is one."""
+
+    tokenizer: Any
+
+    @property
+    def context(self) -> int | None: ...  # noqa: D102
+    @property
+    def end_ids(self) -> frozenset[int]: ...  # noqa: D102
+    def encode(self, text: str) -> list[int]: ...  # noqa: D102
+    def decoder(self, rows: Sequence[Row], sampling: Sampling, batch_size: int) -> Decoder: ...  # noqa: D102
+
+
+def rollout(
+    policy: Actor,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    *,
+    num_samples: int = 1,
+    seed: int = 0,
+    keys: Sequence[Key | tuple[Key, ...]] | None = None,
+    environment: Environment | None = None,
+    batch_size: int = 64,
+) -> list[Trajectory]:
+    """Sample trajectories; number ``i * num_samples + j`` is sample j of prompt i.
+
+    Args:
+        policy: who speaks.
+        prompts: token ids, at least one each; equal prompts are encoded once.
+        sampling: how.
+        num_samples: trajectories for each prompt.
+        seed: of the noise.
+        keys: what tells the noise of the prompts apart, one each; their numbers 0, 1, … by default. Sample j of a
+            prompt with key k draws from the stream (seed, k, j).
+        environment: answers at the end of each turn; none by default, so that a trajectory is one turn.
+        batch_size: most rows that are sampled at the same time; memory grows with it, the result does not depend on
+            it.
+
+    Raises:
+        UserError: if a prompt is empty or leaves no room in the model's context, or an argument is out of range.
+        FloatingPointError: if the model's logits are not numbers.
+
+    Example:
+        >>> from tenfold.policies import tiny_policy
+        >>> policy = tiny_policy("0123456789+=", width=16, layers=1, heads=2)
+        >>> first, *others = rollout(policy, [policy.encode("1+2=")], Sampling(max_new_tokens=5), num_samples=3)
+        >>> len(others), len(first.token_ids) == len(first.log_probs) <= 5
+        (2, True)
+    """
+    _check(policy, prompts, num_samples, keys, batch_size)
+    if environment is not None:
+        sampling = _with_stops(sampling, environment.stop)
+    rows = [
+        Row(list(prompt), len(prompt), trajectory_seed(seed, *_key(keys, i), j), sampling.max_new_tokens, (i, j))
+        for i, prompt in enumerate(prompts)
+        for j in range(num_samples)
+    ]
+    if rows:
+        _run(_Turns(policy, sampling.stop, environment), policy.decoder(rows, sampling, batch_size), rows)
+    return [row.trajectory() for row in rows]
+
+
+def _run(turns: "_Turns", decoder: Decoder, rows: Sequence[Row]) -> None:
+    try:
+        for row in rows:
+            turns.begin(row)
+        while sampled := decoder.step():
+            for row, token, log_prob in sampled:
+                turns.take(row, token, log_prob)
+    finally:
+        for row in rows:
+            if row.session is not None:
+                row.session.close()
+
+
+class _Turns:
+    """Adds sampled tokens to rows, sees where turns and trajectories end, and lets the environment answer."""
+
+    def __init__(self, policy: Actor, stop: Sequence[str], environment: Environment | None) -> None:
+        self._policy = policy
+        self._stopping = StopStrings(policy.tokenizer, stop)
+        self._environment = environment
+        self._end_ids = policy.end_ids
+        self._context = policy.context or math.inf
+
+    def begin(self, row: Row) -> None:
+        row.turn_start = row.num_prompt
+        if self._environment is not None:
+            row.session = self._environment.open(*row.index)
+
+    def take(self, row: Row, token: int, log_prob: float) -> None:
+        """Add a sampled token."""
+        if math.isnan(log_prob):
+            raise FloatingPointError("the policy's logits are not numbers: has its training diverged?")
+        row.append((token,), (log_prob,), sampled=True)
+        row.budget -= 1
+        if token in self._end_ids:
+            self._end_turn(row, None)
+        elif (stop := self._stopping.found(row.ids, row.turn_start)) is not None:
+            self._end_turn(row, stop)
+        elif row.budget == 0 or len(row.ids) >= self._context:
+            row.stop_reason = "length"
+
+    def _end_turn(self, row: Row, stop: str | None) -> None:
+        if row.session is None:
+            row.stop_reason = "stop"
+            return
+        text = turn_text(self._policy.tokenizer, row.ids[row.turn_start :], self._stopping.anchor)
+        completion = row.ids[row.num_prompt :]
+        turn = Turn(text, stop, tuple(row.ids[: row.num_prompt]), completion, list(row.loss_mask))
+        reply = row.session.respond(turn)
+        if reply is None:
+            row.stop_reason = "stop"
+        else:
+            self._answer(row, reply)
+
+    def _answer(self, row: Row, reply: Reply) -> None:
+        row.tool_calls.extend(reply.tool_calls)
+        row.reward_parts.update(reply.reward_parts)
+        token_ids = self._policy.encode(reply.text) if reply.token_ids is None else list(reply.token_ids)
+        if fits := len(row.ids) + len(token_ids) <= self._context:
+            row.append(token_ids, [0.0] * len(token_ids), sampled=False)
+            row.turn_start = len(row.ids)
+        if not fits or (not reply.end and (row.budget == 0 or len(row.ids) >= self._context)):
+            row.stop_reason = "length"
+        elif reply.end:
+            row.stop_reason = "environment"
+
+
+def _key(keys: Sequence[Key | tuple[Key, ...]] | None, index: int) -> tuple[Key, ...]:
+    key = index if keys is None else keys[index]
+    return key if isinstance(key, tuple) else (key,)
+
+
+def _with_stops(sampling: Sampling, stop: Sequence[str]) -> Sampling:
+    return replace(sampling, stop=tuple(dict.fromkeys([*sampling.stop, *stop])))
+
+
+def _check(
+    policy: Actor, prompts: Sequence[Sequence[int]], num_samples: int, keys: Sequence[Any] | None, batch_size: int
+) -> None:
+    for name, value in (("num_samples", num_samples), ("batch_size", batch_size)):
+        if value < 1:
+            raise UserError(f"{name} = {value}: must be at least 1")
+    if keys is not None and len(keys) != len(prompts):
+        raise UserError(f"keys = {len(keys)} of them: there must be one for each of the {len(prompts)} prompts")
+    for index, prompt in enumerate(prompts):
+        if isinstance(prompt, str):
+            raise UserError(f"prompts[{index}] = {prompt[:40]!r}: must be token ids; policy.encode(text) gives them")
+        if len(prompt) == 0:
+            raise UserError(f"prompts[{index}] = []: must have at least one token")
+        if policy.context is not None and len(prompt) >= policy.context:
+            raise UserError(f"prompts[{index}] has {len(prompt)} tokens: must be below the context of {policy.context}")
