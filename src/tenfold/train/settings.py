@@ -112,6 +112,8 @@ class GRPOSettings:
     """Of sampling; the loss uses the log-probabilities at this temperature."""
     top_p: float = 1.0
     """Sample among the most probable tokens that hold this much probability."""
+    rollout_batch_size: int = 0
+    """Completions that a process samples at the same time; 0 for all of a round. Changes memory, not results."""
     mask_truncated: bool = False
     """Leave completions that met ``max_completion_length`` out of the loss (their rewards still count)."""
     loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo"] = "bnpo"

@@ -1,0 +1,366 @@
+"""Group-relative policy optimization (GRPO) on trl, with completions from :func:`tenfold.policies.rollout`.
+
+    A_ij = r_ij - mean_j r_ij  (over the group j of prompt i; divided by a deviation on request)
+    loss = - mean of min(ratio A, clip(ratio, 1 - eps, 1 + eps) A)  + beta KL  - entropy_coefficient H
+
+:class:`RolloutGRPOTrainer` is for users of trl; :func:`grpo` is one training in one cell of a run, exact to continue.
+``rollout_func`` is experimental in trl; :meth:`RolloutGRPOTrainer._rollout` is the only thing here that fits it.
+
+Different from trl's ``GRPOTrainer``: the noise of sampling is keyed by (seed, round, prompt, sample), so that resuming,
+several processes and other prompts change no completion; a stop string ends a completion as the end-of-sequence token
+does, where trl would count it as truncated; tokens of an environment are left out of the loss; rewards read the text
+that was sampled, with all but a final end-of-sequence token; the reference for the KL divergence is a copy of the
+initial model, not a model loaded anew by its name. Not covered: FSDP's sharded generation, images.
+"""
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from trl import GRPOConfig, GRPOTrainer
+from trl.models.utils import unwrap_model_for_generation
+from trl.trainer.utils import add_fused_lm_head, get_callable_name
+
+from tenfold.core.cell import Cell
+from tenfold.core.errors import UserError
+from tenfold.core.types import Environment, Message, Trajectory
+from tenfold.policies import Policy, Sampling, rollout
+from tenfold.train.distributed import num_launched
+from tenfold.train.settings import GRPOSettings
+from tenfold.train.trl_run import (
+    Evaluate,
+    Watcher,
+    draw_rows,
+    make_lora,
+    make_optimizer,
+    shared_arguments,
+    weights_alone_change,
+    with_extra,
+)
+
+RewardFunction = Callable[..., Sequence[float | None]]
+"""trl's: ``(prompts, completions, **columns) -> a number for each completion``, ``None`` where it does not apply.
+
+A completion is text, or ``[{"role": "assistant", "content": text}]`` where the prompt is a conversation. The columns
+are those of the dataset, and ``trajectory``, the :class:`~tenfold.core.types.Trajectory` itself."""
+
+EnvironmentOf = Callable[[Sequence[Mapping[str, Any]]], Environment]
+"""The environment of one round of generation from the dataset's rows of its prompts, in their order."""
+
+
+class RolloutGRPOTrainer(GRPOTrainer):
+    """trl's ``GRPOTrainer`` that samples with :func:`tenfold.policies.rollout`.
+
+    Args:
+        model: a causal model of transformers.
+        reward_funcs: see :data:`RewardFunction`.
+        args: trl's configuration; its temperature, top_p, lengths and ``num_generations`` are used.
+        processing_class: the tokenizer.
+        stop: strings that end a turn.
+        environment: answers at the end of each turn.
+        max_prompt_length: longer prompts lose their beginning; 0 for no limit.
+        rollout_batch_size: completions that are sampled at the same time; 0 for all of a round.
+        **options: as for ``GRPOTrainer``.
+
+    Raises:
+        UserError: if two rewards share a name, their weights are not as many, or a process would get parts of groups.
+
+    Example:
+        >>> RolloutGRPOTrainer.__mro__[1].__name__
+        'GRPOTrainer'
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        reward_funcs: Sequence[RewardFunction],
+        args: GRPOConfig,
+        *,
+        processing_class: Any,
+        stop: tuple[str, ...] = (),
+        environment: EnvironmentOf | None = None,
+        max_prompt_length: int = 0,
+        rollout_batch_size: int = 0,
+        **options: Any,
+    ) -> None:
+        self.environment_of, self.max_prompt_length = environment, max_prompt_length
+        self.rollout_batch_size, self.mask_truncated = rollout_batch_size, args.mask_truncated_completions
+        self.sampling = Sampling(args.max_completion_length, args.temperature, args.top_p, stop)
+        self.rows: list[dict[str, Any]] = []
+        _check_rewards(reward_funcs, args.reward_weights)
+        _require_whole_groups(args)
+        # trl would load the reference by the model's name, and tell a stop string's end from a truncation by its token.
+        ours, reference = (
+            copy.copy(args),
+            copy.deepcopy(model) if args.beta and not options.get("peft_config") else None,
+        )
+        ours.beta, ours.mask_truncated_completions = 0.0, False
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "You are using 'rollout_func'", UserWarning)
+            super().__init__(
+                model,
+                list(reward_funcs),
+                ours,
+                processing_class=processing_class,
+                rollout_func=type(self)._rollout_for,
+                **options,
+            )
+        self.beta = self.args.beta = args.beta
+        if reference is not None:
+            add_fused_lm_head(reference, temperature=self.temperature)
+            self.ref_model = self.accelerator.prepare_model(reference.eval(), evaluation_mode=True)
+
+    @staticmethod
+    def _rollout_for(prompts: list[Any], trainer: "RolloutGRPOTrainer") -> dict[str, Any]:
+        """trl's ``rollout_func``."""
+        return trainer._rollout(prompts)
+
+    def _rollout(self, prompts: list[Any]) -> dict[str, Any]:
+        """Completions of this process's prompts, each of which is there once for each of its samples."""
+        num_samples = self.num_generations if self.model.training else self.num_generations_eval
+        first = prompts[::num_samples]
+        wrapped = unwrap_model_for_generation(
+            self.model_wrapped, self.accelerator, gather_deepspeed3_params=self.args.ds3_gather_for_generation
+        )
+        with wrapped as model, self.accelerator.autocast():
+            policy = Policy(model, self.processing_class)
+            trajectories = rollout(
+                policy,
+                [self._encode(policy, prompt) for prompt in first],
+                self.sampling,
+                num_samples=num_samples,
+                seed=self.args.seed,
+                keys=self._keys(first),
+                environment=self.environment_of(self.rows[::num_samples]) if self.environment_of else None,
+                batch_size=self.rollout_batch_size or len(prompts),
+            )
+        return {
+            "prompt_ids": [list(trajectory.prompt_ids) for trajectory in trajectories],
+            "completion_ids": [trajectory.token_ids for trajectory in trajectories],
+            "logprobs": [trajectory.log_probs for trajectory in trajectories],
+            "env_mask": [self._mask(trajectory) for trajectory in trajectories],
+            "trajectory": trajectories,
+        }
+
+    def _keys(self, prompts: Sequence[Any]) -> list[tuple[int | str, ...]]:
+        """What tells the noise of each prompt apart; the number of processes plays no part."""
+        if not self.model.training:
+            return [("evaluation", repr(prompt)) for prompt in prompts]
+        pieces = self.args.gradient_accumulation_steps
+        moment = self.state.global_step * pieces + self._step % pieces
+        return [(moment, self.accelerator.process_index * len(prompts) + i) for i in range(len(prompts))]
+
+    def _encode(self, policy: Policy, prompt: Any) -> list[int]:
+        if isinstance(prompt, str):
+            token_ids = policy.encode(prompt, start=True)
+        else:
+            token_ids = policy.chat([Message(message["role"], message["content"]) for message in prompt])
+        return token_ids[-self.max_prompt_length :] if self.max_prompt_length else token_ids
+
+    def _mask(self, trajectory: Trajectory) -> list[int]:
+        """1 for the tokens that enter the loss."""
+        left_out = self.mask_truncated and trajectory.stop_reason == "length"
+        return [int(sampled and not left_out) for sampled in trajectory.loss_mask]
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self.rows = inputs
+        return super()._generate_and_score_completions(inputs)
+
+    def _calculate_rewards(
+        self, inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any], completion_ids_list: Any
+    ) -> Tensor:
+        """Rewards of all processes [N, F], from the text that was sampled; NaN where a reward does not apply."""
+        trajectories = [row["trajectory"] for row in inputs]
+        texts: list[Any] = [completion_text(trajectory, self.processing_class) for trajectory in trajectories]
+        if not isinstance(prompts[0], str):
+            texts = [[{"role": "assistant", "content": text}] for text in texts]
+        rewards_NF = super()._calculate_rewards(inputs, prompts, texts, completion_ids_list)
+        for name, column in zip(self.reward_func_names, rewards_NF.T, strict=True):
+            if bool(column.isinf().any()):
+                raise UserError(f"reward {name!r}: gave an infinite number; allowed: finite numbers, None")
+        self._note(trajectories, rewards_NF)
+        return rewards_NF
+
+    def _note(self, trajectories: Sequence[Trajectory], rewards_NF: Tensor) -> None:
+        """Log what was sampled; trl's own counts take the end by a stop string for a truncation."""
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        num_samples = self.num_generations if self.model.training else self.num_generations_eval
+        weights_F = self.reward_weights.to(rewards_NF.device)
+        metrics["groups/without_variance"].append(without_variance(rewards_NF, weights_F, num_samples))
+        facts = torch.tensor(
+            [
+                [sum(trajectory.loss_mask), trajectory.stop_reason == "length", len(trajectory.tool_calls)]
+                for trajectory in trajectories
+            ],
+            dtype=torch.float32,
+            device=self.accelerator.device,
+        )
+        lengths, truncated, tool_calls = self.accelerator.gather(facts).T
+        ended = lengths[truncated == 0]
+        for kind, values in (("", lengths), ("terminated_", ended)):
+            for name in ("mean", "min", "max"):
+                value = getattr(values, name)().item() if len(values) else math.nan
+                metrics[f"completions/{name}_{kind}length"][-1] = value
+        metrics["completions/clipped_ratio"][-1] = truncated.mean().item()
+        if self.environment_of is not None:
+            metrics["completions/tool_calls"].append(tool_calls.mean().item())
+            for trajectory in trajectories:
+                for name, part in trajectory.reward_parts.items():
+                    self._log_metric(f"environment/{name}", part)
+
+
+def completion_text(trajectory: Trajectory, tokenizer: Any) -> str:
+    """What a reward reads: the text of all tokens but a final end-of-sequence token, other special tokens spelled out."""
+    token_ids = trajectory.token_ids
+    if token_ids and token_ids[-1] in (tokenizer.eos_token_id, tokenizer.pad_token_id):
+        token_ids = token_ids[:-1]
+    return tokenizer.decode(token_ids, clean_up_tokenization_spaces=False)
+
+
+def without_variance(rewards_NF: Tensor, weights_F: Tensor, num_samples: int) -> float:
+    """Fraction of groups whose completions all have the same weighted reward, from which nothing is learned.
+
+    Args:
+        rewards_NF: N completions, groups one after the other, F functions; NaN where one does not apply.
+        weights_F: of the functions.
+        num_samples: completions of a group.
+
+    Example:
+        >>> rewards_NF = torch.tensor([[1.0], [1.0], [0.0], [1.0]])
+        >>> without_variance(rewards_NF, torch.ones(1), 2)
+        0.5
+    """
+    rewards_N = (rewards_NF * weights_F).nansum(1)
+    unscored = rewards_NF.isnan().all(1)
+    highest = rewards_N.masked_fill(unscored, -torch.inf).view(-1, num_samples).amax(1)
+    lowest = rewards_N.masked_fill(unscored, torch.inf).view(-1, num_samples).amin(1)
+    return (highest - lowest < 1e-6).float().mean().item()
+
+
+def grpo(
+    policy: Policy,
+    dataset: Dataset,
+    rewards: Sequence[RewardFunction],
+    settings: GRPOSettings,
+    cell: Cell,
+    *,
+    environment: EnvironmentOf | None = None,
+    evaluate: Evaluate | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Policy:
+    """Train ``policy`` from the newest complete checkpoint of ``cell`` (or from the start) to the last step.
+
+    Args:
+        policy: fresh, seeded by the caller; its model is trained in place (adapters are wrapped around it).
+        dataset: rows with ``prompt``, text or messages, and what the rewards read.
+        rewards: summed with ``settings.reward_weights``.
+        settings: what is published about the training.
+        cell: where to log and save, and whether to stop.
+        environment: answers at the end of each turn of a completion.
+        evaluate: ``(model, step) -> metrics``, called on the unwrapped model in evaluation mode.
+        extra: further fields of trl's ``GRPOConfig``.
+
+    Returns:
+        The policy with the trained model in evaluation mode; a peft model where there are adapters.
+
+    Raises:
+        UserError: if the data lacks prompts, a setting or ``extra`` is not allowed, checkpoints would not fall on the
+            generation cycle, the device is absent, or a checkpoint fits another launch.
+        Interrupted: after a checkpoint, when the cell was asked to stop.
+    """
+    _check_data(dataset)
+    _check_cycle(settings)
+    sequences = settings.prompts_per_step * settings.num_generations
+    arguments = shared_arguments(settings, cell, settings.steps, sequences) | _grpo_arguments(settings)
+    prompts = settings.steps // settings.num_iterations * settings.prompts_per_step
+    lora = make_lora(settings.lora)
+    watcher = Watcher(cell, settings, settings.steps, sequences, settings.cycle, evaluate)
+    config = with_extra(GRPOConfig, arguments, extra or {})
+    with weights_alone_change(policy.model):
+        trainer = RolloutGRPOTrainer(
+            policy.model,
+            rewards,
+            config,
+            processing_class=policy.tokenizer,
+            stop=settings.stop,
+            environment=environment,
+            max_prompt_length=settings.max_prompt_length,
+            rollout_batch_size=settings.rollout_batch_size,
+            train_dataset=dataset.select(draw_rows(len(dataset), prompts, cell.seed)),
+            callbacks=[watcher],
+            optimizers=(make_optimizer(policy.model, settings.optimizer, settings.lora), None),
+            peft_config=lora,
+        )
+        watcher.train(trainer)
+    return replace(policy, model=trainer.accelerator.unwrap_model(trainer.model).eval())
+
+
+def _grpo_arguments(settings: GRPOSettings) -> dict[str, Any]:
+    return {
+        "num_generations": settings.num_generations,
+        "steps_per_generation": settings.gradient_accumulation * settings.updates_per_generation,
+        "num_iterations": settings.num_iterations,
+        "max_completion_length": settings.max_completion_length,
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "mask_truncated_completions": settings.mask_truncated,
+        "loss_type": settings.loss_type,
+        "scale_rewards": settings.scale_rewards,
+        "reward_weights": list(settings.reward_weights) or None,
+        "epsilon": settings.epsilon,
+        "epsilon_high": settings.epsilon_high or None,
+        "importance_sampling_level": settings.importance_sampling_level,
+        "beta": settings.beta,
+        "entropy_coef": settings.entropy_coefficient,
+        "disable_dropout": True,
+        "remove_unused_columns": False,  # rewards read them
+        "use_vllm": False,
+    }
+
+
+def _check_data(dataset: Dataset) -> None:
+    if not len(dataset):
+        raise UserError("dataset: 0 rows; at least 1 is needed")
+    if "prompt" not in dataset.column_names:
+        raise UserError(f"dataset: columns {', '.join(dataset.column_names)}; needed: prompt")
+
+
+def _check_cycle(settings: GRPOSettings) -> None:
+    """A checkpoint between two rounds of generation would lose completions that are still to be used."""
+    for name in ("steps", "checkpoint_every"):
+        value = getattr(settings, name)
+        if value % settings.cycle:
+            raise UserError(
+                f"{name} = {value}: must be a multiple of updates_per_generation * num_iterations = {settings.cycle}"
+            )
+    round_prompts = settings.prompts_per_step * settings.updates_per_generation
+    if round_prompts % num_launched():
+        raise UserError(
+            f"prompts_per_step * updates_per_generation = {round_prompts}: must be a multiple of "
+            f"{num_launched()} process(es), each of which samples whole groups"
+        )
+
+
+def _require_whole_groups(args: GRPOConfig) -> None:
+    completions = args.per_device_train_batch_size * args.steps_per_generation
+    if completions % args.num_generations:
+        raise UserError(
+            f"per_device_train_batch_size * steps_per_generation = {completions}: must be a multiple of "
+            f"num_generations = {args.num_generations}, for each process samples whole groups"
+        )
+
+
+def _check_rewards(rewards: Sequence[RewardFunction], weights: Sequence[float] | None) -> None:
+    names = [get_callable_name(reward) for reward in rewards]
+    if not names:
+        raise UserError("rewards: none given; at least one is needed")
+    if len(set(names)) < len(names):
+        raise UserError(f"rewards: {', '.join(names)}; each needs a name of its own")
+    if weights is not None and len(weights) != len(names):
+        raise UserError(f"reward_weights = {list(weights)}: must be {len(names)}, one for each of {', '.join(names)}")

@@ -1,0 +1,343 @@
+"""What supervised and reinforcement training on trl share: one training in one cell, exact to continue.
+
+trl's own loop does the steps. Around it, here: its configuration from our settings alone, log and progress of a cell,
+requests to stop, complete checkpoints, and the return of the model as it was but for its weights.
+
+Different from trl: the order of the data is drawn by key before training, so there is no sampler to restore; a
+checkpoint becomes one (``step-00000100``) only by a marker that is written last, and trl's own half-written directories
+are swept away (trl itself would resume from one without an optimizer file, and say nothing); the window of an average
+that is being taken is part of a checkpoint, so that a resumed run logs what an unbroken one does.
+"""
+
+import difflib
+import json
+import math
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from torch import nn
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from tenfold.core.cell import Cell
+from tenfold.core.errors import Interrupted, UserError
+from tenfold.core.files import number, to_json
+from tenfold.core.seeding import key_to_seed, numpy_generator
+from tenfold.optim import MuonClip
+from tenfold.train import checkpoint
+from tenfold.train.distributed import computes_on_cpu, num_launched, require_device
+from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings, SFTSettings
+
+WINDOW = "window.json"
+# Clocks, counts that start anew in a resumed run, and a fraction that is not that of groups when scaled by the batch.
+NOT_LOGGED = ("epoch", "step_time", "num_tokens", "frac_reward_zero_std")
+SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+
+Evaluate = Callable[[nn.Module, int], Mapping[str, float]]
+
+
+def shared_arguments(settings: SFTSettings | GRPOSettings, cell: Cell, steps: int, sequences: int) -> dict[str, Any]:
+    """Arguments of trl's configuration that both kinds of training set.
+
+    Args:
+        settings: whose optimizer, precision and accumulation are used.
+        cell: its device, seed and folder.
+        steps: optimizer steps.
+        sequences: of one step, over all processes and pieces.
+
+    Raises:
+        UserError: if the batch cannot be divided, or the device is absent.
+    """
+    require_device(cell.device)
+    on_cpu, seed = computes_on_cpu(cell.device), key_to_seed(cell.seed, "trl") % 2**32
+    return {
+        "output_dir": str(cell.directory / "checkpoints"),
+        "per_device_train_batch_size": _rows_of_a_piece(sequences, settings.gradient_accumulation),
+        "gradient_accumulation_steps": settings.gradient_accumulation,
+        "max_steps": steps,
+        "bf16": settings.mixed_precision == "bf16",
+        "fp16": settings.mixed_precision == "fp16",
+        "activation_checkpointing": settings.gradient_checkpointing,
+        **_optimizer_arguments(settings.optimizer, steps),
+        "use_cpu": on_cpu,
+        "ddp_backend": "gloo" if on_cpu and num_launched() > 1 else None,
+        "dataloader_pin_memory": not on_cpu and torch.accelerator.is_available(),
+        "seed": seed,
+        "data_seed": seed,
+        "shuffle_dataset": False,  # the rows come in the order in which they are to be used
+        "average_tokens_across_devices": True,
+        "ddp_find_unused_parameters": False,
+        "logging_strategy": "steps",
+        "logging_steps": 1,  # the watcher takes the means over ``log_every``
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",  # the watcher decides
+        "eval_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
+def _optimizer_arguments(optimizer: OptimizerSettings, steps: int) -> dict[str, Any]:
+    fraction = optimizer.warmup_fraction
+    return {
+        "optim": "adamw_torch_fused",
+        "learning_rate": optimizer.learning_rate,
+        "lr_scheduler_type": SCHEDULES[optimizer.schedule],
+        "warmup_steps": math.ceil(fraction * steps) if fraction else optimizer.warmup_steps,
+        "weight_decay": optimizer.weight_decay,
+        "adam_beta1": optimizer.beta1,
+        "adam_beta2": optimizer.beta2,
+        "adam_epsilon": optimizer.epsilon,
+        "max_grad_norm": optimizer.max_grad_norm,
+    }
+
+
+def _rows_of_a_piece(sequences: int, gradient_accumulation: int) -> int:
+    pieces = num_launched() * gradient_accumulation
+    if sequences % pieces:
+        raise UserError(
+            f"{sequences} sequences of a step: must be a multiple of {num_launched()} process(es) times "
+            f"gradient_accumulation = {gradient_accumulation}"
+        )
+    return sequences // pieces
+
+
+def with_extra(config_class: Any, ours: Mapping[str, Any], extra: Mapping[str, Any]) -> Any:
+    """trl's configuration from our arguments and what the user passes on untouched.
+
+    Raises:
+        UserError: if ``extra`` names what one of our settings decides, or what trl does not know.
+    """
+    known = [field.name for field in fields(config_class)]
+    for name, value in extra.items():
+        if name in ours:
+            raise UserError(f"extra: {name} = {value!r} is decided by the settings; change it there")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UserError(f"extra: {name} = {value!r} is no field of {config_class.__name__}{hint}")
+    return config_class(**ours, **extra)
+
+
+def make_optimizer(model: PreTrainedModel, optimizer: OptimizerSettings, lora: LoraSettings) -> MuonClip | None:
+    """The optimizer to hand to trl; ``None`` for AdamW, which it makes itself.
+
+    Raises:
+        UserError: for MuonClip with LoRA: its clip scales query and key weights, which adapters freeze.
+    """
+    if optimizer.name == "adamw":
+        return None
+    if lora.rank:
+        raise UserError(f"optimizer.name = muon_clip with lora.rank = {lora.rank}: QK-Clip needs all weights; rank 0")
+    return MuonClip(
+        model,
+        lr=optimizer.learning_rate,
+        weight_decay=optimizer.weight_decay,
+        tau=optimizer.tau,
+        muon_options={"momentum": optimizer.momentum},
+    )
+
+
+def make_lora(lora: LoraSettings) -> Any:
+    """peft's configuration of the adapters; ``None`` when all weights are trained."""
+    if not lora.rank:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.target_modules) or "all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def draw_rows(num_rows: int, num_draws: int, seed: int, weights: np.ndarray | None = None) -> list[int]:
+    """Which row each draw takes: a new permutation for each pass, or, given weights, independent draws.
+
+    Args:
+        num_rows: rows of the dataset.
+        num_draws: sequences of the whole training.
+        seed: of the cell.
+        weights: not negative, not all 0; row i is drawn with probability proportional to ``weights[i]``.
+
+    Example:
+        >>> sorted(draw_rows(3, 6, seed=0))
+        [0, 0, 1, 1, 2, 2]
+    """
+    if weights is not None:
+        shares = np.asarray(weights, dtype=np.float64)
+        return numpy_generator(seed, "rows").choice(num_rows, num_draws, p=shares / shares.sum()).tolist()
+    passes = range(math.ceil(num_draws / num_rows))
+    return [int(row) for i in passes for row in numpy_generator(seed, "rows", i).permutation(num_rows)][:num_draws]
+
+
+@contextmanager
+def weights_alone_change(model: PreTrainedModel) -> Iterator[None]:
+    """Leave the model as it was but for its weights, and nothing on the screen.
+
+    trl replaces the model's forward by one that is bound to it: a copy of the model would go on calling the original's.
+    """
+    before = vars(model).get("forward")
+    bars = [shows for shows in (datasets_bars, transformers_bars) if shows.enabled()]
+    try:
+        with warnings.catch_warnings():
+            # trl 1.16 itself still calls these by the names that transformers has given up.
+            warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
+            yield
+    finally:
+        vars(model).pop("forward", None)
+        if before is not None:
+            model.forward = before
+        model.eval()
+        if had_bars:
+            enable_progress_bars()
+
+
+class Watcher(TrainerCallback):
+    """Connects trl's loop with a cell: log, progress, evaluation, requests to stop, complete checkpoints.
+
+    Args:
+        cell: of the training.
+        settings: whose intervals are used.
+        steps: optimizer steps in all.
+        sequences: of one step, for the rate that is shown.
+        cycle: steps from one round of generation to the next; checkpoints fall only there.
+        evaluate: ``(model, step) -> metrics``; the first one is shown in the progress display.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        settings: SFTSettings | GRPOSettings,
+        steps: int,
+        sequences: int,
+        cycle: int = 1,
+        evaluate: Evaluate | None = None,
+    ) -> None:
+        self.cell, self.settings, self.steps, self.sequences = cell, settings, steps, sequences
+        self.cycle, self.evaluate = cycle, evaluate
+        self.folder = cell.directory / "checkpoints"
+        self.trainer: Trainer | None = None
+        self.window: list[dict[str, float]] = []
+        self.headline: dict[str, float] = {}
+        self.saved: Path | None = None
+        self.started, self.first = time.perf_counter(), 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Forget what was logged beyond the checkpoint."""
+        self.cell.rewind(state.global_step)
+        self.started, self.first = time.perf_counter(), state.global_step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Evaluate, and ask for a checkpoint, when due; stop when asked to."""
+        step, last = state.global_step, state.global_step == self.steps
+        if self.evaluate is not None and (last or _due(step, self.settings.evaluate_every)):
+            self._evaluate(step)
+        stop = self._any_process(self.cell.stop_requested()) and step % self.cycle == 0
+        control.should_save = last or stop or _due(step, self.settings.checkpoint_every)
+        control.should_training_stop = control.should_training_stop or stop
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float | None], **_: Any) -> None:
+        """Take a step's metrics into the window; log the window's means when due."""
+        state.log_history.clear()  # the cell's log is the log, and trl would write its own into every checkpoint
+        if "loss" not in logs:
+            return  # trl's summary at the end
+        names = {name: name if "/" in name else f"train/{name}" for name in logs if name not in NOT_LOGGED}
+        self.window.append({names[name]: number(logs[name]) for name in names})
+        step = state.global_step
+        if step == self.steps or _due(step, self.settings.log_every):
+            means, self.window = _means(self.window), []
+            self.cell.log(step, means | self._meters())
+        rate = (step - self.first) * self.sequences / (time.perf_counter() - self.started)
+        self.cell.progress(
+            step, self.steps, {"train/loss": number(logs["loss"])} | self.headline, (rate, "sequences/s")
+        )
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Make a complete checkpoint of what trl has written."""
+        assert self.trainer is not None
+        written = self.folder / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+        if self.cell.is_main:
+            (written / WINDOW).write_text(to_json(self.window))
+        keep = self.settings.keep_checkpoints
+        self.saved = checkpoint.seal(self.trainer.accelerator, written, self.folder, state.global_step, keep)
+
+    def train(self, trainer: Trainer) -> None:
+        """Train from the newest complete checkpoint, or from the start, to the last step.
+
+        Raises:
+            UserError: if the checkpoint fits another number of processes.
+            Interrupted: after a checkpoint, when the cell was asked to stop.
+        """
+        self.trainer = trainer
+        trainer.remove_callback(PrinterCallback)
+        newest = checkpoint.newest_complete(self.folder)
+        self._sweep()
+        if newest is None:
+            trainer.train()
+        else:
+            checkpoint.require_same_processes(trainer.accelerator, newest)
+            rows = json.loads((newest / WINDOW).read_text())
+            self.window = [{name: number(value) for name, value in row.items()} for row in rows]
+            if checkpoint.step_of(newest) < self.steps:
+                trainer.train(resume_from_checkpoint=str(newest))
+            else:
+                trainer._load_from_checkpoint(str(newest))
+                self.cell.rewind(self.steps)
+                return
+        if trainer.state.global_step < self.steps:
+            assert self.saved is not None
+            raise Interrupted(trainer.state.global_step, self.saved)
+
+    def _sweep(self) -> None:
+        """Remove what trl left half-written."""
+        assert self.trainer is not None
+        if self.cell.is_main:
+            for path in self.folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+                shutil.rmtree(path)
+        self.trainer.accelerator.wait_for_everyone()
+
+    def _evaluate(self, step: int) -> None:
+        assert self.evaluate is not None and self.trainer is not None
+        model: nn.Module = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        model.eval()
+        metrics = self.evaluate(model, step)
+        model.train()
+        self.cell.log(step, metrics)
+        self.headline = dict(list(metrics.items())[:1])
+
+    def _meters(self) -> dict[str, float]:
+        """What the optimizer measured at the last step."""
+        optimizer = getattr(self.trainer.optimizer, "optimizer", None) if self.trainer else None
+        return dict(optimizer.metrics) if isinstance(optimizer, MuonClip) else {}
+
+    def _any_process(self, flag: bool) -> bool:
+        assert self.trainer is not None
+        accelerator = self.trainer.accelerator
+        if accelerator.num_processes == 1:
+            return flag
+        return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)).item())
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _means(window: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each metric over the window's steps, leaving out those that are not numbers."""
+    means = {}
+    for name in dict.fromkeys(name for entry in window for name in entry):
+        values = [entry[name] for entry in window if not math.isnan(entry.get(name, math.nan))]
+        means[name] = math.fsum(values) / len(values) if values else math.nan
+    return means

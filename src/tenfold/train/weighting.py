@@ -1,0 +1,217 @@
+"""Weights for supervised training: what a weight function gets, and the batches that carry it there.
+
+A weight function sees the whole global batch at once, so that whatever it normalises by is exact under gradient
+accumulation and on several processes. The columns it asks for survive batching: a number in a row becomes [B], a list
+with a number for each supervised token becomes [B, T] in the places of those tokens.
+
+Shapes: B sequences, T positions of next tokens (one fewer than tokens); the mask marks supervised ones.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from transformers import PreTrainedModel, TrainerCallback
+
+from tenfold.core.errors import UserError
+
+REFERENCE = "reference_log_probs"
+
+Weights = Tensor | tuple[Tensor, Mapping[str, Tensor]]
+WeightFunction = Callable[[Tensor, Tensor, Mapping[str, Tensor]], Weights]
+"""``(log_probs_BT, mask_BT, columns) -> weights``, [B] or [B, T], optionally with scalars to log as ``weights/<name>``.
+
+Called without gradients. ``log_probs_BT`` (float32, 0 outside the mask) are those of q; ``mask_BT`` is bool; columns
+are float32, [B], or [B, T] and 0 outside the mask; ``reference_log_probs`` is one of them when there is a reference."""
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """A weight function and what it needs.
+
+    Args:
+        function: see :data:`WeightFunction`.
+        columns: names of the dataset's columns that it needs: in every row a number, or a list with one number for
+            each supervised token.
+        reference: whose log-probabilities it gets as ``reference_log_probs``: nobody's, the initial model's, those of
+            the model that is given, or those in the dataset's column of that name. Computed once, before training.
+        q_ema: q keeps this share of itself at each step and takes the rest from the trained policy; 0 for the policy.
+        whole_batch: false for a function that treats each sequence by itself (no normalisation): it then gets one
+            process's piece at a time, and accumulation needs no second forward pass.
+
+    Raises:
+        UserError: if a value is out of range.
+
+    Example:
+        >>> def halves(log_probs_BT, mask_BT, columns):
+        ...     return torch.full((len(mask_BT),), 0.5)
+        >>> Weighting(halves, columns=("quality",), reference="initial").all_columns
+        ('quality', 'reference_log_probs')
+    """
+
+    function: WeightFunction
+    columns: tuple[str, ...] = ()
+    reference: Literal["none", "initial", "column"] | PreTrainedModel = "none"
+    q_ema: float = 0.0
+    whole_batch: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.q_ema < 1:
+            raise UserError(f"q_ema = {self.q_ema}: must be at least 0 and below 1")
+        if isinstance(self.reference, str) and self.reference not in ("none", "initial", "column"):
+            raise UserError(f'reference = {self.reference!r}: must be "none", "initial", "column" or a model')
+
+    @property
+    def all_columns(self) -> tuple[str, ...]:
+        """The columns that travel with the tokens."""
+        return self.columns if self.reference == "none" else (*self.columns, REFERENCE)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What the weight function gets, of some rows of the batch.
+
+    Args:
+        log_probs_BT: of q, float32.
+        mask_BT: bool.
+        columns: name to [B] or [B, T].
+    """
+
+    log_probs_BT: Tensor
+    mask_BT: Tensor
+    columns: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.mask_BT)
+
+    @staticmethod
+    def join(pieces: "Sequence[Piece]") -> "Piece":
+        """The rows of all pieces."""
+        width = max(piece.mask_BT.shape[1] for piece in pieces)
+        wide = [piece._of_width(width) for piece in pieces]
+        columns = {name: torch.cat([piece.columns[name] for piece in wide]) for name in wide[0].columns}
+        return Piece(
+            torch.cat([piece.log_probs_BT for piece in wide]), torch.cat([piece.mask_BT for piece in wide]), columns
+        )
+
+    def of_all_processes(self, accelerator: Accelerator) -> "Piece":
+        """The rows of all processes, those of the first one first; every process must call this."""
+        if accelerator.num_processes == 1:
+            return self
+        width = int(accelerator.gather(torch.tensor([self.mask_BT.shape[1]], device=self.mask_BT.device)).max())
+        wide = self._of_width(width)
+        columns = {name: accelerator.gather(values) for name, values in wide.columns.items()}
+        return Piece(accelerator.gather(wide.log_probs_BT), accelerator.gather(wide.mask_BT), columns)
+
+    def _of_width(self, width: int) -> "Piece":
+        missing = width - self.mask_BT.shape[1]
+        columns = {name: _widen(values, missing) for name, values in self.columns.items()}
+        return Piece(_widen(self.log_probs_BT, missing), _widen(self.mask_BT, missing), columns)
+
+
+def _widen(values: Tensor, missing: int) -> Tensor:
+    return pad(values, (0, missing)) if values.dim() == 2 and missing else values.contiguous()
+
+
+def checked(weights: Tensor, mask_BT: Tensor) -> Tensor:
+    """Weights of sequences or tokens, detached, float32, the latter 0 outside the mask.
+
+    Raises:
+        UserError: for another shape, or weights that are not finite.
+    """
+    rows, shape = mask_BT.shape[:1], mask_BT.shape
+    if weights.shape not in (rows, shape):
+        raise UserError(
+            f"weights of shape {tuple(weights.shape)}: must be [B] = {tuple(rows)} or [B, T] = {tuple(shape)}"
+        )
+    weights = weights.detach().float()
+    weights = weights if weights.dim() == 1 else weights.masked_fill(~mask_BT, 0.0)
+    if not bool(weights.isfinite().all()):
+        raise UserError(f"weights: {int((~weights.isfinite()).sum())} of {weights.numel()} are not finite numbers")
+    return weights
+
+
+def weight_metrics(weights: Tensor, mask_BT: Tensor) -> dict[str, Tensor]:
+    """Mean, largest and smallest weight, and the effective sample size (sum w)^2 / sum w^2 as a share of their number.
+
+    Example:
+        >>> weight_metrics(torch.tensor([1.0, 0.0]), torch.ones(2, 3, dtype=torch.bool))["ess_fraction"].item()
+        0.5
+    """
+    counted = (weights if weights.dim() == 1 else weights[mask_BT]).double()
+    squares = (counted.square().sum() * counted.numel()).clamp(min=torch.finfo(torch.float64).tiny)
+    return {
+        "mean": counted.mean(),
+        "max": counted.max(),
+        "min": counted.min(),
+        "ess_fraction": counted.sum().square() / squares,
+    }
+
+
+class WithColumns:
+    """A collator that adds columns to the batch of another one.
+
+    Args:
+        collate: makes ``labels`` [B, T + 1], -100 where no token is supervised.
+        columns: their names.
+    """
+
+    def __init__(
+        self, collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]], columns: Sequence[str]
+    ) -> None:
+        self.collate, self.columns = collate, columns
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The other collator's batch with the columns as tensors.
+
+        Raises:
+            UserError: if a row's list has fewer numbers than the row has supervised tokens.
+        """
+        batch = self.collate(rows)
+        mask_BT = batch["labels"][:, 1:] != -100
+        return batch | {name: _tensor_of(name, [row[name] for row in rows], mask_BT) for name in self.columns}
+
+
+def _tensor_of(name: str, values: Sequence[Any], mask_BT: Tensor) -> Tensor:
+    if not isinstance(values[0], Sequence):
+        return torch.tensor(values, dtype=torch.float32)
+    placed_BT = torch.zeros(mask_BT.shape)
+    for i, (numbers, mask_T) in enumerate(zip(values, mask_BT, strict=True)):
+        supervised = int(mask_T.sum())
+        if len(numbers) < supervised:
+            raise UserError(f"column {name!r}: {len(numbers)} numbers in a row with {supervised} supervised tokens")
+        placed_BT[i, mask_T] = torch.tensor(numbers[:supervised], dtype=torch.float32)  # truncation cuts the end
+    return placed_BT
+
+
+class LaggingAverage(TrainerCallback):
+    """q: an exponential average of the trained parameters, taken after every optimizer step.
+
+    Args:
+        model: the trained model, unwrapped.
+        decay: the share of itself that the average keeps at a step.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model, self.decay = model, decay
+        self.parameters = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+
+    @torch.no_grad()
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Take in the parameters after a step."""
+        for name, parameter in self.model.named_parameters():
+            if name in self.parameters:
+                self.parameters[name].lerp_(parameter.detach(), 1 - self.decay)
+
+    def call(self, model: nn.Module, inputs: Mapping[str, Any]) -> Any:
+        """The model's output with the average in place of its parameters."""
+        return torch.func.functional_call(model, self.parameters, (), dict(inputs))
+
+    def load(self, saved: Mapping[str, Tensor]) -> None:
+        """Continue from saved parameters."""
+        for name, value in saved.items():
+            self.parameters[name].copy_(value)
