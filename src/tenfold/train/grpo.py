@@ -36,9 +36,11 @@ from tenfold.train.settings import GRPOSettings
 from tenfold.train.trl_run import (
     Evaluate,
     Watcher,
+    bare,
     draw_rows,
     make_lora,
     make_optimizer,
+    quiet,
     shared_arguments,
     weights_alone_change,
     with_extra,
@@ -96,10 +98,9 @@ class RolloutGRPOTrainer(GRPOTrainer):
         _check_rewards(reward_funcs, args.reward_weights)
         _require_whole_groups(args)
         # trl would load the reference by the model's name, and tell a stop string's end from a truncation by its token.
-        ours, reference = (
-            copy.copy(args),
-            copy.deepcopy(model) if args.beta and not options.get("peft_config") else None,
-        )
+        # With new adapters the reference is the model without them.
+        reference = copy.deepcopy(model) if args.beta and options.get("peft_config") is None else None
+        ours = copy.copy(args)
         ours.beta, ours.mask_truncated_completions = 0.0, False
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "You are using 'rollout_func'", UserWarning)
@@ -113,7 +114,7 @@ class RolloutGRPOTrainer(GRPOTrainer):
             )
         self.beta = self.args.beta = args.beta
         if reference is not None:
-            add_fused_lm_head(reference, temperature=self.temperature)
+            add_fused_lm_head(bare(reference), temperature=self.temperature)
             self.ref_model = self.accelerator.prepare_model(reference.eval(), evaluation_mode=True)
 
     @staticmethod
@@ -123,23 +124,25 @@ class RolloutGRPOTrainer(GRPOTrainer):
 
     def _rollout(self, prompts: list[Any]) -> dict[str, Any]:
         """Completions of this process's prompts, each of which is there once for each of its samples."""
-        num_samples = self.num_generations if self.model.training else self.num_generations_eval
-        first = prompts[::num_samples]
+        was_training = self.model.training
+        num_samples = self.num_generations if was_training else self.num_generations_eval
+        first, keys = prompts[::num_samples], self._keys(prompts[::num_samples])
         wrapped = unwrap_model_for_generation(
             self.model_wrapped, self.accelerator, gather_deepspeed3_params=self.args.ds3_gather_for_generation
         )
         with wrapped as model, self.accelerator.autocast():
-            policy = Policy(model, self.processing_class)
+            policy = Policy(model.eval(), self.processing_class)
             trajectories = rollout(
                 policy,
                 [self._encode(policy, prompt) for prompt in first],
                 self.sampling,
                 num_samples=num_samples,
                 seed=self.args.seed,
-                keys=self._keys(first),
+                keys=keys,
                 environment=self.environment_of(self.rows[::num_samples]) if self.environment_of else None,
                 batch_size=self.rollout_batch_size or len(prompts),
             )
+            model.train(was_training)
         return {
             "prompt_ids": [list(trajectory.prompt_ids) for trajectory in trajectories],
             "completion_ids": [trajectory.token_ids for trajectory in trajectories],
@@ -216,7 +219,7 @@ class RolloutGRPOTrainer(GRPOTrainer):
 
 
 def completion_text(trajectory: Trajectory, tokenizer: Any) -> str:
-    """What a reward reads: the text of all tokens but a final end-of-sequence token, other special tokens spelled out."""
+    """What a reward reads: the text of all tokens but a final end of sequence, other special tokens spelled out."""
     token_ids = trajectory.token_ids
     if token_ids and token_ids[-1] in (tokenizer.eos_token_id, tokenizer.pad_token_id):
         token_ids = token_ids[:-1]
@@ -282,7 +285,7 @@ def grpo(
     lora = make_lora(settings.lora)
     watcher = Watcher(cell, settings, settings.steps, sequences, settings.cycle, evaluate)
     config = with_extra(GRPOConfig, arguments, extra or {})
-    with weights_alone_change(policy.model):
+    with weights_alone_change(policy.model), quiet():
         trainer = RolloutGRPOTrainer(
             policy.model,
             rewards,

@@ -25,7 +25,7 @@ class OptimizerSettings:
     warmup_fraction: float = 0.0
     """When not 0, the warm-up as a fraction of all steps, rounded up, instead of ``warmup_steps``."""
     weight_decay: float = 0.0
-    """Decoupled. With adamw not for biases and norms; with muon_clip for all parameters, as its paper found important."""
+    """Decoupled. adamw: not for biases and norms. muon_clip: for all parameters, as its paper found important."""
     beta1: float = 0.9
     """AdamW's first decay."""
     beta2: float = 0.999

@@ -34,9 +34,11 @@ from tenfold.train.settings import SFTSettings
 from tenfold.train.trl_run import (
     Evaluate,
     Watcher,
+    bare,
     draw_rows,
     make_lora,
     make_optimizer,
+    quiet,
     shared_arguments,
     weights_alone_change,
     with_extra,
@@ -68,13 +70,18 @@ class WeightedSFTTrainer(SFTTrainer):
         UserError: for packing, another loss than ``nll``, or data that lacks a column.
 
     Example:
-        >>> from transformers import LlamaConfig, LlamaForCausalLM
-        >>> WeightedSFTTrainer.__mro__[1].__name__
+        >>> WeightedSFTTrainer.__bases__[0].__name__
         'SFTTrainer'
     """
 
+    data_collator: Any
+    train_dataset: Any
+    eval_dataset: Any
+    _signature_columns: Any
+
     def __init__(self, *args: Any, weighting: Weighting | None = None, **options: Any) -> None:
-        self.weighting, self.q = weighting, None
+        self.weighting: Weighting | None = weighting
+        self.q: LaggingAverage | None = None
         super().__init__(*args, **options)
         if weighting is None:
             return
@@ -103,7 +110,7 @@ class WeightedSFTTrainer(SFTTrainer):
         reference = self.weighting.reference
         if not isinstance(reference, str):
             with weights_alone_change(reference):
-                add_fused_lm_head(reference)
+                add_fused_lm_head(bare(reference))
                 dataset = self._add_log_probs(dataset, reference.to(self.args.device))
         elif reference == "initial":
             dataset = self._add_log_probs(dataset, self.model)
@@ -282,7 +289,7 @@ def sft(
     }
     lora = make_lora(settings.lora)
     watcher = Watcher(cell, settings, steps, settings.batch_size, evaluate=evaluate)
-    with weights_alone_change(policy.model):
+    with weights_alone_change(policy.model), quiet():
         trainer = WeightedSFTTrainer(
             policy.model,
             with_extra(SFTConfig, arguments, extra or {}),

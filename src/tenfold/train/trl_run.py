@@ -27,6 +27,7 @@ from datasets import are_progress_bars_disabled, disable_progress_bars, enable_p
 from torch import nn
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import Interrupted, UserError
@@ -182,26 +183,44 @@ def draw_rows(num_rows: int, num_draws: int, seed: int, weights: np.ndarray | No
     return [int(row) for i in passes for row in numpy_generator(seed, "rows", i).permutation(num_rows)][:num_draws]
 
 
+def bare(model: Any) -> Any:
+    """The transformers model within adapters."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 @contextmanager
 def weights_alone_change(model: PreTrainedModel) -> Iterator[None]:
-    """Leave the model as it was but for its weights, and nothing on the screen.
+    """Leave the model as it was but for its weights, in evaluation mode.
 
     trl replaces the model's forward by one that is bound to it: a copy of the model would go on calling the original's.
     """
-    before = vars(model).get("forward")
-    bars = [shows for shows in (datasets_bars, transformers_bars) if shows.enabled()]
+    before = {part: vars(part).get("forward") for part in (model, bare(model))}
+    try:
+        yield
+    finally:
+        for part, forward in before.items():
+            vars(part).pop("forward", None)
+            if forward is not None:
+                part.forward = forward
+        model.eval()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars beside the run's display, and no warnings that only trl could heed."""
+    had_bars = not are_progress_bars_disabled(), is_progress_bar_enabled()
+    disable_progress_bars()
+    disable_progress_bar()
     try:
         with warnings.catch_warnings():
-            # trl 1.16 itself still calls these by the names that transformers has given up.
+            # trl 1.16 itself still uses the names that transformers has given up.
             warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
             yield
     finally:
-        vars(model).pop("forward", None)
-        if before is not None:
-            model.forward = before
-        model.eval()
-        if had_bars:
+        if had_bars[0]:
             enable_progress_bars()
+        if had_bars[1]:
+            enable_progress_bar()
 
 
 class Watcher(TrainerCallback):
@@ -248,8 +267,9 @@ class Watcher(TrainerCallback):
         control.should_save = last or stop or _due(step, self.settings.checkpoint_every)
         control.should_training_stop = control.should_training_stop or stop
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float | None], **_: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Take a step's metrics into the window; log the window's means when due."""
+        logs: Mapping[str, float | None] = given["logs"]
         state.log_history.clear()  # the cell's log is the log, and trl would write its own into every checkpoint
         if "loss" not in logs:
             return  # trl's summary at the end
