@@ -1,0 +1,198 @@
+"""iw-SFT's own verbs: ``train`` a language model on supervised data of one's own, ``tune`` the arms' rates.
+
+Both go on with what is in their ``--out``, which says what it is about and is refused for anything else.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from tenfold.core.cell import Cell, is_main_process
+from tenfold.core.config import differences, from_yaml, to_yaml
+from tenfold.core.errors import UserError
+from tenfold.core.files import to_json, write_atomically
+from tenfold.papers.iw_sft import config as presets
+from tenfold.papers.iw_sft.config import IWSFTConfig
+from tenfold.papers.iw_sft.method import effective_exponent
+from tenfold.train.settings import LoraSettings, OptimizerSettings, SFTSettings
+
+WEAK_EXPONENT = 0.05
+
+
+@dataclass(frozen=True)
+class OwnTraining:
+    """What the folder of a ``train`` is about."""
+
+    model: str
+    """The model that training starts from."""
+    data: str
+    """The data file."""
+    seed: int
+    """Seed of the order."""
+    iw: IWSFTConfig
+    """The weights."""
+    settings: SFTSettings
+    """The training."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the folder of a ``tune`` is about; rates may be added to it."""
+
+    preset: str
+    """The setting that is tuned."""
+    seed: int
+    """Seed of data, order and weights."""
+    config: presets.Config
+    """The resolved configuration."""
+
+
+def train(
+    model: str,
+    data: Path,
+    out: Path,
+    weight: Literal["iw", "dft", "rwr", "none"] = "iw",
+    log_ratio: Literal["mean", "sum"] = "mean",
+    temperature: float = 1.0,
+    reference: Literal["initial", "column"] = "initial",
+    use_quality: Literal["no", "sample", "weight"] = "no",
+    steps: int = 100,
+    batch_size: int = 8,
+    gradient_accumulation: int = 1,
+    learning_rate: float = 1e-5,
+    lora_rank: int = 0,
+    max_length: int = 1024,
+    seed: int = 0,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Fine-tune a causal language model on JSON lines of your own with iw-SFT's weights; the same again goes on.
+
+    Args:
+        model: a name or folder that from_pretrained loads.
+        data: rows with prompt and completion, perhaps quality and ref_log_probs.
+        out: a folder for checkpoints and, in ``model``, the trained model.
+        weight: iw-SFT, DFT, reward-weighted regression on quality, or plain SFT.
+        log_ratio: mean of the completion's log-ratios, or their sum.
+        temperature: factor on it; the effective exponent, temperature / tokens for a mean, is printed.
+        reference: the model as it is now, or the column ref_log_probs.
+        use_quality: draw rows by the column quality, or multiply their loss by it.
+        steps: optimizer steps.
+        batch_size: completions of a step.
+        gradient_accumulation: pieces of a batch.
+        learning_rate: AdamW's; cosine after 5 % warm-up.
+        lora_rank: of LoRA adapters on all linear layers; 0 trains all weights.
+        max_length: tokens of prompt and completion; longer ones lose their end.
+        seed: of the order.
+        device: where to compute.
+    """
+    from tenfold.papers.iw_sft.language import drawn_by_quality, weighting_of, with_reference_name
+    from tenfold.papers.iw_sft.own_data import read_supervised
+    from tenfold.policies import load_policy
+    from tenfold.train.sft import sft
+
+    rows = read_supervised(data)
+    uses_scores = use_quality != "no" or weight == "rwr"
+    iw = IWSFTConfig(
+        weight_fn=weight,
+        log_ratio=log_ratio,
+        temperature=temperature,
+        ref=reference,
+        quality_column="quality" if uses_scores else None,
+        quality="weight" if use_quality == "weight" else "sample",
+    )
+    rows = with_reference_name(rows, iw)
+    weighting = weighting_of(iw, rows)
+    settings = SFTSettings(
+        steps=steps,
+        batch_size=batch_size,
+        gradient_accumulation=gradient_accumulation,
+        max_length=max_length,
+        optimizer=OptimizerSettings(learning_rate=learning_rate, schedule="cosine", warmup_fraction=0.05, beta2=0.95),
+        lora=LoraSettings(rank=lora_rank, alpha=2.0 * lora_rank),
+        log_every=1,
+        checkpoint_every=max(1, steps // 4),
+    )
+    claim_folder(out, OwnTraining(model, str(data.resolve()), seed, iw, settings))
+    policy = load_policy(model)
+    if weight == "iw":
+        tokens = sum(len(policy.encode(text)) + 1 for text in rows["completion"]) / len(rows)
+        print(exponent_note(iw, tokens))
+    trained = sft(
+        policy,
+        rows,
+        settings,
+        Cell(arm=weight, seed=seed, directory=out, device=device),
+        weighting=weighting,
+        sampling_column="quality" if drawn_by_quality(iw) else None,
+    )
+    if is_main_process():
+        trained.save(out / "model")
+        print(f"model: {out / 'model'}; metrics: {out / 'metrics.jsonl'}")
+
+
+def exponent_note(iw: IWSFTConfig, tokens: float) -> str:
+    """The effective exponent in words, with advice where it is close to 0 and the weights close to 1.
+
+    Example:
+        >>> print(exponent_note(IWSFTConfig(), 500.0))
+        effective exponent on q / reference: 0.002 (completions of 500 tokens on average); weights this close to 1 are
+        plain SFT: a temperature of 500 is the theory's exponent 1
+    """
+    exponent = effective_exponent(iw.log_ratio, iw.temperature, tokens)
+    note = f"effective exponent on q / reference: {exponent:.3g} (completions of {tokens:.0f} tokens on average)"
+    if exponent >= WEAK_EXPONENT:
+        return note
+    return f"{note}; weights this close to 1 are\nplain SFT: a temperature of {tokens:.0f} is the theory's exponent 1"
+
+
+def tune(
+    out: Path,
+    preset: Literal["smoke", "laptop"] = "laptop",
+    rates: tuple[float, ...] = (2.5e-4, 5e-4, 1e-3, 2e-3),
+    arms: tuple[str, ...] = (),
+    seed: int = 1000,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Give every arm's second training the same grid of learning rates, scored on validation episodes.
+
+    The seed is none of those that a run uses, so its data are others too. Run it again to go on, or to add rates.
+
+    Args:
+        out: a folder for checkpoints and ``tuning.json``.
+        preset: the setting to tune.
+        rates: the grid.
+        arms: by default all.
+        seed: of data, order and weights.
+        device: where to compute.
+    """
+    from tenfold.papers.iw_sft import recipe
+
+    config = getattr(presets, preset)()
+    unknown = [arm for arm in arms if arm not in recipe.ARMS]
+    if unknown:
+        raise UserError(f"arms: {unknown[0]!r}; allowed: {', '.join(recipe.ARMS)}")
+    claim_folder(out, Tuning(preset, seed, replace(config, rates=presets.RatesConfig())))
+    rows = []
+    cell = Cell(arm="tune", seed=seed, directory=out, device=device)
+    for arm, rate, score in recipe.validation_scores(config, arms or tuple(recipe.ARMS), rates, seed, cell):
+        rows.append({"arm": arm, "learning_rate": rate, "score": score})
+        print(f"{arm:15} rate {rate:<8g} score {score:.3f}", flush=True)
+        write_atomically(out / "tuning.json", to_json(rows, indent=2) + "\n")
+
+
+def claim_folder(out: Path, about: OwnTraining | Tuning) -> None:
+    """Store what ``out`` is about in ``training.yaml`` or ``tuning.yaml``, or check that it is about the same.
+
+    Raises:
+        UserError: ``out`` is about something else, with the first field that differs; or it holds other things.
+    """
+    if not is_main_process():
+        return
+    file = out / ("training.yaml" if isinstance(about, OwnTraining) else "tuning.yaml")
+    if not file.is_file():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"--out is {out}; allowed: a new or empty folder, or one that has a {file.name}")
+        write_atomically(file, to_yaml(about))
+        return
+    for name, (before, asked) in differences(from_yaml(type(about), file), about).items():
+        raise UserError(f"{name} is {asked}, but {out} was begun with {before}; give another --out")

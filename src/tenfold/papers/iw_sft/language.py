@@ -1,0 +1,180 @@
+"""iw-SFT for language models: a thin trainer over trl's, for any model and data, and the weights that it hands over.
+
+``IWSFTTrainer`` takes what ``trl.SFTTrainer`` takes, and an :class:`IWSFTConfig`. How weights reach the loss (gradient
+accumulation, several processes, a lagging q, stored reference log-probabilities, evaluation) is ``tenfold.train.sft``.
+Weights come from the data's columns by name: ``quality_column`` for drawing or weighting rows, and the score that RWR
+and AWR exponentiate; ``ref_log_probs`` for a reference that was computed elsewhere, one number for each completion
+token.
+
+Different from the authors' code: weights are right for every batch shape, and evaluation is weighted, too.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+
+from tenfold.core.errors import UserError
+from tenfold.core.seeding import numpy_generator
+from tenfold.data.trajectories import quality_probabilities
+from tenfold.papers.iw_sft import method
+from tenfold.papers.iw_sft.config import IWSFTConfig
+from tenfold.train.sft import REFERENCE, WeightedSFTTrainer, Weighting
+
+STORED_REFERENCE = "ref_log_probs"
+
+
+class IWSFTTrainer(WeightedSFTTrainer):
+    """trl's ``SFTTrainer`` with iw-SFT's weights.
+
+    Args:
+        *args: as for ``trl.SFTTrainer``.
+        iw: the weights.
+        reference_model: for ``ref="model"``.
+        **options: as for ``trl.SFTTrainer``.
+
+    Raises:
+        UserError: for packing, a column that is missing, or scores that cannot be used.
+
+    Example:
+        >>> IWSFTTrainer.__mro__[1].__name__
+        'WeightedSFTTrainer'
+    """
+
+    def __init__(self, *args: Any, iw: IWSFTConfig, reference_model: nn.Module | None = None, **options: Any) -> None:
+        dataset = options.get("train_dataset")
+        if not isinstance(dataset, Dataset):
+            raise UserError(f"train_dataset = {type(dataset).__name__}: allowed: a datasets.Dataset, by this name")
+        dataset = with_reference_name(dataset, iw)
+        self.draws = None
+        if drawn_by_quality(iw):
+            self.draws = quality_probabilities(np.asarray(scores_of(dataset, iw)))
+        weighting = weighting_of(iw, dataset, reference_model)
+        super().__init__(*args, **(options | {"train_dataset": dataset, "weighting": weighting}))
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        if self.draws is None:
+            return super()._get_train_sampler(train_dataset)
+        return QualitySampler(self.draws, self.args.seed)
+
+
+class QualitySampler(Sampler[int]):
+    """Rows with replacement, by probability; each epoch has draws of its own, the same in every process.
+
+    Args:
+        probabilities: [n], summing to 1.
+        seed: of the draws.
+
+    Example:
+        >>> list(QualitySampler(np.array([0.0, 1.0]), seed=0))
+        [1, 1]
+    """
+
+    def __init__(self, probabilities: np.ndarray, seed: int) -> None:
+        self.probabilities, self.seed, self.epoch = probabilities, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.probabilities)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = numpy_generator(self.seed, "quality", self.epoch)
+        yield from generator.choice(len(self), size=len(self), p=self.probabilities).tolist()
+
+
+def weighting_of(iw: IWSFTConfig, dataset: Dataset, reference_model: nn.Module | None = None) -> Weighting | None:
+    """The weights as ``tenfold.train.sft`` takes them; ``None`` for plain SFT.
+
+    Args:
+        iw: which weights.
+        dataset: the training rows, for the scale of their scores.
+        reference_model: for ``ref="model"``.
+
+    Raises:
+        UserError: a reference model or scores are missing.
+    """
+    if iw.ref == "model" and reference_model is None:
+        raise UserError("ref = model: needs a reference_model; allowed without one: initial, column")
+    weighs_by_quality = iw.quality_column is not None and iw.quality == "weight" and not _exponentiates(iw)
+    if iw.weight_fn == "none" and not weighs_by_quality:
+        return None
+    scores = scores_of(dataset, iw) if weighs_by_quality or _exponentiates(iw) else np.ones(1)
+    if weighs_by_quality:
+        quality_probabilities(scores)
+    return Weighting(
+        function=_weight_function(iw, weighs_by_quality, scores),
+        columns=(str(iw.quality_column),) if weighs_by_quality or _exponentiates(iw) else (),
+        reference="none" if iw.weight_fn != "iw" else reference_model if iw.ref == "model" else iw.ref,
+        q_ema=iw.q_ema,
+        whole_batch=iw.normalize != "none" and iw.weight_fn != "none",
+    )
+
+
+def _weight_function(iw: IWSFTConfig, weighs_by_quality: bool, scores: np.ndarray):
+    mean, largest = float(scores.mean()), float(scores.max())
+    shift = {"rwr": largest, "awr": mean}.get(iw.weight_fn, 0.0)
+
+    def function(log_probs_BT: Tensor, mask_BT: Tensor, columns: Mapping[str, Tensor]):
+        score = columns.get(iw.quality_column or "")
+        raw = method.raw_weights(
+            iw.weight_fn,
+            log_probs_BT,
+            mask_BT,
+            reference_log_probs_BT=columns.get(REFERENCE),
+            scores=None if score is None else score - shift,
+            level=iw.level,
+            log_ratio=iw.log_ratio,
+            temperature=iw.temperature,
+            clip=iw.weight_clip,
+        )
+        raw = torch.ones(len(mask_BT), device=mask_BT.device) if raw is None else raw
+        metrics = method.weight_statistics(raw, iw.weight_clip if iw.weight_fn == "iw" else None, mask_BT)
+        weights = method.normalize_weights(raw, iw.normalize, mask_BT)
+        if weighs_by_quality:
+            weights = weights * (score / mean).reshape(-1, *[1] * (weights.dim() - 1))
+        shown = {"raw_mean": metrics["mean"], "clip_fraction": metrics["clip_fraction"]}
+        if iw.weight_fn == "iw" and iw.level == "trajectory":
+            exponent = method.effective_exponent(iw.log_ratio, iw.temperature, float(mask_BT.sum(-1).float().mean()))
+            shown["effective_exponent"] = torch.tensor(exponent)
+        return weights, shown
+
+    return function
+
+
+def drawn_by_quality(iw: IWSFTConfig) -> bool:
+    """Whether rows are drawn with probability proportional to ``quality_column``."""
+    return iw.quality_column is not None and iw.quality == "sample" and not _exponentiates(iw)
+
+
+def scores_of(dataset: Dataset, iw: IWSFTConfig) -> np.ndarray:
+    """The column of scores, [n].
+
+    Raises:
+        UserError: no column is named, it is not there, or a row has no finite number; with the row, counted from 1.
+    """
+    if iw.quality_column is None:
+        raise UserError(f"quality_column = None: weight_fn = {iw.weight_fn} needs a column with scores")
+    if iw.quality_column not in dataset.column_names:
+        raise UserError(f"quality_column = {iw.quality_column}: the data have {', '.join(dataset.column_names)}")
+    for row, value in enumerate(dataset[iw.quality_column], start=1):
+        if not isinstance(value, int | float) or not np.isfinite(value):
+            raise UserError(f"{iw.quality_column} of row {row} is {value!r}; allowed: a finite number")
+    return np.asarray(dataset[iw.quality_column], dtype=np.float64)
+
+
+def with_reference_name(dataset: Dataset, iw: IWSFTConfig) -> Dataset:
+    """The dataset with its stored reference under the name that the shared trainer reads."""
+    if iw.weight_fn == "iw" and iw.ref == "column" and STORED_REFERENCE in dataset.column_names:
+        return dataset.rename_column(STORED_REFERENCE, REFERENCE)
+    return dataset
+
+
+def _exponentiates(iw: IWSFTConfig) -> bool:
+    return iw.weight_fn in ("rwr", "awr")

@@ -1,0 +1,296 @@
+"""iw-SFT: supervised fine-tuning as a lower bound on the RL objective, and the weights that tighten it.
+
+Everything minimises one loss, ``weight * -log p``; a method is a choice of weight (section 2 of the derivation):
+
+    SFT            w = 1
+    iw-SFT         w_i   = clip(exp(alpha * d_i)),  d_i = sum or mean over t of (log q_t - log ref_t)   per trajectory
+    iw-SFT-step    w_i,t = clip(exp(log q_t - log ref_t), 1 - eps, 1 + eps)                               per step
+    DFT            w_i,t = p(a_t)                RWR  w = exp(R / T)              AWR  w = min(exp(A / T), C)
+
+No weight carries a gradient: :func:`weighted_nll` detaches what it is given. Weights are computed in float32, the
+exponent is clamped before ``exp``, and what a mask leaves out never enters. Left out: the authors' micro-batch shape
+(right for one row only) and their unweighted evaluation.
+
+Shapes: B sequences (or trajectories), T steps (or tokens), N arms or trajectories of an enumerable toy.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+LARGEST_EXPONENT = 80.0
+"""exp(80) and its inverse are ordinary float32 numbers."""
+
+Level = Literal["trajectory", "step"]
+LogRatio = Literal["mean", "sum"]
+Normalize = Literal["none", "batch_mean", "batch_sum"]
+Clip = tuple[float, float]
+WeightName = Literal["iw", "dft", "rwr", "awr", "none"]
+
+
+def weighted_nll(
+    log_probs_BT: Tensor, mask_BT: Tensor, weights: Tensor | None = None, normalizer: Tensor | float | None = None
+) -> Tensor:
+    """The one loss: minus the sum of ``weight * log p`` over supervised steps, divided by ``normalizer``.
+
+    Args:
+        log_probs_BT: log p(a_t | s_t) with gradient, float [B, T]; what the mask leaves out may be anything.
+        mask_BT: supervised steps, bool or 0/1 [B, T].
+        weights: [B] for trajectories, [B, T] for steps, detached here; ``None`` for 1.
+        normalizer: by default the number of supervised steps; under gradient accumulation or several processes that
+            number over the global batch.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> log_probs = torch.tensor([[-1.0, -2.0], [-3.0, 0.0]])
+        >>> mask = torch.tensor([[True, True], [True, False]])
+        >>> weighted_nll(log_probs, mask, torch.tensor([1.0, 2.0])).item()
+        3.0
+    """
+    mask_BT = mask_BT.bool()
+    nll_BT = -log_probs_BT.masked_fill(~mask_BT, 0.0)
+    if weights is not None:
+        nll_BT = nll_BT * per_step(weights, mask_BT)
+    return nll_BT.sum() / (mask_BT.sum().clamp(min=1) if normalizer is None else normalizer)
+
+
+def per_step(weights: Tensor, mask_BT: Tensor) -> Tensor:
+    """Weights of trajectories [B] or steps [B, T] as detached weights of steps [B, T], 0 where the mask leaves out."""
+    weights = weights.detach()
+    weights_BT = weights[:, None].expand(mask_BT.shape) if weights.dim() == 1 else weights
+    if weights_BT.shape != mask_BT.shape:
+        raise ValueError(f"weights have shape {tuple(weights.shape)}; allowed: [B] or [B, T] = {tuple(mask_BT.shape)}")
+    return weights_BT.masked_fill(~mask_BT.bool(), 0.0)
+
+
+def step_log_ratio(q_log_probs_BT: Tensor, reference_log_probs_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """log q_t - log ref_t in float32, detached, 0 where the mask leaves out; [B, T]."""
+    difference_BT = q_log_probs_BT.detach().float() - reference_log_probs_BT.detach().float()
+    return difference_BT.masked_fill(~mask_BT.bool(), 0.0)
+
+
+def trajectory_log_ratio(
+    q_log_probs_BT: Tensor, reference_log_probs_BT: Tensor, mask_BT: Tensor, log_ratio: LogRatio
+) -> Tensor:
+    """d_i: log-ratios of whole trajectories, summed (theory) or averaged over their steps (the authors' code); [B]."""
+    d_B = step_log_ratio(q_log_probs_BT, reference_log_probs_BT, mask_BT).sum(-1)
+    return d_B / mask_BT.sum(-1).clamp(min=1) if log_ratio == "mean" else d_B
+
+
+def effective_exponent(log_ratio: LogRatio, temperature: float, num_steps: float) -> float:
+    """The real exponent on q/ref of a trajectory of ``num_steps``: what the two ways to write it have in common.
+
+    1 is the theory, 0 is plain SFT. A mean over a thousand tokens at temperature 1 is 0.001: hardly a weight.
+
+    Example:
+        >>> [effective_exponent(*choice) for choice in (("sum", 1.0, 1000), ("mean", 1.0, 1000), ("mean", 20, 20))]
+        [1.0, 0.001, 1.0]
+    """
+    return temperature / num_steps if log_ratio == "mean" else temperature
+
+
+def importance_weights(
+    q_log_probs_BT: Tensor,
+    reference_log_probs_BT: Tensor,
+    mask_BT: Tensor,
+    *,
+    level: Level = "trajectory",
+    log_ratio: LogRatio = "mean",
+    temperature: float = 1.0,
+    clip: Clip | None = (0.0, 16.0),
+) -> Tensor:
+    """w = clip(exp(alpha * d)): iw-SFT's weights, constant in the trained parameters.
+
+    Args:
+        q_log_probs_BT: log-probabilities under q, [B, T]: the trained policy itself, or a lagging average of it.
+        reference_log_probs_BT: the same under the policy that produced, or best models, the unfiltered data.
+        mask_BT: supervised steps [B, T].
+        level: one weight for a trajectory, or one for each step.
+        log_ratio: sum or mean over steps; not used at the level of steps.
+        temperature: alpha; see :func:`effective_exponent`.
+        clip: least and largest weight; ``None`` for no clipping.
+
+    Returns:
+        float32 weights, [B] or [B, T].
+
+    Example:
+        >>> q, reference = torch.tensor([[-1.0, -1.0]]), torch.tensor([[-1.5, -1.5]])
+        >>> importance_weights(q, reference, torch.ones(1, 2), log_ratio="sum").log().item()
+        1.0
+    """
+    if level == "step":
+        exponent = temperature * step_log_ratio(q_log_probs_BT, reference_log_probs_BT, mask_BT)
+    else:
+        exponent = temperature * trajectory_log_ratio(q_log_probs_BT, reference_log_probs_BT, mask_BT, log_ratio)
+    return bounded_exp(exponent, clip)
+
+
+def bounded_exp(exponent: Tensor, clip: Clip | None = None) -> Tensor:
+    """exp in float32 that stays finite, then clipped; the exponent is clamped first."""
+    weights = exponent.float().clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT).exp()
+    return weights if clip is None else weights.clamp(*clip)
+
+
+def dft_weights(log_probs_BT: Tensor) -> Tensor:
+    """DFT: the probability of each token itself, that is iw-SFT-step with q = p, a uniform reference and no clip."""
+    return log_probs_BT.detach().exp()
+
+
+def rwr_weights(returns: Tensor, temperature: float, shift: float = 0.0) -> Tensor:
+    """Reward-weighted regression: exp((R - shift) / T).
+
+    The shift, such as the largest return of the data, divides all weights by one number and keeps them representable.
+
+    Example:
+        >>> rwr_weights(torch.tensor([1000.0, 0.0]), 1000.0, shift=1000.0).tolist()[0]
+        1.0
+    """
+    return bounded_exp((returns - shift) / temperature)
+
+
+def awr_weights(advantages: Tensor, temperature: float, largest: float = 20.0) -> Tensor:
+    """Advantage-weighted regression: min(exp(A / T), largest)."""
+    return bounded_exp(advantages / temperature, (0.0, largest))
+
+
+def raw_weights(
+    weight_fn: WeightName,
+    q_log_probs_BT: Tensor,
+    mask_BT: Tensor,
+    *,
+    reference_log_probs_BT: Tensor | None = None,
+    scores: Tensor | None = None,
+    level: Level = "trajectory",
+    log_ratio: LogRatio = "mean",
+    temperature: float = 1.0,
+    clip: Clip = (0.0, 16.0),
+) -> Tensor | None:
+    """The weights of a batch by name, before normalisation; ``None`` for SFT.
+
+    Args:
+        weight_fn: which.
+        q_log_probs_BT: under q; for ``dft`` those of the trained policy.
+        mask_BT: supervised steps.
+        reference_log_probs_BT: ``iw`` needs them.
+        scores: returns for ``rwr``, advantages for ``awr``; [B] or [B, T].
+        level: see :func:`importance_weights`.
+        log_ratio: see :func:`importance_weights`.
+        temperature: see :func:`importance_weights`; divides the scores of ``rwr`` and ``awr``.
+        clip: of ``iw``; its upper bound cuts ``awr``.
+    """
+    if weight_fn == "none":
+        return None
+    if weight_fn == "dft":
+        return dft_weights(q_log_probs_BT)
+    if weight_fn == "iw":
+        assert reference_log_probs_BT is not None, "importance weights need a reference"
+        return importance_weights(
+            q_log_probs_BT,
+            reference_log_probs_BT,
+            mask_BT,
+            level=level,
+            log_ratio=log_ratio,
+            temperature=temperature,
+            clip=clip,
+        )
+    assert scores is not None, f"{weight_fn} needs scores"
+    return rwr_weights(scores, temperature) if weight_fn == "rwr" else awr_weights(scores, temperature, clip[1])
+
+
+def normalize_weights(weights: Tensor, how: Normalize, mask_BT: Tensor | None = None) -> Tensor:
+    """Divide by the mean or the sum of the weights of the global batch.
+
+    Args:
+        weights: [B], or [B, T] with its mask; of the *whole* batch that one optimizer step sees.
+        how: ``batch_mean`` keeps the size of the step that plain SFT takes; ``batch_sum`` is the authors' control code,
+            which then divides by the batch again: harmless under Adam, a smaller step under SGD.
+        mask_BT: for weights of steps, the steps that count.
+
+    Example:
+        >>> normalize_weights(torch.tensor([1.0, 3.0]), "batch_mean").tolist()
+        [0.5, 1.5]
+    """
+    if how == "none":
+        return weights
+    counted = _counted(weights, mask_BT)
+    total = counted.mean() if how == "batch_mean" else counted.sum()
+    return weights / total.clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+def effective_sample_size(weights: Tensor) -> Tensor:
+    """ESS = (sum w)^2 / sum w^2: how many equally weighted samples these are worth; a scalar.
+
+    Example:
+        >>> effective_sample_size(torch.tensor([1.0, 1.0, 0.0, 0.0])).item()
+        2.0
+    """
+    scaled = weights.double() / weights.double().max().clamp(min=torch.finfo(torch.float32).tiny)
+    return (scaled.sum() ** 2 / scaled.square().sum().clamp(min=torch.finfo(torch.float32).tiny)).float()
+
+
+def weight_statistics(weights: Tensor, clip: Clip | None = None, mask_BT: Tensor | None = None) -> dict[str, Tensor]:
+    """What to log about unnormalised weights: mean, max, min, fraction at a bound of the clip, ESS over their number.
+
+    Example:
+        >>> {name: value.item() for name, value in weight_statistics(torch.tensor([16.0, 0.0]), (0.0, 16.0)).items()}
+        {'mean': 8.0, 'max': 16.0, 'min': 0.0, 'clip_fraction': 1.0, 'ess_fraction': 0.5}
+    """
+    counted = _counted(weights.detach(), mask_BT)
+    low, high = (-math.inf, math.inf) if clip is None else clip
+    return {
+        "mean": counted.mean(),
+        "max": counted.max(),
+        "min": counted.min(),
+        "clip_fraction": ((counted <= low) | (counted >= high)).float().mean(),
+        "ess_fraction": effective_sample_size(counted) / counted.numel(),
+    }
+
+
+def quality_weights(quality: Tensor) -> Tensor:
+    """R / mean R: what multiplies the loss when quality enters by weight; quality enters by sampling with these, too.
+
+    Sampling row i with probability R_i / sum R has, in expectation, the gradient of uniform rows with these weights.
+
+    Raises:
+        ValueError: a score is negative or not finite, or all are 0.
+    """
+    if not bool(torch.isfinite(quality).all()) or bool((quality < 0).any()) or not bool((quality > 0).any()):
+        raise ValueError("quality scores must be finite, not negative, and not all 0")
+    return quality / quality.mean()
+
+
+def lower_bound(p_N: Tensor, q_N: Tensor, rewards_N: Tensor) -> Tensor:
+    """The bound sum of q R (1 + log p - log q) on J(p) = sum of p R, over enumerated trajectories.
+
+    With q = ref it is the bound that SFT maximises; with q = p it is J itself, and its gradient the policy gradient.
+
+    Example:
+        >>> p, R = torch.tensor([0.2, 0.8]), torch.tensor([0.5, 1.0])
+        >>> lower_bound(p, p, R).item() == (p * R).sum().item()
+        True
+    """
+    return (q_N * rewards_N * (1 + p_N.log() - q_N.log())).sum()
+
+
+def stationary_policy(kept_N: Tensor, reference_N: Tensor, alpha: float) -> Tensor:
+    """Where iw-SFT with q = p and exponent alpha comes to rest on N outcomes: p ~ (d / ref^alpha)^(1 / (1 - alpha)).
+
+    Args:
+        kept_N: d, frequencies among the kept outcomes.
+        reference_N: frequencies under the reference policy.
+        alpha: below 1; 0 is SFT, and towards 1 all mass goes to the outcome that is kept most often for its frequency.
+
+    Example:
+        >>> stationary_policy(torch.tensor([1 / 3, 2 / 3]), torch.tensor([0.5, 0.5]), 0.5).tolist()
+        [0.20..., 0.80...]
+    """
+    return torch.softmax((kept_N.log() - alpha * reference_N.log()) / (1 - alpha), -1)
+
+
+def _counted(weights: Tensor, mask_BT: Tensor | None) -> Tensor:
+    """The weights that count: all of those of trajectories, the supervised ones of steps; flat."""
+    return weights if weights.dim() == 1 or mask_BT is None else weights[mask_BT.bool()]

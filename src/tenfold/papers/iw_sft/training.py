@@ -1,0 +1,208 @@
+"""The two trainings of a control arm: cloning all trajectories, then weighted fine-tuning on the curated ones.
+
+Both run in the loop of ``tenfold.train``. The rows of a step are drawn by (seed, stage, step), by quality where that is
+asked for. The weights of the *whole* batch are computed before a process takes its own rows of it, so that
+normalisation is over the global batch however it is split; reference log-probabilities are computed once and are a
+column of the data. The lagging q is carried from step to step as one vector, and so is in every checkpoint.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from tenfold.core.cell import Cell
+from tenfold.core.seeding import numpy_generator
+from tenfold.data.trajectories import TrajectoryDataset, quality_probabilities
+from tenfold.optim import warmup_cosine
+from tenfold.papers.iw_sft import method
+from tenfold.papers.iw_sft.config import IWSFTConfig, StageConfig
+from tenfold.train.loop import LoopConfig, train
+
+Evaluate = Callable[[nn.Module, int], Mapping[str, float]]
+"""``(policy, step) -> metrics`` on validation episodes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """A dataset as tensors: N trajectories of T steps, with the columns that weights are made of."""
+
+    observations_NTO: Tensor
+    actions_NTA: Tensor
+    mask_NT: Tensor
+    reference_NT: Tensor
+    advantages_NT: Tensor
+    returns_N: Tensor
+    quality_N: Tensor
+
+    def rows(self, index: np.ndarray | list[int], device: torch.device) -> "Columns":
+        """Some trajectories, on a device."""
+        return Columns(*(getattr(self, name)[torch.as_tensor(index)].to(device) for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Lagging:
+    """q's parameters as one vector [P], carried by the training loop."""
+
+    parameters: Tensor
+
+
+def columns(
+    data: TrajectoryDataset,
+    *,
+    reference: nn.Module | None = None,
+    quality: np.ndarray | None = None,
+    advantages: Tensor | None = None,
+) -> Columns:
+    """The dataset as tensors; reference log-probabilities are those of ``reference``, once and for all.
+
+    Args:
+        data: N trajectories.
+        reference: the policy that models the unfiltered data; without one the column is 0.
+        quality: [N] scores >= 0, stored over their mean; without them all are 1.
+        advantages: [N, T]; without them 0.
+    """
+    observations, actions, mask = (torch.from_numpy(part) for part in (data.observations, data.actions, data.mask))
+    zeros = torch.zeros(mask.shape)
+    reference_NT = zeros
+    if reference is not None:
+        device = next(reference.parameters()).device
+        with torch.no_grad():
+            reference_NT = reference(observations.to(device), actions.to(device)).cpu()
+    scores = torch.ones(len(data))
+    if quality is not None:
+        scores = torch.as_tensor(quality_probabilities(quality) * len(data), dtype=torch.float32)
+    returns = torch.from_numpy(data.returns)
+    return Columns(
+        observations, actions, mask, reference_NT, zeros if advantages is None else advantages.cpu(), returns, scores
+    )
+
+
+def drawn_rows(data: Columns, weighting: IWSFTConfig, batch_size: int, *key: int | str) -> np.ndarray:
+    """Rows of one batch, with replacement: uniform, or by quality where quality enters by sampling."""
+    by_quality = weighting.quality_column is not None and weighting.quality == "sample"
+    probabilities = quality_probabilities(data.quality_N.numpy()) if by_quality else None
+    return numpy_generator(*key).choice(len(data.quality_N), size=batch_size, p=probabilities)
+
+
+def batch_weights(
+    policy: nn.Module, q: Lagging, batch: Columns, weighting: IWSFTConfig
+) -> tuple[Tensor | None, Tensor]:
+    """Weights of one global batch, normalised, and the same before normalisation; ``None`` for plain SFT.
+
+    Args:
+        policy: the trained policy, unwrapped; its parameters are replaced by q's.
+        q: the lagging parameters (those of the policy itself where ``q_ema`` is 0).
+        batch: the whole batch of an optimizer step.
+        weighting: which weight.
+    """
+    with torch.no_grad():
+        q_NT = batch.reference_NT  # not looked at by the other weights
+        if weighting.weight_fn in ("iw", "dft"):
+            inputs = (batch.observations_NTO, batch.actions_NTA)
+            q_NT = functional_call(policy, as_parameters(policy, q.parameters), inputs)
+        raw = method.raw_weights(
+            weighting.weight_fn,
+            q_NT,
+            batch.mask_NT,
+            reference_log_probs_BT=batch.reference_NT,
+            scores=batch.advantages_NT if weighting.weight_fn == "awr" else batch.returns_N,
+            level=weighting.level,
+            log_ratio=weighting.log_ratio,
+            temperature=weighting.temperature,
+            clip=weighting.weight_clip,
+        )
+        weights = None if raw is None else method.normalize_weights(raw, weighting.normalize, batch.mask_NT)
+        if weighting.quality_column is not None and weighting.quality == "weight":
+            by_quality = batch.quality_N  # over its mean in the whole data, so that the expectation is that of sampling
+            weights = by_quality if weights is None else weights * by_quality.reshape(-1, *[1] * (weights.dim() - 1))
+    return weights, torch.ones_like(batch.returns_N) if raw is None else raw
+
+
+def fit(
+    policy: nn.Module,
+    data: Columns,
+    weighting: IWSFTConfig,
+    stage: StageConfig,
+    learning_rate: float,
+    key: tuple[int | str, ...],
+    cell: Cell,
+    evaluate: Evaluate | None = None,
+) -> nn.Module:
+    """Minimise the weighted negative log-likelihood of ``data``; returns the trained policy.
+
+    Args:
+        policy: where training starts; q starts there, too.
+        data: the trajectories; its reference column must be the log-probabilities of the start for ``iw``.
+        weighting: which weight; ``weight_fn="none"`` is cloning or SFT.
+        stage: steps, batch and schedule.
+        learning_rate: Adam's.
+        key: of the rows' order.
+        cell: a cell of this training alone.
+        evaluate: validation.
+    """
+
+    def step_function(wrapped: nn.Module, carry: Lagging, step: int, slots: range):
+        bare = unwrapped(wrapped)
+        q = Lagging(_lagged(carry.parameters, bare, weighting.q_ema if step > 1 else 0.0))
+        rows = drawn_rows(data, weighting, stage.batch_size, *key, step)
+        batch = data.rows(rows, carry.parameters.device)
+        weights, raw = batch_weights(bare, q, batch, weighting)
+        mine = slice(slots.start, slots.stop)
+        log_probs = wrapped(batch.observations_NTO[mine], batch.actions_NTA[mine])
+        share = len(slots) / stage.batch_size  # the loop averages the pieces, this normaliser is of the whole batch
+        loss = method.weighted_nll(
+            log_probs,
+            batch.mask_NT[mine],
+            None if weights is None else weights[mine],
+            normalizer=batch.mask_NT.sum() * share,
+        )
+        clip = weighting.weight_clip if weighting.weight_fn == "iw" else None
+        statistics = method.weight_statistics(raw, clip, batch.mask_NT)
+        return loss, q, {f"weights/{name}": value for name, value in statistics.items()}
+
+    trained = train(
+        policy,
+        lambda model: [torch.optim.Adam(model.parameters(), lr=learning_rate)],
+        step_function,
+        LoopConfig(
+            steps=stage.steps,
+            batch_size=stage.batch_size,
+            log_every=stage.log_every,
+            evaluate_every=stage.evaluate_every,
+            checkpoint_every=stage.checkpoint_every,
+        ),
+        cell,
+        initial_carry=lambda model, rows: Lagging(flat_parameters(model)),
+        schedule=partial(
+            warmup_cosine, total_steps=stage.steps, warmup_steps=stage.warmup_steps, floor=stage.rate_floor
+        ),
+        evaluate=evaluate,
+    )
+    return trained.model
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself, without what wraps it for several processes."""
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+
+
+def flat_parameters(model: nn.Module) -> Tensor:
+    """A copy of all parameters as one vector, [P]."""
+    return nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+
+
+def _lagged(parameters: Tensor, model: nn.Module, decay: float) -> Tensor:
+    """q after the step before: decay * q + (1 - decay) * policy; before the first step it is the policy."""
+    return torch.lerp(flat_parameters(model), parameters, decay)
+
+
+def as_parameters(model: nn.Module, vector: Tensor) -> dict[str, Tensor]:
+    """Parameters by name from such a vector, for ``functional_call``."""
+    named = dict(model.named_parameters())
+    pieces = vector.split([parameter.numel() for parameter in named.values()])
+    return {name: piece.view_as(named[name]) for name, piece in zip(named, pieces, strict=True)}
