@@ -9,7 +9,7 @@
 Models must take a mask of four dimensions and explicit positions, as those of transformers with full or sliding-window
 attention do; others are refused by name. Dropout is off during a step, and the model's mode is put back after it.
 
-Shapes: B rows of a forward pass, Q new tokens, L columns of the cache, V vocabulary.
+Shapes: B rows of a forward pass, Q new tokens, C columns of the cache, V vocabulary.
 """
 
 import inspect
@@ -62,6 +62,7 @@ class TransformersDecoder:
             self._let_in()
             if not self._rows:
                 return []
+            self._forward.cache.reserve(max(len(row.ids) for row in self._rows))
             self._catch_up()
             logits_BV = self._forward(len(self._rows), [[row.ids[-1]] for row in self._rows], self._cached)
         self._cached = [length + 1 for length in self._cached]
@@ -97,6 +98,9 @@ class TransformersDecoder:
 
     def _catch_up(self) -> None:
         """Compute keys and values of all tokens but the last of each row."""
+        behind = [place for place, row in enumerate(self._rows) if self._cached[place] < len(row.ids) - 1]
+        if not behind:
+            return
         # A prompt's cache is that of the first row that has it; the others copy. Rows with a reply differ anyway.
         known = {tuple(row.ids[: row.num_prompt]): place for place, row in self._fresh(have_prompt=True)}
         copies: list[tuple[int, int]] = []
@@ -105,7 +109,6 @@ class TransformersDecoder:
             if source != place:
                 copies.append((source, place))
         copied = {target for _, target in copies}
-        behind = [place for place, row in enumerate(self._rows) if self._cached[place] < len(row.ids) - 1]
         for places in self._prefills([place for place in behind if place not in copied]):
             chunks = [self._rows[place].ids[self._cached[place] : -1] for place in places]
             self._forward(places, chunks, [self._cached[place] for place in places])
@@ -164,15 +167,12 @@ class _Forward:
         positions_BQ = torch.tensor(starts, device=self._device)[:, None]
         if longest > 1:
             positions_BQ = positions_BQ + torch.arange(longest, device=self._device)
-        length = max(starts) + longest
-        self.cache.aim(
-            places if isinstance(places, int) else torch.tensor(places, device=self._device), positions_BQ, length
-        )
+        self.cache.aim(places if isinstance(places, int) else torch.tensor(places, device=self._device), positions_BQ)
         output = self._model(
             input_ids=tokens_BQ,
             # Padding at the end may lie beyond the positions that a model has.
             position_ids=positions_BQ.clamp(max=self._last_position) if longest > 1 else positions_BQ,
-            attention_mask=self._mask(positions_BQ, length),
+            attention_mask=self._mask(positions_BQ),
             past_key_values=self.cache,
             use_cache=True,
             **self._options,
@@ -183,17 +183,17 @@ class _Forward:
     def _last_position(self) -> int:
         return (getattr(self._config, "max_position_embeddings", None) or 2**62) - 1
 
-    def _mask(self, positions_BQ: Tensor, length: int) -> Tensor | dict[str, Tensor]:
-        """What each new token sees, [B, 1, Q, L] for each type of attention that the model has."""
-        columns_L = torch.arange(length, device=self._device)
-        seen_BQL = columns_L <= positions_BQ[..., None]
+    def _mask(self, positions_BQ: Tensor) -> Tensor | dict[str, Tensor]:
+        """What each new token sees, [B, 1, Q, C] for each type of attention that the model has."""
+        columns_C = torch.arange(self.cache.num_columns, device=self._device)
+        seen_BQC = columns_C <= positions_BQ[..., None]
         masks = {}
         for kind in set(self._types):
             if kind == "sliding_attention":
-                within_BQL = columns_L > positions_BQ[..., None] - self._config.sliding_window
-                masks[kind] = self._as_expected((seen_BQL & within_BQL)[:, None])
+                within_BQC = columns_C > positions_BQ[..., None] - self._config.sliding_window
+                masks[kind] = self._as_expected((seen_BQC & within_BQC)[:, None])
             else:
-                masks[kind] = self._as_expected(seen_BQL[:, None])
+                masks[kind] = self._as_expected(seen_BQC[:, None])
         return masks if len(masks) > 1 else masks[self._types[0]]
 
     def _as_expected(self, seen: Tensor) -> Tensor:
