@@ -1,7 +1,12 @@
 """Each test of training starts without the state that accelerate keeps for the whole process."""
 
+import sys
+from pathlib import Path
+
 import pytest
 from accelerate.state import AcceleratorState, GradientState
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True)

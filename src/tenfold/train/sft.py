@@ -150,7 +150,7 @@ class WeightedSFTTrainer(SFTTrainer):
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
         if self.weighting is not None and self.weighting.whole_batch and len(batches) > 1:
             batches = [self._prepare_inputs(batch) for batch in batches]
-            weights = self._weigh([self._piece(batch) for batch in batches])
+            weights = self._weigh([self._piece(batch) for batch in batches], "train")
             batches = [batch | {WEIGHTS: part} for batch, part in zip(batches, weights, strict=True)]
         return batches, num_items
 
@@ -168,7 +168,8 @@ class WeightedSFTTrainer(SFTTrainer):
         if WEIGHTS in inputs:
             weights = inputs[WEIGHTS]
         else:
-            (weights,) = self._weigh([piece or Piece(log_probs_BT.detach().float(), mask_BT, self._columns(inputs))])
+            piece = piece or Piece(log_probs_BT.detach().float(), mask_BT, self._columns(inputs))
+            (weights,) = self._weigh([piece], self._mode)
         weights_BT = weights[:, None] if weights.dim() == 1 else weights
         # Evaluation passes no number of items: the mean is then over this batch.
         num_items = mask_BT.sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch)
@@ -203,7 +204,7 @@ class WeightedSFTTrainer(SFTTrainer):
         return Piece(outputs.log_probs.float(), outputs.label_mask, self._columns(inputs))
 
     @torch.no_grad()
-    def _weigh(self, pieces: Sequence[Piece]) -> list[Tensor]:
+    def _weigh(self, pieces: Sequence[Piece], mode: str) -> list[Tensor]:
         """Weights of this process's pieces, from one call of the function."""
         assert self.weighting is not None
         local, first = Piece.join(pieces), 0
@@ -214,7 +215,7 @@ class WeightedSFTTrainer(SFTTrainer):
         weights, metrics = result if isinstance(result, tuple) else (result, {})
         weights = checked(weights, whole.mask_BT)
         for name, value in (weight_metrics(weights, whole.mask_BT) | dict(metrics)).items():
-            self._metrics[self._mode][f"weights/{name}"].append(float(value))
+            self._metrics[mode][f"weights/{name}"].append(float(value))
         mine = weights[first : first + len(local)].split([len(piece) for piece in pieces])
         widths = [piece.mask_BT.shape[1] for piece in pieces]
         return [part if part.dim() == 1 else part[:, :width] for part, width in zip(mine, widths, strict=True)]
@@ -283,6 +284,7 @@ def sft(
     arguments = shared_arguments(settings, cell, steps, settings.batch_size) | {
         "max_length": settings.max_length or None,
         "packing": False,
+        "train_sampling_strategy": "sequential",
         "loss_type": "nll",
         "completion_only_loss": "messages" not in dataset.column_names and "text" not in dataset.column_names,
         "assistant_only_loss": "messages" in dataset.column_names,

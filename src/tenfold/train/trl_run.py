@@ -41,6 +41,7 @@ from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings
 WINDOW = "window.json"
 # Clocks, counts that start anew in a resumed run, and a fraction that is not that of groups when scaled by the batch.
 NOT_LOGGED = ("epoch", "step_time", "num_tokens", "frac_reward_zero_std")
+LEFT_BEHIND = ("forward", "_original_forward", "_is_accelerate_prepared")  # on a model, by trl and accelerate
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 Evaluate = Callable[[nn.Module, int], Mapping[str, float]]
@@ -193,15 +194,18 @@ def weights_alone_change(model: PreTrainedModel) -> Iterator[None]:
     """Leave the model as it was but for its weights, in evaluation mode.
 
     trl replaces the model's forward by one that is bound to it: a copy of the model would go on calling the original's.
+    accelerate marks it as prepared, and would not give it the precision of a second training.
     """
-    before = {part: vars(part).get("forward") for part in (model, bare(model))}
+    before = {
+        part: {name: vars(part)[name] for name in LEFT_BEHIND if name in vars(part)} for part in (model, bare(model))
+    }
     try:
         yield
     finally:
-        for part, forward in before.items():
-            vars(part).pop("forward", None)
-            if forward is not None:
-                part.forward = forward
+        for part, attributes in before.items():
+            for name in LEFT_BEHIND:
+                vars(part).pop(name, None)
+            vars(part).update(attributes)
         model.eval()
 
 
