@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import struct
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def _convert(file: Path, folder: Path) -> None:
     try:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
-    except ValueError as error:
+    except (ValueError, LookupError, struct.error) as error:  # the reader's own ways of meeting a broken file
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"model = {str(file)!r}: cannot be read as a GGUF file ({reason})") from error
     clean_copy(model).save_pretrained(folder)
