@@ -49,6 +49,31 @@ def test_every_quick_comparison_of_the_optimizers_is_a_line_of_json(capsys):
     assert all(line["ratio"] == pytest.approx(line["ours"] / line["rival"]) for line in measured)
 
 
+def test_every_quick_comparison_of_rollouts_is_a_line_of_json(capsys):
+    importlib.import_module("rollout").main(["--quick", "--json"])
+    measured = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [list(line) for line in measured] == [KEYS] * 4 and {line["rival_name"] for line in measured} == {"generate"}
+    assert all(line["ratio"] == pytest.approx(line["ours"] / line["rival"]) for line in measured)
+
+
+def test_both_sides_of_the_rollout_benchmark_end_by_the_same_law():
+    """Completions end with probability 1 / mean at each token: the expected number of tokens is what is measured."""
+    benchmark = importlib.import_module("rollout")
+    from tenfold.policies import Sampling, rollout, tiny_policy
+
+    policy, options = tiny_policy("abcdefghijklmnopqrst", width=16, layers=1, heads=2), benchmark.Options(mean=6)
+    benchmark.end_at_random(policy, options.mean)
+    prompts = benchmark.prompts_of(policy, options, 40)
+    said = rollout(policy, prompts, Sampling(max_new_tokens=options.limit), num_samples=8)
+    expected = options.expected_tokens(len(said))
+    assert sum(len(each.token_ids) for each in said) == pytest.approx(expected, rel=0.15)
+    padded = policy.tokenizer.pad({"input_ids": prompts}, return_tensors="pt")
+    torch.manual_seed(0)
+    settings = dict(do_sample=True, top_k=0, max_new_tokens=options.limit, num_return_sequences=8)
+    generated = policy.model.generate(**padded, **settings)[:, padded["input_ids"].shape[1] :]
+    assert (generated != policy.tokenizer.pad_token_id).sum() == pytest.approx(expected, rel=0.15)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # torch.compile warns itself, and takes an error for its own failure
 def test_compiling_pays_off_after_a_number_of_steps(capsys):
