@@ -114,8 +114,9 @@ def train_grpo(cell, settings=GRPO, rewards=(digits, short), **options):
     return grpo(policy(), sums(), rewards, settings, cell, **({"evaluate": probe} | options))
 
 
-def with_environment(cell, settings=GRPO):
-    return train_grpo(cell, settings, environment=Echo)
+def on_policy(cell, settings=GRPO, **options):
+    """Each round of generation is one step, so that no shuffling decides which completions share a step."""
+    return train_grpo(cell, replace(settings, updates_per_generation=1), **options)
 
 
 KINDS = {
@@ -125,7 +126,8 @@ KINDS = {
         cell, replace(s, optimizer=replace(FAST, name="muon_clip", learning_rate=1e-2, tau=1e-3))
     ),
     "grpo": train_grpo,
-    "grpo_environment": with_environment,
+    "grpo_on_policy": on_policy,
+    "grpo_environment": lambda cell, s=GRPO: on_policy(cell, s, environment=Echo),
     "grpo_kl": lambda cell, s=GRPO: train_grpo(cell, replace(s, beta=0.1, entropy_coefficient=0.01)),
     "grpo_iterations": lambda cell, s=GRPO: train_grpo(
         cell, replace(s, num_iterations=2, checkpoint_every=4, temperature=0.7, epsilon=0.01)

@@ -155,9 +155,10 @@ class RolloutGRPOTrainer(GRPOTrainer):
         """What tells the noise of each prompt apart; the number of processes plays no part."""
         if not self.model.training:
             return [("evaluation", repr(prompt)) for prompt in prompts]
-        pieces = self.args.gradient_accumulation_steps
-        moment = self.state.global_step * pieces + self._step % pieces
-        return [(moment, self.accelerator.process_index * len(prompts) + i) for i in range(len(prompts))]
+        # A round may begin within a step: trl counts rounds in pieces.
+        moment = (self.state.global_step, self._step % self.args.gradient_accumulation_steps)
+        first = self.accelerator.process_index * len(prompts)
+        return [(*moment, first + i) for i in range(len(prompts))]
 
     def _encode(self, policy: Policy, prompt: Any) -> list[int]:
         if isinstance(prompt, str):

@@ -99,7 +99,8 @@ class GRPOSettings:
     gradient_accumulation: int = 1
     """Pieces a process splits its part of the batch into."""
     updates_per_generation: int = 1
-    """Steps that one round of generation feeds, each with its own share; 1 keeps every step on-policy."""
+    """Steps that one round of generation feeds, each with its own share; 1 keeps every step on-policy. With more, which
+    completions share a step depends on the number of processes, for each shuffles its own."""
     num_iterations: int = 1
     """Passes over each round of generation."""
     max_prompt_length: int = 0

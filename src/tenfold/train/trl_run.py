@@ -308,21 +308,27 @@ class Watcher(TrainerCallback):
         trainer.remove_callback(PrinterCallback)
         newest = checkpoint.newest_complete(self.folder)
         self._sweep()
-        if newest is None:
-            trainer.train()
-        else:
-            checkpoint.require_same_processes(trainer.accelerator, newest)
-            rows = json.loads((newest / WINDOW).read_text())
-            self.window = [{name: number(value) for name, value in row.items()} for row in rows]
-            if checkpoint.step_of(newest) < self.steps:
-                trainer.train(resume_from_checkpoint=str(newest))
+        try:
+            if newest is None:
+                trainer.train()
             else:
-                trainer._load_from_checkpoint(str(newest))
-                self.cell.rewind(self.steps)
-                return
-        if trainer.state.global_step < self.steps:
-            assert self.saved is not None
-            raise Interrupted(trainer.state.global_step, self.saved)
+                self._resume(newest)
+        finally:
+            if (muon_clip := self._muon_clip()) is not None:
+                muon_clip.qk_clip.detach()
+        if self.saved is not None and checkpoint.step_of(self.saved) < self.steps:
+            raise Interrupted(checkpoint.step_of(self.saved), self.saved)
+
+    def _resume(self, newest: Path) -> None:
+        assert self.trainer is not None
+        checkpoint.require_same_processes(self.trainer.accelerator, newest)
+        rows = json.loads((newest / WINDOW).read_text())
+        self.window = [{name: number(value) for name, value in row.items()} for row in rows]
+        if checkpoint.step_of(newest) < self.steps:
+            self.trainer.train(resume_from_checkpoint=str(newest))
+        else:
+            self.trainer._load_from_checkpoint(str(newest))
+            self.cell.rewind(self.steps)
 
     def _sweep(self) -> None:
         """Remove what trl left half-written."""
@@ -343,8 +349,14 @@ class Watcher(TrainerCallback):
 
     def _meters(self) -> dict[str, float]:
         """What the optimizer measured at the last step."""
-        optimizer = getattr(self.trainer.optimizer, "optimizer", None) if self.trainer else None
-        return dict(optimizer.metrics) if isinstance(optimizer, MuonClip) else {}
+        muon_clip = self._muon_clip()
+        return {} if muon_clip is None else dict(muon_clip.metrics)
+
+    def _muon_clip(self) -> MuonClip | None:
+        """The optimizer, out of accelerate's wrapper, if it is one."""
+        wrapped: Any = self.trainer.optimizer if self.trainer is not None else None
+        optimizer = getattr(wrapped, "optimizer", wrapped)
+        return optimizer if isinstance(optimizer, MuonClip) else None
 
     def _any_process(self, flag: bool) -> bool:
         assert self.trainer is not None

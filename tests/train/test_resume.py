@@ -1,0 +1,185 @@
+"""Stopped, crashed or killed trainings on trl end as unbroken ones do; two processes end as one does."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from language_training import GRPO, KINDS, SETTINGS, cell_of, train_grpo, weights_of
+
+from tenfold.core.errors import Interrupted, UserError
+from tenfold.train import checkpoint
+
+PROGRAM = Path(__file__).parent / "language_training.py"
+TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+class StopAfter:
+    """A display that asks for a stop, or crashes, once a step is done."""
+
+    def __init__(self, step, crash=False):
+        self.step, self.crash, self.cell = step, crash, None
+
+    def update(self, done, total, metrics, rate):
+        if done == self.step and self.crash:
+            raise ConnectionError("the machine went away")
+        if done == self.step:
+            self.cell.request_stop()
+
+
+def train(kind, directory, stop=None, crash=False):
+    display = None if stop is None else StopAfter(stop, crash)
+    cell = cell_of(kind, directory, display=display)
+    if display is not None:
+        display.cell = cell
+    torch.manual_seed(time.time_ns() % 2**31)  # another process would be in another state
+    return KINDS[kind](cell, SETTINGS[kind])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Weights and log of unbroken trainings, by kind, each run once."""
+    done = {}
+
+    def of(kind):
+        if kind not in done:
+            directory = tmp_path_factory.mktemp(kind)
+            done[kind] = weights_of(train(kind, directory)), (directory / "metrics.jsonl").read_bytes()
+        return done[kind]
+
+    return of
+
+
+def assert_same(weights, directory, whole):
+    expected, log = whole
+    for name, value in expected.items():
+        assert torch.equal(weights[name], value), name
+    assert (directory / "metrics.jsonl").read_bytes() == log
+
+
+@pytest.mark.parametrize("kind", ["sft", "sft_lora", "sft_muon", "grpo", "grpo_kl", "grpo_iterations"])
+def test_stopped_and_resumed_equals_training_without_a_break(tmp_path, whole, kind):
+    for stop in (1, 5) if kind != "grpo_iterations" else (1,):
+        with pytest.raises(Interrupted) as stopped:
+            train(kind, tmp_path, stop)
+        assert checkpoint.step_of(stopped.value.checkpoint) == stopped.value.step
+    assert_same(weights_of(train(kind, tmp_path)), tmp_path, whole(kind))
+
+
+@pytest.mark.parametrize(("kind", "reached"), [("sft", 4), ("grpo", 4), ("grpo_iterations", 4)])
+def test_a_request_to_stop_waits_for_the_next_round_of_generation(tmp_path, kind, reached):
+    """Seen after step 3 is shown, that is at the end of step 4; with cycles of 1, 2 and 4 steps."""
+    with pytest.raises(Interrupted) as stopped:
+        train(kind, tmp_path, stop=3)
+    assert stopped.value.step == reached
+
+
+def test_after_a_crash_training_goes_on_from_the_last_complete_checkpoint(tmp_path, whole):
+    with pytest.raises(ConnectionError):
+        train("grpo", tmp_path, stop=5, crash=True)
+    folder = tmp_path / "checkpoints"
+    assert checkpoint.newest_complete(folder).name == "step-00000004"
+    # What trl would resume from: a directory without an optimizer; and one of ours that lacks its marker.
+    shutil.copytree(folder / "step-00000004", folder / "checkpoint-6")
+    (folder / "checkpoint-6" / "optimizer.pt").unlink()
+    shutil.copytree(folder / "step-00000004", folder / "step-00000006")
+    (folder / "step-00000006" / checkpoint.MARKER).unlink()
+    assert_same(weights_of(train("grpo", tmp_path)), tmp_path, whole("grpo"))
+    assert sorted(path.name for path in folder.glob("*-*")) == ["step-00000006", "step-00000008"]
+
+
+@pytest.mark.parametrize("kind", ["sft", "sft_lora", "grpo"])
+def test_finished_training_is_read_back_without_a_step(tmp_path, whole, kind):
+    train(kind, tmp_path)
+    written = (tmp_path / "checkpoints" / "step-00000008").stat().st_mtime_ns
+    assert_same(weights_of(train(kind, tmp_path)), tmp_path, whole(kind))
+    assert (tmp_path / "checkpoints" / "step-00000008").stat().st_mtime_ns == written
+
+
+def test_a_checkpoint_of_another_number_of_processes_is_refused(tmp_path):
+    with pytest.raises(Interrupted) as stopped:
+        train("grpo", tmp_path, stop=1)
+    (stopped.value.checkpoint / checkpoint.MARKER).write_text("4\n")
+    with pytest.raises(UserError, match=r"step-00000002 was written by 4 process.* not by 1"):
+        train("grpo", tmp_path)
+
+
+def start(kind, directory, *launch, steps=()):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, *launch, str(PROGRAM), kind, str(directory), *map(str, steps)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.parametrize("kind", ["sft", "grpo"])
+def test_a_killed_training_ends_as_one_that_was_not(tmp_path, kind):
+    """Killed while a checkpoint is written, and while it trains; resumed each time by a new process."""
+    steps, folder = 40, tmp_path / kind / "checkpoints"
+    for moment in ("checkpoint-*", "step-*"):
+        process = start(kind, tmp_path, steps=(steps,))
+        seen = set(folder.glob(moment))
+        while process.poll() is None and not set(folder.glob(moment)) - seen:
+            time.sleep(0.001)
+        assert process.poll() is None, process.stdout.read()[-3000:]
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not (tmp_path / kind / "weights.pt").exists()
+    unbroken = cell_of(kind, tmp_path / "unbroken")
+    settings = replace(SETTINGS[kind], steps=steps)
+    expected = weights_of(KINDS[kind](unbroken, settings))
+    resumed = weights_of(KINDS[kind](cell_of(kind, tmp_path / kind), settings))
+    assert_same(resumed, tmp_path / kind, (expected, (tmp_path / "unbroken" / "metrics.jsonl").read_bytes()))
+
+
+KINDS_OF_TWO = ("sft", "sft_lora", "grpo_on_policy", "grpo_environment", "grpo")
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    """The weights of trainings on two processes, stopped by nobody, and of one that is resumed by two."""
+    directory = tmp_path_factory.mktemp("two_processes")
+    process = start(",".join(KINDS_OF_TWO), directory, *TWO)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output[-4000:]
+    return directory
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_TWO[:-1])
+def test_two_processes_with_half_of_each_batch_end_as_one(tmp_path, two_processes, kind, whole):
+    """Whole-batch weights, groups, keys of the noise and the rows of each step must not depend on their number.
+
+    (Where a round of generation feeds several steps, trl shuffles it within each process: other steps, same data.)
+    """
+    alone, _ = whole(kind)
+    together = torch.load(two_processes / kind / "weights.pt", weights_only=True)
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, rtol=0, atol=1e-5)
+    curves = cell_of(kind, two_processes / kind).curves()
+    assert (two_processes / kind / "checkpoints" / "step-00000008" / checkpoint.MARKER).read_text() == "2\n"
+    losses = [value for _, value in curves["train/loss"]]
+    assert len(losses) == 3 and all(value == value for value in losses)
+
+
+def test_two_processes_resume_what_they_saved(tmp_path, two_processes):
+    """The last checkpoint is taken away; what is left is resumed by two processes to the same end."""
+    copy = tmp_path / "grpo"
+    shutil.copytree(two_processes / "grpo", copy)
+    shutil.rmtree(copy / "checkpoints" / "step-00000008")
+    (copy / "weights.pt").unlink()
+    output, _ = (process := start("grpo", tmp_path, *TWO)).communicate()
+    assert process.returncode == 0, output[-4000:]
+    expected = torch.load(two_processes / "grpo" / "weights.pt", weights_only=True)
+    resumed = torch.load(copy / "weights.pt", weights_only=True)
+    assert all(torch.equal(resumed[name], value) for name, value in expected.items())
+    assert (copy / "metrics.jsonl").read_bytes() == (two_processes / "grpo" / "metrics.jsonl").read_bytes()
+
+
+def test_settings_of_another_cycle_are_refused_before_anything_is_built(tmp_path):
+    with pytest.raises(UserError, match="checkpoint_every = 5"):
+        train_grpo(cell_of("grpo", tmp_path), replace(GRPO, checkpoint_every=5))
+    assert not (tmp_path / "checkpoints").exists()
