@@ -1,0 +1,257 @@
+"""RLCR's own verbs: ``calibrate`` predictions that exist, ``train`` on questions of one's own, ``tune`` the rates.
+
+``train`` and ``tune`` go on with what is in their ``--out``, which says what it is about and is refused for anything
+else.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from tenfold.core.cell import Cell, is_main_process
+from tenfold.core.config import differences, from_yaml, to_yaml
+from tenfold.core.errors import UserError
+from tenfold.core.files import to_json, write_atomically
+from tenfold.papers.rlcr import config as presets
+from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings
+
+
+@dataclass(frozen=True)
+class OwnTraining:
+    """What the folder of a ``train`` is about."""
+
+    model: str
+    """The model that training starts from."""
+    data: str
+    """The data file."""
+    seed: int
+    """Seed of order and samples."""
+    system_prompt: str
+    """The instructions."""
+    verifier: str
+    """How answers are compared."""
+    reward: presets.RewardConfig
+    """The reward."""
+    settings: GRPOSettings
+    """The training."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the folder of a ``tune`` is about; rates may be added to it."""
+
+    preset: str
+    """The setting that is tuned."""
+    seed: int
+    """Seed of problems, samples and weights."""
+    config: presets.Config
+    """The resolved configuration, its rates at their defaults."""
+
+
+def calibrate(
+    file: Annotated[Path, tyro.conf.Positional],
+    bins: int = 10,
+    confidence: str = "confidence",
+    correct: str = "correct",
+) -> None:
+    """Print how well stated confidences match what was right, for predictions that you already have.
+
+    Args:
+        file: JSON lines, one prediction a line: a confidence in [0, 1], and whether it was right (true, false, 1, 0).
+        bins: of the reliability table and of the expected calibration error.
+        confidence: the name of the column with confidences.
+        correct: the name of the column with outcomes.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from tenfold.eval.calibration import calibration_report, reliability_table
+
+    stated, right = read_predictions(file, confidence, correct)
+    table = Table("confidence", "predictions", "mean confidence", "right", "difference", box=None, header_style="bold")
+    for row in reliability_table(stated, right, bins):
+        if row.size:
+            numbers = (row.mean_confidence, row.accuracy, row.accuracy - row.mean_confidence)
+            table.add_row(f"{row.low:.2f} to {row.high:.2f}", str(row.size), *(f"{number:.3f}" for number in numbers))
+    print(f"{file}: {len(stated)} predictions")
+    for name, value in calibration_report(stated, right, bins).items():
+        print(f"{name.replace('_', ' '):22}{value:.0f}" if name.startswith("distinct") else f"{name:22}{value:.4f}")
+    Console(highlight=False).print(table)
+    if len(set(right)) == 1:
+        print("auroc needs right and wrong predictions; all of these are alike.")
+
+
+def read_predictions(file: Path, confidence: str = "confidence", correct: str = "correct") -> tuple[list, list]:
+    """Confidences and outcomes of a file.
+
+    Raises:
+        UserError: the file is missing or empty, or a row cannot be used; with the row, counted from 1.
+    """
+    from tenfold.data.json_lines import read_json_lines
+
+    stated, right = [], []
+    for number, row in enumerate(read_json_lines(file, (confidence, correct)), start=1):
+        q, c = row[confidence], row[correct]
+        if isinstance(q, bool) or not isinstance(q, int | float) or not (math.isfinite(q) and 0 <= q <= 1):
+            raise UserError(f"{file}, row {number}: {confidence} is {q!r}; allowed: a number from 0 to 1")
+        if not isinstance(c, bool | int | float) or c not in (0, 1):
+            raise UserError(f"{file}, row {number}: {correct} is {c!r}; allowed: true, false, 1, 0")
+        stated.append(float(q))
+        right.append(int(c))
+    return stated, right
+
+
+def train(
+    model: str,
+    data: Path,
+    out: Path,
+    blocks: Literal["tabc", "tac", "tbac", "ac"] = "tabc",
+    system_prompt: Literal["none", "tabc", "tabc_long", "tac"] = "tabc",
+    verifier: Literal["exact", "math"] = "exact",
+    rule: Literal["brier", "spherical"] = "brier",
+    calibration_weight: float = 0.5,
+    steps: int = 100,
+    prompts_per_step: int = 8,
+    num_generations: int = 8,
+    gradient_accumulation: int = 1,
+    max_completion_length: int = 1024,
+    temperature: float = 0.7,
+    entropy_coefficient: float = 0.0,
+    learning_rate: float = 1e-6,
+    lora_rank: int = 0,
+    mixed_precision: Literal["no", "bf16"] = "no",
+    seed: int = 0,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Train a causal language model to answer your questions and to state how sure it is; the same again goes on.
+
+    Args:
+        model: a name or folder that from_pretrained loads.
+        data: JSON lines with prompt and answer (a text, a number, or a list of accepted texts).
+        out: a folder for checkpoints and, in ``model``, the trained model.
+        blocks: what a completion consists of: think, answer, analysis, confidence, by their letters.
+        system_prompt: instructions in a chat; none gives the model the plain prompt.
+        verifier: exact match after normalisation, or equality as mathematics.
+        rule: the scoring rule.
+        calibration_weight: of the calibration reward; form and correctness weigh 0.5 each. 0 is the binary reward.
+        steps: optimizer steps.
+        prompts_per_step: questions of a step.
+        num_generations: completions of a question.
+        gradient_accumulation: pieces of a step.
+        max_completion_length: new tokens of a completion.
+        temperature: of sampling.
+        entropy_coefficient: bonus on entropy; raise it when all confidences become one number.
+        learning_rate: AdamW's; constant after 5 % warm-up.
+        lora_rank: of LoRA adapters on all linear layers; 0 trains all weights.
+        mixed_precision: autocast.
+        seed: of order and samples.
+        device: where to compute.
+    """
+    from tenfold.eval.exact_match import exact_match
+    from tenfold.eval.math_match import math_match
+    from tenfold.papers.rlcr.method import rlcr_rewards
+    from tenfold.papers.rlcr.questions import own_questions
+    from tenfold.papers.rlcr.recipe import as_dataset
+    from tenfold.policies import load_policy
+    from tenfold.rewards import RULES
+    from tenfold.train.grpo import grpo
+
+    reward = presets.RewardConfig(blocks=blocks, rule=rule, calibration_weight=calibration_weight)
+    functions, weights = rlcr_rewards(
+        blocks,
+        verifier={"exact": exact_match, "math": math_match}[verifier],
+        rule=RULES[rule],
+        weights=(reward.format_weight, reward.correctness_weight, calibration_weight),
+    )
+    settings = GRPOSettings(
+        steps=steps,
+        prompts_per_step=prompts_per_step,
+        num_generations=num_generations,
+        gradient_accumulation=gradient_accumulation,
+        max_completion_length=max_completion_length,
+        temperature=temperature,
+        entropy_coefficient=entropy_coefficient,
+        reward_weights=tuple(weights),
+        mixed_precision=mixed_precision,
+        optimizer=OptimizerSettings(learning_rate=learning_rate, warmup_fraction=0.05),
+        lora=LoraSettings(rank=lora_rank, alpha=2.0 * lora_rank),
+        log_every=1,
+        checkpoint_every=max(1, steps // 4),
+    )
+    rows = as_dataset(own_questions(data, system_prompt))
+    claim_folder(out, OwnTraining(model, str(data.resolve()), seed, system_prompt, verifier, reward, settings))
+    cell = Cell(arm="rlcr", seed=seed, directory=out, device=device)
+    trained = grpo(load_policy(model), rows, functions, settings, cell)
+    if is_main_process():
+        trained.save(out / "model")
+        for name, points in cell.curves().items():
+            if name.startswith("rewards/") and name.endswith("/mean"):
+                print(f"{name:30} first step {points[0][1]:.3f}   last step {points[-1][1]:.3f}")
+        print(f"model: {out / 'model'}; metrics: {out / 'metrics.jsonl'}")
+
+
+def tune(
+    out: Path,
+    preset: Literal["smoke", "laptop"] = "laptop",
+    rates: tuple[float, ...] = (5e-4, 1e-3, 2e-3),
+    arms: tuple[str, ...] = (),
+    seed: int = 1000,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Give every arm the same grid of learning rates, from one warm start; the best is the one that earns most.
+
+    The seed is none of those that a run uses, so its problems are others too. Run it again to go on, or to add rates.
+
+    Args:
+        out: a folder for checkpoints and ``tuning.json``.
+        preset: the setting to tune.
+        rates: the grid.
+        arms: by default all.
+        seed: of problems, samples and weights.
+        device: where to compute.
+    """
+    from copy import deepcopy
+
+    from tenfold.papers.rlcr import recipe
+    from tenfold.policies import Policy
+
+    config = getattr(presets, preset)()
+    unknown = [arm for arm in arms if arm not in recipe.ARMS]
+    if unknown:
+        raise UserError(f"arms: {unknown[0]!r}; allowed: {', '.join(recipe.ARMS)}")
+    claim_folder(out, Tuning(preset, seed, replace(config, rates=presets.RatesConfig())))
+    start = recipe.warm_start(config, seed, Cell(arm="warm-start", seed=seed, directory=out / "start", device=device))
+    rows: list[dict[str, Any]] = []
+    for arm in arms or tuple(recipe.ARMS):
+        for rate in rates:
+            cell = Cell(arm=arm, seed=seed, directory=out / f"{arm}-{rate:g}", device=device)
+            policy = Policy(deepcopy(start.model), start.tokenizer)
+            metrics = recipe.validation_score(config, arm, rate, seed, cell, policy)
+            rows.append({"arm": arm, "learning_rate": rate, **metrics})
+            shown = "  ".join(f"{name.split('/')[1]} {metrics[name]:.3f}" for name in _SHOWN)
+            print(f"{arm:11} rate {rate:<8g} {shown}", flush=True)
+            write_atomically(out / "tuning.json", to_json(rows, indent=2) + "\n")
+
+
+_SHOWN = ("train/reward", "validation/accuracy", "validation/brier", "validation/ece", "validation/auroc")
+
+
+def claim_folder(out: Path, about: OwnTraining | Tuning) -> None:
+    """Store what ``out`` is about in ``training.yaml`` or ``tuning.yaml``, or check that it is about the same.
+
+    Raises:
+        UserError: ``out`` is about something else, with the first field that differs; or it holds other things.
+    """
+    if not is_main_process():
+        return
+    file = out / ("training.yaml" if isinstance(about, OwnTraining) else "tuning.yaml")
+    if not file.is_file():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"--out is {out}; allowed: a new or empty folder, or one that has a {file.name}")
+        write_atomically(file, to_yaml(about))
+        return
+    for name, (before, asked) in differences(from_yaml(type(about), file), about).items():
+        raise UserError(f"{name} is {asked}, but {out} was begun with {before}; give another --out")

@@ -1,0 +1,297 @@
+"""Configuration of the RLCR experiments: task, policy, warm start, rewards, training, evaluation, and the presets.
+
+Imports no torch.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from tenfold.core.errors import UserError
+from tenfold.papers.rlcr.sources import SOURCES as SOURCES
+from tenfold.papers.rlcr.sources import TASKS as TASKS
+from tenfold.train.settings import GRPOSettings, OptimizerSettings, SFTSettings
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What is asked, and how an answer is judged."""
+
+    kind: Literal["masked_addition", "questions"] = "masked_addition"
+    """masked_addition: sums with hidden operands, drawn by seed; questions: files."""
+    train_file: str = ""
+    """questions: JSON lines with prompt and answer, or HotpotQA's own file of its distractor setting."""
+    test_file: str = ""
+    """questions: the same, to test on."""
+    layout: Literal["json_lines", "hotpotqa", "big_math"] = "json_lines"
+    """questions: how the files are read; hotpotqa drops paragraphs, big_math keeps problems with short numbers."""
+    system_prompt: Literal["none", "sums", "tabc", "tabc_long", "tac", "ta"] = "none"
+    """none: the policy completes the plain text; else a chat with these instructions."""
+    num_train: int = 0
+    """Most training problems; 0 for all that the files hold, or as many as training asks for."""
+    num_validation: int = 1000
+    """Problems for curves and for choosing rates, apart from training and test."""
+    num_test: int = 6000
+    """Test problems; at most so many of a file."""
+    verifier: Literal["exact", "math"] = "exact"
+    """exact: equal after SQuAD's normalisation; math: equal as mathematics (extra ``math``)."""
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Who answers."""
+
+    model: str = ""
+    """A name or folder that from_pretrained loads, or ``smollm2-135m``; empty for a tiny one made in code."""
+    width: int = 64
+    """Tiny: of the residual stream."""
+    layers: int = 2
+    """Tiny: blocks."""
+    heads: int = 2
+    """Tiny: attention heads."""
+
+
+@dataclass(frozen=True)
+class WarmStartConfig:
+    """Supervised training before the reinforcement: right answers with confidences that don't look at the problem."""
+
+    num_examples: int = 8192
+    """Problems to draw."""
+    confidence_law: tuple[float, ...] = (0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.06, 0.15, 0.30, 0.35)
+    """Probability of 0.0, 0.1 … 1.0, up to their sum: over-confident, and every confidence is tried now and then."""
+    training: SFTSettings = field(default_factory=SFTSettings)
+    """The training; 0 steps for none."""
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """What a completion earns; the arms set weights to 0 or take another rule."""
+
+    blocks: Literal["tabc", "tac", "tbac", "ac"] = "ac"
+    """The blocks of a completion, in their order: think, answer, analysis, confidence."""
+    rule: Literal["brier", "spherical"] = "brier"
+    """The scoring rule of rlcr and brier_only."""
+    format_weight: float = 0.5
+    """Of the right form."""
+    correctness_weight: float = 0.5
+    """Of a right answer; 0 in brier_only."""
+    calibration_weight: float = 0.5
+    """Of 1 - S(q, c); 0 in rlvr."""
+
+
+@dataclass(frozen=True)
+class RatesConfig:
+    """Each arm's learning rate, chosen on the validation problems over the same grid."""
+
+    rlvr: float = 1e-3
+    """Binary reward."""
+    rlcr: float = 1e-3
+    """Correctness and calibration."""
+    brier_only: float = 1e-3
+    """Calibration alone."""
+    log_score: float = 1e-3
+    """Correctness and the logarithmic score."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How problems are answered after training."""
+
+    max_new_tokens: int = 12
+    """New tokens of a completion; confidences are read greedily."""
+    batch_size: int = 1024
+    """Completions sampled at once."""
+    num_ballots: int = 1000
+    """Questions that are put to a vote; 0 for none."""
+    votes: int = 8
+    """Sampled completions of each."""
+    vote_temperature: float = 2.0
+    """Of these samples; after training the policy says nearly the same each time at temperature 1."""
+    resampled: int = 8
+    """Confidences sampled anew for one fixed answer, whose mean is the ensembled confidence; 0 for none."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One RLCR experiment."""
+
+    task: TaskConfig = field(default_factory=TaskConfig)
+    """The problems."""
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    """The model."""
+    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    """Supervised training, the same for all arms of a seed."""
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    """The reward."""
+    training: GRPOSettings = field(default_factory=GRPOSettings)
+    """The reinforcement; ``steps`` are those of the arms rlvr and rlcr."""
+    ablation_steps: int = 100
+    """Steps of the arms brier_only and log_score."""
+    rates: RatesConfig = field(default_factory=RatesConfig)
+    """Learning rates; the one in ``training.optimizer`` is not used."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """The test."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other."""
+        if len(self.warm_start.confidence_law) != 11:
+            raise UserError(
+                f"confidence_law has {len(self.warm_start.confidence_law)} numbers; allowed: 11, for 0.0 to 1.0"
+            )
+        if self.task.kind == "masked_addition" and self.policy.model == "" and self.task.system_prompt != "none":
+            raise UserError(f"system_prompt = {self.task.system_prompt}: the tiny policy knows no words; allowed: none")
+        if self.task.kind == "questions" and self.warm_start.training.steps:
+            raise UserError("warm_start.training.steps: a warm start is for masked_addition; allowed with questions: 0")
+
+
+_STOP = ("</confidence>",)
+
+
+def smoke() -> Config:
+    """A few steps of everything, in seconds; proves nothing about calibration."""
+    return Config(
+        task=TaskConfig(num_validation=100, num_test=200),
+        policy=PolicyConfig(width=32, layers=1),
+        warm_start=WarmStartConfig(num_examples=512, training=_warm_start(20, 32)),
+        training=_masked_grpo(8, prompts=8, generations=4, log_every=2, evaluate_every=4, checkpoint_every=2),
+        ablation_steps=4,
+        evaluation=EvaluationConfig(num_ballots=20, votes=3, resampled=2),
+    )
+
+
+def laptop() -> Config:
+    """Masked addition in text by a transformer of 0.1 M parameters: four arms of one seed in minutes on two cores."""
+    return Config(
+        warm_start=WarmStartConfig(training=_warm_start(500, 128)),
+        training=_masked_grpo(400, prompts=32, generations=16, log_every=10, evaluate_every=20, checkpoint_every=100),
+        ablation_steps=150,
+    )
+
+
+def _warm_start(steps: int, batch_size: int) -> SFTSettings:
+    optimizer = OptimizerSettings(learning_rate=3e-3, schedule="cosine", warmup_steps=10, beta2=0.95)
+    return SFTSettings(steps=steps, batch_size=batch_size, max_length=0, optimizer=optimizer, checkpoint_every=250)
+
+
+def _masked_grpo(
+    steps: int, prompts: int, generations: int, log_every: int, evaluate_every: int, checkpoint_every: int
+) -> GRPOSettings:
+    # Half the entropy bonus and half the reward of the specification's c - (q - c)^2 with 0.01: the same objective.
+    return GRPOSettings(
+        steps=steps,
+        prompts_per_step=prompts,
+        num_generations=generations,
+        max_completion_length=12,
+        stop=_STOP,
+        entropy_coefficient=0.005,
+        log_every=log_every,
+        evaluate_every=evaluate_every,
+        checkpoint_every=checkpoint_every,
+    )
+
+
+def gpu() -> Config:
+    """Masked addition in words by SmolLM2-135M, sized for half an hour on one GPU; untimed.
+
+    ``--task.kind questions --task.train-file … --task.test-file … --warm-start.training.steps 0`` with a larger
+    ``--policy.model`` puts questions of your own in place of the sums.
+    """
+    optimizer = OptimizerSettings(learning_rate=5e-5, schedule="cosine", warmup_fraction=0.05)
+    rate = 1e-5
+    return Config(
+        task=TaskConfig(system_prompt="sums", num_validation=300, num_test=2000),
+        policy=PolicyConfig(model="smollm2-135m"),
+        warm_start=WarmStartConfig(
+            num_examples=4096,
+            training=SFTSettings(steps=200, batch_size=32, mixed_precision="bf16", optimizer=optimizer),
+        ),
+        training=GRPOSettings(
+            steps=200,
+            prompts_per_step=32,
+            num_generations=16,
+            max_completion_length=32,
+            stop=_STOP,
+            entropy_coefficient=0.005,
+            mixed_precision="bf16",
+            optimizer=OptimizerSettings(schedule="linear", warmup_fraction=0.05),
+            log_every=5,
+            evaluate_every=25,
+            checkpoint_every=50,
+        ),
+        ablation_steps=100,
+        rates=RatesConfig(rlvr=rate, rlcr=rate, brier_only=rate, log_score=rate),
+        evaluation=EvaluationConfig(max_new_tokens=32, batch_size=512, num_ballots=300),
+    )
+
+
+def paper(task: str = "hotpotqa") -> Config:
+    """The published setting of a task; every value has its source in ``SOURCES``."""
+    if task not in TASKS:
+        raise UserError(f"task = {task!r}: must be one of {', '.join(TASKS)}")
+    is_maths = task == "big-math"
+    gpus, pieces, per_device, group = (6, 64, 6, 32) if is_maths else (4, 64, 8, 32)
+    prompts_per_step = gpus * per_device * pieces // group
+    rows = 30_000 if is_maths else 20_000
+    steps = int(rows * (0.5 if is_maths else 1.0)) // prompts_per_step
+    rate = 5e-6 if is_maths else 1e-6
+    return Config(
+        task=TaskConfig(
+            kind="questions",
+            train_file=f"{task}/train.json",
+            test_file=f"{task}/test.json",
+            layout="big_math" if is_maths else "hotpotqa",
+            system_prompt="tabc" if is_maths else "tabc_long",
+            num_train=rows,
+            num_validation=0,
+            num_test=500,
+            verifier="math" if is_maths else "exact",
+        ),
+        policy=PolicyConfig(model="Qwen/Qwen2.5-7B"),
+        warm_start=WarmStartConfig(training=SFTSettings(steps=0)),
+        reward=RewardConfig(blocks="tabc"),
+        training=GRPOSettings(
+            steps=steps,
+            prompts_per_step=prompts_per_step,
+            num_generations=group,
+            gradient_accumulation=pieces,
+            max_prompt_length=1024 if is_maths else 3072,
+            max_completion_length=4096 if is_maths else 1536,
+            temperature=0.7,
+            mask_truncated=is_maths,
+            mixed_precision="bf16",
+            gradient_checkpointing=True,
+            optimizer=OptimizerSettings(
+                schedule="linear" if is_maths else "constant", warmup_fraction=0.2 if is_maths else 0.05
+            ),
+            log_every=1,
+            checkpoint_every=50,
+        ),
+        ablation_steps=steps,
+        rates=RatesConfig(rlvr=rate, rlcr=rate, brier_only=rate, log_score=rate),
+        evaluation=EvaluationConfig(max_new_tokens=4096, batch_size=64, num_ballots=500, vote_temperature=0.7),
+    )
+
+
+def rate_of(config: Config, arm: str) -> float:
+    """The learning rate of an arm.
+
+    Example:
+        >>> rate_of(paper("big-math"), "rlcr")
+        5e-06
+    """
+    return float(getattr(config.rates, arm))
+
+
+def training_of(config: Config, arm: str, weights: tuple[float, ...]) -> GRPOSettings:
+    """The training of an arm: its rate, its steps, and the weights of its rewards.
+
+    Example:
+        >>> training_of(laptop(), "log_score", (1.0,)).steps == laptop().ablation_steps
+        True
+    """
+    settings = config.training
+    return replace(
+        settings,
+        steps=settings.steps if arm in ("rlvr", "rlcr") else config.ablation_steps,
+        reward_weights=weights,
+        optimizer=replace(settings.optimizer, learning_rate=rate_of(config, arm)),
+    )
