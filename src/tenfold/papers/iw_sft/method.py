@@ -285,8 +285,9 @@ def stationary_policy(kept_N: Tensor, reference_N: Tensor, alpha: float) -> Tens
         alpha: below 1; 0 is SFT, and towards 1 all mass goes to the outcome that is kept most often for its frequency.
 
     Example:
-        >>> stationary_policy(torch.tensor([1 / 3, 2 / 3]), torch.tensor([0.5, 0.5]), 0.5).tolist()
-        [0.20..., 0.80...]
+        >>> shares = stationary_policy(torch.tensor([1 / 3, 2 / 3]), torch.tensor([0.5, 0.5]), 0.5)
+        >>> [round(share, 3) for share in shares.tolist()]
+        [0.2, 0.8]
     """
     return torch.softmax((kept_N.log() - alpha * reference_N.log()) / (1 - alpha), -1)
 
