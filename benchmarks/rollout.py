@@ -16,9 +16,9 @@ their log-probabilities too.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import chain, count
 from typing import Any, Literal
 
 import torch
@@ -116,14 +116,14 @@ def generates(policy: Policy, options: Options, prompts: list[list[int]], batch:
     return run
 
 
-def compare(name: str, policy: Policy, options: Options) -> list[Comparison]:
+def compare(name: str, policy: Policy, options: Options) -> Iterator[list[Comparison]]:
+    """One line after the other, for some take minutes."""
     end_at_random(policy, options.mean)
-    lines: list[Comparison] = []
     for batch in options.batches:
         for rounds in options.rounds:
             prompts = prompts_of(policy, options, rounds * batch // GROUP)
             tokens = options.expected_tokens(rounds * batch)
-            lines += rates(
+            yield rates(
                 f"{name}, {rounds} x {batch} sequences",
                 "tokens/s",
                 Side("tenfold", ours(policy, options, prompts, batch), tokens),
@@ -131,22 +131,21 @@ def compare(name: str, policy: Policy, options: Options) -> list[Comparison]:
                 repeats=options.repeats,
                 synchronize=options.synchronize,
             )
-    return lines
 
 
-def compare_tiny(options: Options) -> list[Comparison]:
+def compare_tiny(options: Options) -> Iterator[list[Comparison]]:
     width, layers = (16, 1) if options.quick else (128, 4)
     policy = tiny_policy(width=width, layers=layers, heads=4)
     policy.model.to(options.device, getattr(torch, options.dtype))
     return compare("tiny", policy, options)
 
 
-def compare_smollm2(options: Options) -> list[Comparison]:
+def compare_smollm2(options: Options) -> Iterator[list[Comparison]]:
     policy = load_policy("smollm2-135m", dtype=getattr(torch, options.dtype), device=options.device)
     return compare("SmolLM2-135M", policy, options)
 
 
-PARTS: dict[Part, Callable[[Options], list[Comparison]]] = {"tiny": compare_tiny, "smollm2": compare_smollm2}
+PARTS: dict[Part, Callable[[Options], Iterator[list[Comparison]]]] = {"tiny": compare_tiny, "smollm2": compare_smollm2}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -155,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options = replace(options, repeats=2, batches=(8, 16), prompt=8, mean=4)
     where = torch.cuda.get_device_name() if options.device == "cuda" else f"{torch.get_num_threads()} CPU thread(s)"
     title = f"rollout, {where}, {options.dtype}, torch {torch.__version__}; ratio above 1: ours is better"
-    show((PARTS[part](options) for part in options.parts), as_json=options.json, title=title)
+    show(chain.from_iterable(PARTS[part](options) for part in options.parts), as_json=options.json, title=title)
 
 
 if __name__ == "__main__":
