@@ -10,7 +10,7 @@ the theorem and its conditions) S is proper and V does not fall, V'(p) = λ − 
 
     Brier       (q − c)²                        S(p,1) − S(p,0) = 1 − 2p ≤ 1           safe from λ = 1 on
     spherical   1 − q_c / √(q² + (1−q)²)        at most 1                              safe from λ = 1 on
-    logarithmic −log q_c                        log((1−p)/p), without bound            never safe
+    logarithmic −log q_c                        log((1−p)/p), without bound            never safe (if clipped: late)
 
 where q_c is q for c = 1 and 1 − q for c = 0. An unsafe reward pays a policy for answers that are surely wrong.
 """
@@ -27,6 +27,7 @@ ScoringRule = Callable[[float, int], float]
 """``(confidence in [0, 1], outcome 0 or 1) -> loss``."""
 
 LEAST_PROBABILITY = 1e-12
+TOLERANCE, LEAST_FALL = 1e-9, 1e-13
 
 
 def brier_rule(confidence: float, outcome: int) -> float:
@@ -51,7 +52,7 @@ def spherical_rule(confidence: float, outcome: int) -> float:
 
 
 def log_rule(confidence: float, outcome: int) -> float:
-    """−log q_c, with q_c no less than 1e-12: proper, and unsafe as a reward at every weight.
+    """−log q_c, with q_c no less than 1e-12: proper, and unsafe as a reward at any weight below 28.
 
     Example:
         >>> round(log_rule(0.5, 1), 3)
@@ -105,14 +106,18 @@ def is_safe(rule: ScoringRule, correctness_weight: float = 1.0, resolution: int 
     p_P = q_Q[:, None]
     value_PQ = correctness_weight * p_P - p_P * right_Q - (1 - p_P) * wrong_Q
     best_P = value_PQ.max(axis=1)
-    tolerance = 1e-9
-    stated_P = np.diagonal(value_PQ)
     unique_P = (value_PQ >= best_P[:, None] - 1e-12).sum(axis=1) == 1
-    below = np.flatnonzero(best_P < best_P[0] - tolerance)
+    proper = bool((np.diagonal(value_PQ) >= best_P - TOLERANCE).all() and unique_P.all())
+    fine_P, value_P = q_Q, best_P
+    if proper:  # then the best q is p itself, also between 0 and the first step of the grid, where log is steepest
+        fine_P = np.concatenate([[0.0], np.geomspace(LEAST_PROBABILITY, q_Q[1], 100), q_Q[2:]])
+        losses_P = [p * rule(float(p), 1) + (1 - p) * rule(float(p), 0) for p in fine_P]
+        value_P = correctness_weight * fine_P - np.array(losses_P)
+    below = np.flatnonzero(value_P < value_P[0] - LEAST_FALL)
     return Safety(
-        proper=bool((stated_P >= best_P - tolerance).all() and unique_P.all()),
-        rising=bool((np.diff(best_P) >= -tolerance).all()),
-        worse_than_giving_up_below=float(q_Q[below[-1]]) if len(below) else 0.0,
+        proper=proper,
+        rising=bool((np.diff(value_P) >= -LEAST_FALL).all()),
+        worse_than_giving_up_below=float(fine_P[below[-1]]) if len(below) else 0.0,
     )
 
 

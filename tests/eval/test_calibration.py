@@ -1,0 +1,106 @@
+"""Calibration metrics against closed forms and scikit-learn."""
+
+import numpy as np
+import pytest
+
+from tenfold.core.errors import UserError
+from tenfold.core.seeding import numpy_generator
+from tenfold.eval.calibration import (
+    auroc,
+    brier,
+    calibration_report,
+    confidence_sum,
+    expected_calibration_error,
+    intra_answer_std,
+    reliability_table,
+)
+
+
+def predictions(seed, num=300):
+    """Coarse confidences, so that there are ties, and outcomes that follow them loosely."""
+    generator = numpy_generator(seed, "predictions")
+    q = generator.integers(0, 11, num) / 10
+    return q, (generator.random(num) < 0.2 + 0.5 * q).astype(float)
+
+
+@pytest.mark.spec("rlcr", "5")
+def test_bins_are_closed_on_the_left_and_the_last_one_on_both_sides():
+    rows = reliability_table([0.0, 0.1, 0.2, 0.3, 0.6, 0.7, 0.9, 1.0, 0.999], [0, 1, 1, 0, 1, 1, 1, 1, 0])
+    assert [row.size for row in rows] == [1, 1, 1, 1, 0, 0, 1, 1, 0, 3]
+    assert rows[0].mean_confidence == 0 and rows[1].mean_confidence == 0.1
+    assert np.isnan(rows[4].accuracy)
+
+
+@pytest.mark.spec("rlcr", "5")
+@pytest.mark.parametrize(("q", "c", "expected"), [(0.0, 0, 0), (0.0, 1, 1), (0.1, 1, 0.9), (1.0, 1, 0), (1.0, 0, 1)])
+def test_edges_of_the_calibration_error(q, c, expected):
+    assert expected_calibration_error([q], [c]) == pytest.approx(expected)
+
+
+@pytest.mark.spec("rlcr", "5")
+def test_perfect_calibration_has_no_error():
+    q = [0.0] * 4 + [0.25] * 4 + [0.5] * 4 + [1.0] * 4
+    c = [0] * 4 + [1, 0, 0, 0] + [1, 1, 0, 0] + [1] * 4
+    assert expected_calibration_error(q, c) == 0
+
+
+def test_the_calibration_error_by_hand():
+    q, c = [0.05, 0.15, 0.15, 0.95], [1, 0, 1, 1]
+    assert expected_calibration_error(q, c) == pytest.approx((0.95 + 2 * 0.35 + 0.05) / 4)
+
+
+def test_a_constant_confidence_at_the_accuracy_looks_calibrated_and_tells_nothing():
+    report = calibration_report([0.6] * 10, [1] * 6 + [0] * 4)
+    assert report["ece"] == pytest.approx(0) and report["auroc"] == 0.5 and report["distinct_confidences"] == 1
+    assert report["brier"] == pytest.approx(0.24)
+    assert report["accuracy"] == pytest.approx(0.6) and report["mean_confidence"] == pytest.approx(0.6)
+
+
+@pytest.mark.spec("rlcr", "5")
+@pytest.mark.parametrize("seed", range(5))
+def test_auroc_with_ties_equals_scikit_learn(seed):
+    from sklearn.metrics import roc_auc_score
+
+    q, c = predictions(seed)
+    assert auroc(q, c) == pytest.approx(roc_auc_score(c, q), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_brier_score_equals_scikit_learn(seed):
+    from sklearn.metrics import brier_score_loss
+
+    q, c = predictions(seed)
+    assert brier(q, c) == pytest.approx(brier_score_loss(c, q), abs=1e-12)
+
+
+@pytest.mark.spec("rlcr", "5")
+@pytest.mark.parametrize("outcome", [0, 1])
+def test_a_single_class_has_no_auroc(outcome):
+    assert np.isnan(auroc([0.1, 0.7], [outcome] * 2))
+
+
+def test_deviation_over_resampled_analyses():
+    assert intra_answer_std([[0.0, 1.0], [0.5, 0.5]]) == 0.25
+    with pytest.raises(UserError, match="at least two"):
+        intra_answer_std([[0.1, 0.2], [0.3]])
+
+
+@pytest.mark.spec("rlcr", "8")
+def test_the_sum_of_confidences_over_two_answers():
+    assert confidence_sum(["7", "7", "8"], [0.6, 0.8, 0.5]) == pytest.approx(1.2)
+    assert confidence_sum(["7", "7"], [0.6, 0.8]) == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize(
+    ("q", "c", "message"),
+    [
+        ([], [], "both must be"),
+        ([0.5], [1, 0], "shapes"),
+        ([0.2, 1.5], [1, 0], r"confidences\[1\] = 1.5"),
+        ([float("nan")], [1], r"confidences\[0\] = nan"),
+        ([0.2, 0.4], [1, 0.5], r"outcomes\[1\] = 0.5"),
+    ],
+)
+def test_bad_input_names_the_first_wrong_value(q, c, message):
+    with pytest.raises(UserError, match=message):
+        calibration_report(q, c)
