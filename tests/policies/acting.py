@@ -52,7 +52,7 @@ class EchoSession:
     number: tuple[int, int]
 
     def respond(self, turn):
-        told = self.echo.turns[self.number]
+        told = self.echo.turns.setdefault(self.number, [])
         told.append(turn)
         return self.echo.replies[len(told) - 1] if len(told) <= len(self.echo.replies) else None
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 import transformers
-from acting import check_log_probs
+from acting import Echo, EchoSession, check_log_probs
 
 from tenfold.core.errors import UserError
+from tenfold.core.types import Reply
 from tenfold.policies import Policy, Sampling, character_tokenizer, rollout
 
 SIZES = dict(
@@ -82,6 +83,23 @@ def test_a_prompt_may_fill_the_context_but_for_one_token():
     policy = made(CONFIGS["gpt2"])
     said = rollout(policy, [[9] * 63, [10] * 60, [11]], Sampling(max_new_tokens=64, temperature=0))
     assert [len(each.prompt_ids) + len(each.token_ids) <= 64 for each in said] == [True] * 3
+    for trajectory in said:
+        check_log_probs(policy.model, trajectory)
+
+
+def test_a_short_reply_to_a_long_row_beside_a_long_reply_to_a_short_one():
+    """They are fed together, and the padding of the first would lie beyond the model's last position."""
+
+    class Unequal(Echo):
+        def open(self, prompt, sample):
+            return EchoSession(Echo([Reply("00" if prompt == 0 else "1" * 40)]), (prompt, sample))
+
+        def __init__(self):
+            super().__init__([], stop=tuple("0123456789ab"))
+
+    policy = made(CONFIGS["gpt2"])
+    said = rollout(policy, [[9] * 50, [10]], Sampling(max_new_tokens=6), num_samples=6, environment=Unequal())
+    assert {sum(not own for own in each.loss_mask) for each in said} >= {2, 40}
     for trajectory in said:
         check_log_probs(policy.model, trajectory)
 

@@ -191,19 +191,15 @@ class _Forward:
         for kind in set(self._types):
             if kind == "sliding_attention":
                 within_BQC = columns_C > positions_BQ[..., None] - self._config.sliding_window
-                masks[kind] = self._as_expected((seen_BQC & within_BQC)[:, None])
+                masks[kind] = self._added((seen_BQC & within_BQC)[:, None])
             else:
-                masks[kind] = self._as_expected(seen_BQC[:, None])
+                masks[kind] = self._added(seen_BQC[:, None])
         return masks if len(masks) > 1 else masks[self._types[0]]
 
-    def _as_expected(self, seen: Tensor) -> Tensor:
-        """True where seen for sdpa, added numbers for eager attention."""
-        form = ALL_MASK_ATTENTION_FUNCTIONS[self._config._attn_implementation]
-        if form is sdpa_mask:
-            return seen
-        return torch.zeros(seen.shape, dtype=self._dtype, device=seen.device).masked_fill_(
-            ~seen, torch.finfo(self._dtype).min
-        )
+    def _added(self, seen: Tensor) -> Tensor:
+        """The mask as numbers to add, which both sdpa and eager attention take, made once for all layers."""
+        hidden = torch.full((), torch.finfo(self._dtype).min, dtype=self._dtype, device=seen.device)
+        return torch.where(seen, torch.zeros_like(hidden), hidden)
 
 
 @contextmanager
