@@ -41,8 +41,10 @@ def _answer_probability(policy: Policy, trajectory: Trajectory) -> float:
     if end is None:
         return 0.0
     text = policy.decode(ids)
-    last, first = text.rindex("</answer>"), text.rindex("<answer>", 0, text.rindex("</answer>")) + len("<answer>")
-    if "<answer>" not in text[:last] or not text[first:last]:
+    last = text.rindex("</answer>")
+    opening = text.rfind("<answer>", 0, last)
+    first = opening + len("<answer>")
+    if opening < 0 or first == last:
         return 0.0
     ends = np.array([len(policy.decode(ids[: k + 1])) for k in range(end + 1)])
     starts = np.concatenate([[0], ends[:-1]])

@@ -1,0 +1,108 @@
+"""RLCR's own verbs, called as a user calls them."""
+
+import json
+
+import pytest
+
+from tenfold.cli.main import main
+from tenfold.core.errors import UserError
+from tenfold.eval.calibration import calibration_report
+from tenfold.papers.rlcr.commands import read_predictions
+from tenfold.policies import load_policy
+
+ROWS = [(0.9, True), (0.8, 1), (0.3, False), (0.3, 0), (0.0, 0), (1, 1.0)]
+
+
+@pytest.fixture
+def predictions(tmp_path):
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("\n".join(json.dumps({"confidence": q, "correct": c, "id": k}) for k, (q, c) in enumerate(ROWS)))
+    return path
+
+
+def test_calibrate_prints_the_report_of_a_file(predictions, capsys):
+    assert main(["calibrate", str(predictions)]) == 0
+    printed = capsys.readouterr().out
+    expected = calibration_report([q for q, _ in ROWS], [float(c) for _, c in ROWS])
+    for name in ("accuracy", "brier", "ece", "auroc"):
+        assert f"{name:22}{expected[name]:.4f}" in printed
+    assert "distinct confidences  5" in printed and "6 predictions" in printed
+    assert "0.30 to 0.40" in printed and "0.50 to" not in printed
+
+
+def test_calibrate_takes_other_names_and_bins(tmp_path, capsys):
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"p": 0.2, "ok": true}\n{"p": 0.4, "ok": true}')
+    assert main(["calibrate", str(path), "--confidence", "p", "--correct", "ok", "--bins", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "0.00 to 0.50" in printed and "all of these are alike" in printed
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"confidence": 1.2, "correct": 1}', "row 2: confidence is 1.2; allowed: a number from 0 to 1"),
+        ('{"confidence": NaN, "correct": 1}', "row 2: confidence is nan"),
+        ('{"confidence": "0.5", "correct": 1}', "row 2: confidence is '0.5'"),
+        ('{"confidence": true, "correct": 1}', "row 2: confidence is True"),
+        ('{"confidence": 0.5, "correct": 0.5}', "row 2: correct is 0.5; allowed: true, false, 1, 0"),
+        ('{"confidence": 0.5, "correct": "yes"}', "row 2: correct is 'yes'"),
+        ('{"confidence": 0.5, "correct": [1]}', r"row 2: correct is \[1\]"),
+        ('{"confidence": 0.5}', "row 2: no column 'correct'"),
+    ],
+)
+def test_calibrate_names_the_row_that_cannot_be_used(row, message, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"confidence": 0.5, "correct": false}\n' + row)
+    with pytest.raises(UserError, match=message):
+        read_predictions(path)
+
+
+def test_calibrate_on_a_missing_file_is_one_line(tmp_path, capsys):
+    assert main(["calibrate", str(tmp_path / "absent.jsonl")]) == 2
+    error = capsys.readouterr().err
+    assert "there is no such file" in error and error.count("\n") == 1
+
+
+@pytest.fixture
+def own(tmp_path, tiny):
+    tiny.save(tmp_path / "start")
+    data = tmp_path / "rows.jsonl"
+    data.write_text("\n".join(json.dumps({"prompt": f"{a}+1=", "answer": a + 1}) for a in range(4)))
+    words = ["train", "rlcr", "--model", str(tmp_path / "start"), "--data", str(data), "--out", str(tmp_path / "run")]
+    words += ["--blocks", "ac", "--system-prompt", "none", "--max-completion-length", "8", "--device", "cpu"]
+    return [*words, "--prompts-per-step", "2", "--num-generations", "2", "--steps", "2", "--learning-rate", "1e-3"]
+
+
+def test_train_makes_a_model_that_loads_and_goes_on_with_the_same_only(own, tmp_path, capsys):
+    assert main(own) == 0
+    printed = capsys.readouterr().out
+    assert "rewards/calibration/mean" in printed and "rewards/format/mean" in printed
+    trained = load_policy(tmp_path / "run" / "model")
+    assert trained.decode(trained.encode("1+1=<answer>")) == "1+1=<answer>"
+    assert main(own) == 0  # finished: nothing is left to do
+    assert main([*own[:-4], "--steps", "4", "--learning-rate", "1e-3"]) == 2
+    assert "was begun with 2; give another --out" in capsys.readouterr().err
+
+
+def test_train_refuses_an_unsafe_weight_and_a_bad_row(own, tmp_path, capsys):
+    assert main([*own, "--calibration-weight", "0.6"]) == 2
+    assert "pays more for a surely wrong answer" in capsys.readouterr().err
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "1+1="}')
+    assert main(own) == 2
+    assert "row 1: no column 'answer'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_tune_refuses_unknown_arms(tmp_path, capsys):
+    assert main(["tune", "rlcr", "--out", str(tmp_path / "t"), "--preset", "smoke", "--arms", "best"]) == 2
+    assert "arms: 'best'; allowed: rlvr, rlcr" in capsys.readouterr().err
+
+
+def test_tune_scores_an_arm_at_every_rate(tmp_path, capsys):
+    words = ["tune", "rlcr", "--out", str(tmp_path / "t"), "--preset", "smoke", "--arms", "brier_only"]
+    assert main([*words, "--rates", "1e-4", "1e-3", "--device", "cpu"]) == 0
+    rows = json.loads((tmp_path / "t" / "tuning.json").read_text())
+    assert [(row["arm"], row["learning_rate"]) for row in rows] == [("brier_only", 1e-4), ("brier_only", 1e-3)]
+    assert all(0 <= row["validation/brier"] <= 1 for row in rows)
+    assert capsys.readouterr().out.count("brier_only") == 2

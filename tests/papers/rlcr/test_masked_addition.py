@@ -1,0 +1,74 @@
+"""The law of masked addition, by enumeration and by drawing."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from tenfold.papers.rlcr.masked_addition import (
+    LAW,
+    Problem,
+    answer_probabilities,
+    best_accuracy,
+    overconfident,
+    probability_right,
+    problems,
+)
+
+
+def test_the_best_accuracy_is_what_the_specification_says():
+    found = [best_accuracy(hidden) for hidden in range(3)]
+    assert found == pytest.approx([1.0, 0.5, 0.3], abs=0.005)
+    assert np.mean(found) == pytest.approx(0.60, abs=0.005)
+
+
+def test_probabilities_of_answers_by_enumeration():
+    for prompt, cases in {
+        "?+4=": [(a, 4) for a in range(10)],
+        "7+?=": [(7, b) for b in range(10)],
+        "?+?=": [(a, b) for a in range(10) for b in range(10)],
+    }.items():
+        left, right = prompt[:-1].split("+")
+        weights = Counter()
+        for a, b in cases:
+            weights[(a + b) % 10] += (LAW[a] if left == "?" else 1) * (LAW[b] if right == "?" else 1)
+        assert answer_probabilities(prompt) == pytest.approx([weights[y] for y in range(10)])
+
+
+def test_draws_follow_the_law():
+    found = problems(30_000, 0, "law")
+    hidden = Counter(problem.num_hidden for problem in found)
+    assert all(hidden[k] / len(found) == pytest.approx(1 / 3, abs=0.01) for k in range(3))
+    for k in range(3):
+        assert all(problem.prompt.count("?") == k for problem in found if problem.num_hidden == k)
+    first_hidden = np.mean([p.prompt.startswith("?") for p in found if p.num_hidden == 1])
+    assert first_hidden == pytest.approx(0.5, abs=0.02)
+    shown = Counter(p.prompt[0] for p in found if p.num_hidden == 0)
+    total = sum(shown.values())
+    assert [shown[str(digit)] / total for digit in range(3)] == pytest.approx(LAW[:3], abs=0.015)
+    right = np.mean([probability_right(p.prompt, p.answer) for p in found if p.num_hidden == 2])
+    assert right == pytest.approx(sum(p**2 for p in answer_probabilities("?+?=")), abs=0.01)
+
+
+def test_visible_sums_have_their_answer_and_draws_are_keyed():
+    found = problems(200, 1, "x")
+    assert all(eval(p.prompt[:-1]) % 10 == int(p.answer) for p in found if not p.num_hidden)
+    assert found == problems(200, 1, "x") and found != problems(200, 2, "x")
+
+
+@pytest.mark.parametrize("answer", [None, "", "12", "x", "½"])
+def test_what_is_no_digit_is_never_right(answer):
+    assert probability_right("1+1=", answer) == 0
+
+
+def test_the_warm_start_is_overconfident_and_does_not_look_at_the_problem():
+    found = problems(20_000, 0, "warm")
+    law = [0.02] * 7 + [0.06, 0.15, 0.30, 0.35]
+    said = overconfident(found, law, 0)
+    q = np.array([float(text.split("<confidence>")[1][:3]) for text in said])
+    assert 0.81 < q.mean() < 0.94
+    by_hidden = [q[[p.num_hidden == k for p in found]].mean() for k in range(3)]
+    assert np.ptp(by_hidden) < 0.01
+    assert all(text.startswith(f"<answer>{p.answer}</answer>") for p, text in zip(found, said, strict=True))
+    again = overconfident([Problem("1+1=", "2", 0)], [0] * 10 + [1], 0)
+    assert again == ["<answer>2</answer><confidence>1.0</confidence>"]

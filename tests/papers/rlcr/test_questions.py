@@ -1,0 +1,129 @@
+"""Reading questions: files of one's own, HotpotQA-Modified and Big-Math-Digits on small made-up rows."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tenfold.core.errors import UserError
+from tenfold.papers.rlcr.config import TaskConfig, paper
+from tenfold.papers.rlcr.prompts import SYSTEM_PROMPTS, render
+from tenfold.papers.rlcr.questions import big_math_digits, hotpotqa_modified, load_questions, own_questions
+
+
+def hotpot_row(number, sentence="Words. "):
+    titles = [f"title {k}" for k in range(10)]
+    return {
+        "_id": f"row-{number}",
+        "question": f"Question {number}?",
+        "answer": "yes",
+        "context": [[title, [sentence, f"About {title}."]] for title in titles],
+        "supporting_facts": [["title 3", 0], ["title 3", 1], ["title 7", 0]],
+    }
+
+
+def test_two_paragraphs_are_dropped_and_the_gold_ones_among_them_are_counted():
+    found = hotpotqa_modified([hotpot_row(k) for k in range(600)], seed=0)
+    hidden = [0, 0, 0]
+    for question in found:
+        kept = [f"title {k}: " in question.text for k in range(10)]
+        assert sum(kept) == 8
+        assert 2 - kept[3] - kept[7] == question.num_hidden
+        hidden[question.num_hidden] += 1
+    assert all(150 < count < 250 for count in hidden)
+    one_gold = [question for question in found if question.num_hidden == 1]
+    assert 0.35 < sum("title 3: " in question.text for question in one_gold) / len(one_gold) < 0.65
+    assert found == hotpotqa_modified([hotpot_row(k) for k in range(600)], seed=0)
+    assert [q.text for q in hotpotqa_modified([hotpot_row(k) for k in range(9)], 1)] != [q.text for q in found[:9]]
+
+
+def test_what_is_dropped_depends_on_the_row_and_not_on_its_neighbours():
+    rows = [hotpot_row(k) for k in range(20)]
+    assert hotpotqa_modified(rows, 0)[5:6] == hotpotqa_modified(rows[5:6], 0)
+
+
+def test_long_problems_are_left_out():
+    assert hotpotqa_modified([hotpot_row(0, "x" * 800)], 0) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "rate", "kept"),
+    [("42", 0.5, True), ("-1.5", 0.1, True), ("42", 0.0, False), ("42", 0.75, False), ("x+1", 0.5, False),
+     ("1" * 20, 0.5, False), ("nan", 0.5, False), ("42", None, False)],
+)  # fmt: skip
+def test_big_math_keeps_short_numbers_of_medium_difficulty(answer, rate, kept):
+    rows = [{"problem": "How many?", "answer": answer, "llama8b_solve_rate": rate}]
+    assert [question.answer for question in big_math_digits(rows)] == ([answer] if kept else [])
+
+
+def test_rows_of_ones_own(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"prompt": "1+1=", "answer": 2}, {"prompt": "Capital?", "answer": ["Paris", "paris"], "extra": 1}]
+    path.write_text("\n\n".join(map(json.dumps, rows)))
+    plain = own_questions(path)
+    assert [(q.prompt, q.answer) for q in plain] == [("1+1=", "2"), ("Capital?", ["Paris", "paris"])]
+    chat = own_questions(path, "tac")
+    assert chat[0].prompt[0]["content"] == SYSTEM_PROMPTS["tac"] and "PROBLEM: 1+1=" in chat[0].prompt[1]["content"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"prompt": "a", "answer": "b"}\n{"prompt": "a"}', "row 2: no column 'answer'"),
+        ('{"prompt": "a", "answer": "b"}\n{"prompt": 3, "answer": "b"}', "row 2: prompt is 3"),
+        ('{"prompt": "", "answer": "b"}', "row 1: prompt is ''"),
+        ('{"prompt": "a", "answer": ""}', "row 1: answer is ''"),
+        ('{"prompt": "a", "answer": NaN}', "row 1: answer is nan"),
+        ('{"prompt": "a", "answer": []}', r"row 1: answer is \[\]"),
+        ('{"prompt": "a", "answer": true}', "row 1: answer is True"),
+        ('{"prompt": "a", "answer": {"x": 1}}', "row 1: answer is"),
+        ('\n{"prompt": "a", "answer": "b"', "row 1: not JSON"),
+        ("[1]", "row 1: list; allowed: a JSON object"),
+        ("", "has no rows"),
+    ],
+)
+def test_mistakes_in_a_file_name_their_row(text, message, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        own_questions(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere\.jsonl: there is no such file"):
+        own_questions(tmp_path / "nowhere.jsonl")
+
+
+def test_files_are_split_without_overlap_and_read_in_their_layout(tmp_path):
+    (tmp_path / "train.json").write_text(json.dumps([hotpot_row(k) for k in range(20)]))
+    (tmp_path / "test.json").write_text(json.dumps([hotpot_row(k) for k in range(20, 30)]))
+    task = TaskConfig(
+        kind="questions",
+        layout="hotpotqa",
+        train_file=str(tmp_path / "train.json"),
+        test_file=str(tmp_path / "test.json"),
+        num_validation=5,
+        num_test=4,
+    )
+    found = load_questions(task, 100, seed=0)
+    assert (len(found.train), len(found.validation), len(found.test)) == (15, 5, 4)
+    texts = [question.text for part in (found.train, found.validation, found.test) for question in part]
+    assert len(set(texts)) == 24
+    assert len(load_questions(replace(task, num_train=3), 100, seed=0).train) == 3
+    with pytest.raises(UserError, match="num_validation = 20"):
+        load_questions(replace(task, num_validation=20), 100, seed=0)
+
+
+def test_masked_addition_has_three_parts_of_its_own():
+    found = load_questions(TaskConfig(num_validation=7, num_test=9), 50, seed=0)
+    assert (len(found.train), len(found.validation), len(found.test)) == (50, 7, 9)
+    assert found.validation != found.test[:7]
+    assert found.test == load_questions(TaskConfig(num_test=9), 3, seed=0).test
+
+
+def test_unknown_instructions_are_refused_and_the_published_ones_exist():
+    with pytest.raises(UserError, match="system_prompt = 'x'"):
+        render("1+1=", "x")
+    assert render("1+1=", "none") == "1+1="
+    for task in ("hotpotqa", "big-math"):
+        assert paper(task).task.system_prompt in SYSTEM_PROMPTS
