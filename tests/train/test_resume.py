@@ -72,11 +72,11 @@ def test_stopped_and_resumed_equals_training_without_a_break(tmp_path, whole, ki
     assert_same(weights_of(train(kind, tmp_path)), tmp_path, whole(kind))
 
 
-@pytest.mark.parametrize(("kind", "reached"), [("sft", 4), ("grpo", 4), ("grpo_iterations", 4)])
-def test_a_request_to_stop_waits_for_the_next_round_of_generation(tmp_path, kind, reached):
-    """Seen after step 3 is shown, that is at the end of step 4; with cycles of 1, 2 and 4 steps."""
+@pytest.mark.parametrize(("kind", "stop", "reached"), [("sft", 2, 3), ("grpo", 2, 4), ("grpo_iterations", 1, 4)])
+def test_a_request_to_stop_waits_for_the_next_round_of_generation(tmp_path, kind, stop, reached):
+    """Asked for while a step is shown, and so first seen at the end of the next; cycles have 1, 2 and 4 steps."""
     with pytest.raises(Interrupted) as stopped:
-        train(kind, tmp_path, stop=3)
+        train(kind, tmp_path, stop)
     assert stopped.value.step == reached
 
 
