@@ -100,6 +100,13 @@ def test_a_changed_file_is_converted_anew_and_a_broken_one_leaves_nothing(gguf_f
     assert [path for path in first.parent.iterdir()] == [first]
 
 
+def test_a_large_file_is_known_by_its_ends_and_its_size(tmp_path):
+    contents = [bytes(3 * 2**20), b"x" + bytes(3 * 2**20 - 1), bytes(3 * 2**20 - 1) + b"x", bytes(3 * 2**20 + 1)]
+    for number, content in enumerate(contents):
+        (tmp_path / str(number)).write_bytes(content)
+    assert len({loading._fingerprint(tmp_path / str(number)) for number in range(4)}) == 4
+
+
 def test_who_comes_second_uses_what_is_there(gguf_file, tmp_path, monkeypatch):
     def convert(file, folder, convert=loading._convert):
         monkeypatch.setattr(loading, "_convert", convert)
