@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from tenfold.papers.rlcr.config import laptop
 from tenfold.papers.rlcr.masked_addition import (
     LAW,
     Problem,
@@ -63,7 +64,7 @@ def test_what_is_no_digit_is_never_right(answer):
 
 def test_the_warm_start_is_overconfident_and_does_not_look_at_the_problem():
     found = problems(20_000, 0, "warm")
-    law = [0.02] * 7 + [0.06, 0.15, 0.30, 0.35]
+    law = laptop().warm_start.confidence_law
     said = overconfident(found, law, 0)
     q = np.array([float(text.split("<confidence>")[1][:3]) for text in said])
     assert 0.81 < q.mean() < 0.94

@@ -56,7 +56,7 @@ class WarmStartConfig:
 
     num_examples: int = 8192
     """Problems to draw."""
-    confidence_law: tuple[float, ...] = (0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.06, 0.15, 0.30, 0.35)
+    confidence_law: tuple[float, ...] = (*[0.015] * 7, 0.055, 0.14, 0.30, 0.40)
     """Probability of 0.0, 0.1 … 1.0, up to their sum: over-confident, and every confidence is tried now and then."""
     training: SFTSettings = field(default_factory=SFTSettings)
     """The training; 0 steps for none."""

@@ -46,7 +46,7 @@ def problems(num: int, *key: Key) -> list[Problem]:
 
     Example:
         >>> [problem.prompt for problem in problems(3, 0, "example")]
-        ['?+0=', '0+2=', '1+0=']
+        ['0+?=', '4+1=', '0+1=']
     """
     generator = numpy_generator(*key, "masked addition")
     operands_N2 = generator.choice(10, size=(num, 2), p=LAW)

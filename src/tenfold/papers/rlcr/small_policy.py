@@ -44,7 +44,7 @@ class SmallTraining:
     """Of supervised training."""
     warm_start_batch: int = 256
     """Problems of such a step."""
-    confidence_law: tuple[float, ...] = (0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.06, 0.15, 0.30, 0.35)
+    confidence_law: tuple[float, ...] = (*[0.015] * 7, 0.055, 0.14, 0.30, 0.40)
     """Of the warm start's confidences."""
 
 
@@ -60,7 +60,7 @@ class SmallPolicy(nn.Module):
 
     def __init__(self, width: int = 256) -> None:
         super().__init__()
-        self.trunk = nn.Sequential(nn.Linear(2 * len(SYMBOLS), width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+        self.trunk = nn.Sequential(nn.Linear(2 * len(SYMBOLS), width), nn.ReLU())
         self.answer_head = nn.Linear(width, 10)
         self.confidence_head = nn.Sequential(nn.Linear(width + 10, width), nn.ReLU(), nn.Linear(width, NUM_CONFIDENCES))
 

@@ -1,0 +1,94 @@
+"""Masked addition by two small networks: the specification's setting, over three seeds."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tenfold.papers.rlcr.small_policy import (
+    SmallTraining,
+    brier_only,
+    group_advantages,
+    measure,
+    reinforce,
+    rlcr,
+    rlvr,
+    warm_start,
+)
+
+SEEDS = range(3)
+
+
+@pytest.fixture(scope="module")
+def reports():
+    """Reward to the reports of three seeds, each from the same over-confident start."""
+    torch.set_num_threads(1)
+    found = {"start": [], "rlcr": [], "rlvr": [], "brier_only": []}
+    for seed in SEEDS:
+        start = warm_start(seed, SmallTraining())
+        found["start"].append(measure(start, seed))
+        for reward in (rlcr, rlvr, brier_only):
+            policy = reinforce(copy.deepcopy(start), reward, seed, SmallTraining())
+            found[reward.__name__].append(measure(policy, seed))
+    return found
+
+
+def of(reports, arm, metric):
+    return np.array([report[metric] for report in reports[arm]])
+
+
+@pytest.mark.slow
+@pytest.mark.spec("rlcr", "6")
+def test_rlcr_is_calibrated_at_the_accuracy_of_the_binary_reward(reports):
+    assert np.abs(of(reports, "rlcr", "accuracy") - of(reports, "rlvr", "accuracy")).max() <= 0.01
+    assert of(reports, "rlcr", "ece").max() <= 0.06
+    assert of(reports, "rlcr", "auroc").min() >= 0.78
+    assert of(reports, "rlcr", "brier").max() <= 0.17
+    assert (of(reports, "rlvr", "brier") - of(reports, "rlcr", "brier")).min() >= 0.08
+
+
+@pytest.mark.slow
+@pytest.mark.spec("rlcr", "7")
+def test_the_brier_score_alone_loses_accuracy(reports):
+    assert (of(reports, "rlvr", "accuracy") - of(reports, "brier_only", "accuracy")).min() >= 0.05
+
+
+def test_the_warm_start_is_overconfident_whatever_is_hidden():
+    from tenfold.papers.rlcr.masked_addition import problems
+
+    policy = warm_start(0, SmallTraining(warm_start_steps=300))
+    with torch.no_grad():
+        stated = []
+        for hidden in range(3):
+            found = [problem for problem in problems(2000, 0, "probe") if problem.num_hidden == hidden]
+            features = policy.trunk(policy.encode(found))
+            law = policy.confidence(features, policy.answer(features).argmax(-1)).softmax(-1)
+            stated.append(float((law @ (torch.arange(11) / 10)).mean()))
+    assert 0.81 < np.mean(stated) < 0.94 and np.ptp(stated) < 0.03
+
+
+def test_advantages_are_centred_in_their_group_and_scaled_on_request():
+    rewards = torch.tensor([1.0, 0.0, 3.0, 3.0])
+    assert group_advantages(rewards, 2, "none").tolist() == [0.5, -0.5, 0.0, 0.0]
+    scaled = group_advantages(rewards, 2, "group")
+    assert scaled[:2].tolist() == pytest.approx([2**-0.5, -(2**-0.5)], rel=1e-3) and scaled[2:].tolist() == [0, 0]
+
+
+def test_rewards_by_hand():
+    q, c = torch.tensor([1.0, 0.0, 0.0, 1.0]), torch.tensor([1.0, 1.0, 0.0, 0.0])
+    assert rlcr(q, c).tolist() == [1, 0, 0, -1]
+    assert rlvr(q, c).tolist() == [1, 1, 0, 0] and brier_only(q, c).tolist() == [0, -1, 0, -1]
+
+
+def test_equal_keys_give_equal_policies():
+    short = SmallTraining(steps=3, warm_start_steps=3)
+    weights = [
+        [p.detach().clone() for p in reinforce(warm_start(seed, short), rlcr, seed, short).parameters()]
+        for seed in (0, 0, 1)
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(weights[0], weights[1], strict=True))
+    assert not torch.equal(weights[0][0], weights[2][0])
+    scaled = reinforce(warm_start(0, short), rlcr, 0, replace(short, scale="group"))
+    assert not torch.equal(next(scaled.parameters()), weights[0][0])
