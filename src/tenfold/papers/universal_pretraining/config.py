@@ -226,7 +226,13 @@ def smoke() -> Config:
             steps=30, batch_size=8, warmup_steps=5, log_every=10, evaluate_every=15, checkpoint_every=10
         ),
         finetuning=FinetuningConfig(
-            limit=100_000, steps=20, batch_size=8, warmup_steps=5, target_bits=7.0, evaluate_every=5, checkpoint_every=10
+            limit=100_000,
+            steps=20,
+            batch_size=8,
+            warmup_steps=5,
+            target_bits=7.0,
+            evaluate_every=5,
+            checkpoint_every=10,
         ),
         evaluation=EvaluationConfig(windows=8, curve_windows=4, markov_orders=3),
         arms=ArmsConfig(*(RatesConfig(3e-3, 3e-3),) * 4),
