@@ -169,8 +169,8 @@ class EvaluationConfig:
     """Positions of a window that count; the repetition tasks always count all unless it is the second half."""
     batch_size: int = 64
     """Windows in a forward pass."""
-    markov_orders: int = 6
-    """In-context Markov models of the orders 0 to this minus 1, on the same windows."""
+    markov_order: int = 5
+    """Highest order of the in-context Markov models, on the same windows."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def smoke() -> Config:
             evaluate_every=5,
             checkpoint_every=10,
         ),
-        evaluation=EvaluationConfig(windows=8, curve_windows=4, markov_orders=3),
+        evaluation=EvaluationConfig(windows=8, curve_windows=4, markov_order=2),
         arms=ArmsConfig(*(RatesConfig(3e-3, 3e-3),) * 4),
     )
 
@@ -242,7 +242,7 @@ def smoke() -> Config:
 def laptop() -> Config:
     """A byte transformer of 1 M parameters: four arms of one seed in minutes on two CPU cores."""
     return Config(
-        generator=GeneratorConfig(hidden=96, reset_constant=10, reset_noise=10, source_every=4),
+        generator=GeneratorConfig(hidden=96, reset_constant=10, reset_noise=10, source_every=2),
     )
 
 

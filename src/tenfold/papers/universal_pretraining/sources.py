@@ -62,7 +62,7 @@ _EVALUATION = {
     "curve_windows": "unstated: ours",
     "positions": "code: the last byte of a full window; all of them for the repetitions",
     "batch_size": "unstated: ours",
-    "markov_orders": "code: 0 to 5",
+    "markov_order": "code: 0 to 5",
 }
 _RATES = {
     "pretraining": "code: base rate 3e-4, tuned at width 640",
