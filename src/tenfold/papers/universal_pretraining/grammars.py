@@ -28,7 +28,7 @@ class Grammar:
     Example:
         >>> dashes = Grammar("S", {"S": ((0.5, ("-", "S")), (0.5, (".",)))})
         >>> dashes.sample(np.random.default_rng(0)), dashes.entropy(), dashes.mean_length()
-        ('-.', 2.0, 2.0)
+        ('.', 2.0, 2.0)
     """
 
     start: str
