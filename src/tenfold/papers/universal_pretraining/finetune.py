@@ -24,6 +24,7 @@ from torch import nn
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
+from tenfold.core.files import write_atomically
 from tenfold.data.corpora import Corpus, held_out_windows, training_windows
 from tenfold.eval.bits_per_byte import bits_per_byte, token_bits
 from tenfold.optim.schedules import warmup_cosine
@@ -198,11 +199,11 @@ def compare_finetune(
         windows: held-out windows of the curves.
         seed: of the order of the data.
         out: keeps logs and checkpoints, so that the same call goes on after an interruption; a temporary folder
-            by default.
+            by default. The models are yours to keep the same.
         device: where to compute.
 
     Raises:
-        UserError: no rates.
+        UserError: no rates, or ``out`` was begun with other batches.
 
     Example:
         >>> from tenfold.data.corpora import load_corpus
@@ -220,8 +221,10 @@ def compare_finetune(
     if not rates:
         raise UserError("rates = (): at least one learning rate is needed")
     config = FinetuningConfig() if config is None else config
+    order = data_order(corpus, config, context, seed)
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary) if out is None else out
+        _claim(root, order)
         curves: dict[str, dict[float, Curve]] = {"pretrained": {}, "scratch": {}}
         for arm, model in (("pretrained", pretrained), ("scratch", scratch)):
             for rate in rates:
@@ -233,7 +236,15 @@ def compare_finetune(
     steps = {
         target: {arm: steps_to_reach(of_arm[best[arm]], target) for arm, of_arm in curves.items()} for target in wanted
     }
-    return Comparison(curves, best, steps, data_order(corpus, config, context, seed))
+    return Comparison(curves, best, steps, order)
+
+
+def _claim(root: Path, order: str) -> None:
+    """Note which batches a folder is about; refuse it for others."""
+    note = root / "data_order.txt"
+    if note.is_file() and note.read_text() != order:
+        raise UserError(f"out = {root}: holds another comparison, of other batches; allowed: a new or an empty folder")
+    write_atomically(note, order)
 
 
 def without_held_out(corpus: Corpus, share: float = 0.1) -> Corpus:
