@@ -60,6 +60,7 @@ class RandomLSTM:
         head_gain: the range of a uniform factor on weights and biases of the output layer.
         temperature: 0 for the most probable symbol, else symbols are drawn at this temperature.
         num_symbols: V, symbols of the alphabet.
+        compiled: run through ``torch.compile``, for devices where the launch of a kernel costs more than its work.
 
     Raises:
         UserError: for a size below 1, a range whose ends are not in order, or a negative temperature.
@@ -78,6 +79,7 @@ class RandomLSTM:
     head_gain: tuple[float, float] = (1.0, 1.0)
     temperature: float = 0.0
     num_symbols: int = NUM_SYMBOLS
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         for name in ("hidden", "layers", "num_symbols"):
@@ -160,7 +162,8 @@ class LSTMSource(nn.Module):
             )
         uniform_LN = torch.rand(length, len(seed_NS), generator=generator) if self.law.temperature else None
         weights = StepWeights.of(self.embedding.weight, self.lstm, self.head)
-        return continue_rows(weights, seed_NS, cond_NL, length, uniform_LN, self.law.temperature)
+        law = self.law
+        return continue_rows(weights, seed_NS, cond_NL, length, uniform_LN, law.temperature, law.compiled)
 
 
 # ----------------------------------------------------------------------------------------------------- the buffer
