@@ -21,7 +21,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-STEPS_AT_ONCE = 8
+States = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
+"""Hidden states and doubled cells of all layers, ``[N, H]`` each."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def continue_rows(
         length: tokens of a row, at most those of the condition.
         uniform_LN: numbers in [0, 1) that choose the symbols, or ``None`` for the most probable ones.
         temperature: divides the logits before symbols are drawn.
-        compiled: run several steps at once through ``torch.compile``, which fuses what lies between two products.
+        compiled: run steps through ``torch.compile``, which fuses what lies between two products.
     """
     S = seed_NS.shape[1]
     with torch.no_grad() if compiled else torch.inference_mode():  # compiled code refuses inference tensors as inputs
@@ -164,57 +165,41 @@ def _fill(
 def _fill_compiled(
     stepper: Stepper, rows_LN: Tensor, cond_LN: Tensor, first: int, uniform_LN: Tensor | None, temperature: float
 ) -> None:
-    run = _compiled_steps()
-    states = tuple(h.clone() for h in stepper.hidden), tuple(c.clone() for c in stepper.doubled_cells)
-    for t in range(first, len(rows_LN), STEPS_AT_ONCE):
-        part = slice(t, t + STEPS_AT_ONCE)
-        cond_TN = _whole(cond_LN[t - 1 : t - 1 + STEPS_AT_ONCE])
-        uniform_TN = None if uniform_LN is None else _whole(uniform_LN[part])
-        said_TN, states = run(stepper.weights, states, rows_LN[t - 1].clone(), cond_TN, uniform_TN, temperature)
-        rows_LN[part] = said_TN[: len(rows_LN[part])]
+    step, token_N = _compiled_step(), rows_LN[first - 1].clone()
+    states = tuple(h_NH.clone() for h_NH in stepper.hidden), tuple(stepper.doubled_cells)
+    for t in range(first, len(rows_LN)):
+        uniform_N = None if uniform_LN is None else uniform_LN[t].clone()
+        token_N, states = step(stepper.weights, states, token_N, cond_LN[t - 1].clone(), uniform_N, temperature)
+        rows_LN[t] = token_N
 
 
-def _whole(part_TN: Tensor) -> Tensor:
-    """``STEPS_AT_ONCE`` steps, so that there is one shape to compile; what is added is not used."""
-    return nn.functional.pad(part_TN, (0, 0, 0, STEPS_AT_ONCE - len(part_TN)))
-
-
-States = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
-
-
-def several_steps(
+def one_step(
     weights: StepWeights,
     states: States,
     token_N: Tensor,
-    cond_TN: Tensor,
-    uniform_TN: Tensor | None,
+    cond_N: Tensor,
+    uniform_N: Tensor | None,
     temperature: float,
 ) -> tuple[Tensor, States]:
-    """T steps as a pure function, to be compiled: the tokens ``[T, N]`` that they say and the states after them.
-
-    ``states`` are the hidden states and the doubled cells of all layers, ``[N, H]`` each.
-    """
+    """The next token of each row and the states after it, as a pure function, to be compiled."""
     hidden, cells = list(states[0]), list(states[1])
-    said = []
-    for t, cond_N in enumerate(cond_TN.unbind()):
-        gates = weights.tokens[token_N] + weights.conditions[cond_N] + hidden[0] @ weights.first.t()
-        for k in range(len(hidden)):
-            if k:
-                weight, bias = weights.upper[k - 1]
-                gates = torch.addmm(bias, torch.cat((hidden[k - 1], hidden[k]), dim=1), weight.t())
-            i, f, o, g = gates.sigmoid().chunk(4, dim=1)
-            cells[k] = cells[k] * f + i * (4 * g - 2)
-            hidden[k] = o * (2 * cells[k].sigmoid() - 1)
-        weight, bias = weights.head
-        logits_NV = torch.addmm(bias, hidden[-1], weight.t())
-        token_N = logits_NV.argmax(dim=1) if uniform_TN is None else choose(logits_NV / temperature, uniform_TN[t])
-        said.append(token_N)
-    return torch.stack(said), (tuple(hidden), tuple(cells))
+    gates_N4H = weights.tokens[token_N] + weights.conditions[cond_N] + hidden[0] @ weights.first.t()
+    for k in range(len(hidden)):
+        if k:
+            weight, bias = weights.upper[k - 1]
+            gates_N4H = torch.addmm(bias, torch.cat((hidden[k - 1], hidden[k]), dim=1), weight.t())
+        i, f, o, g = gates_N4H.sigmoid().chunk(4, dim=1)
+        cells[k] = cells[k] * f + i * (4 * g - 2)
+        hidden[k] = o * (2 * cells[k].sigmoid() - 1)
+    weight, bias = weights.head
+    logits_NV = torch.addmm(bias, hidden[-1], weight.t())
+    token_N = logits_NV.argmax(dim=1) if uniform_N is None else choose(logits_NV / temperature, uniform_N)
+    return token_N, (tuple(hidden), tuple(cells))
 
 
 @cache
-def _compiled_steps() -> Callable[..., tuple[Tensor, States]]:
-    return torch.compile(several_steps, dynamic=False)
+def _compiled_step() -> Callable[..., tuple[Tensor, States]]:
+    return torch.compile(one_step, dynamic=False)
 
 
 def choose(logits_NV: Tensor, uniform_N: Tensor) -> Tensor:
