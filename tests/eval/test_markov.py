@@ -62,6 +62,13 @@ def test_trained_equals_counting_token_by_token(order):
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+def test_all_orders_come_from_one_model():
+    text, windows = sample(300), sample(4, 20)
+    together = list(MarkovModel(text, 4, 3).counts(windows))  # collected first: no order may write into another's
+    for order, counts in enumerate(together):
+        np.testing.assert_array_equal(counts.bits(0.1), MarkovModel(text, order, 3).bits(windows, 0.1))
+
+
 def test_windows_shorter_than_the_order_fall_back():
     text = sample(300)
     short = MarkovModel(text, 5, 3).bits(text[None, :3])

@@ -7,8 +7,10 @@ linear systems: with x the vector over non-terminals, b what one expansion adds 
 of Bs in an expansion of A, x = b + M x.
 """
 
+from bisect import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 
 import numpy as np
@@ -36,11 +38,11 @@ class Grammar:
 
     def sample(self, generator: np.random.Generator) -> str:
         """Draw a string."""
-        terminals, pending = [], [self.start]
+        terminals, pending, bounds = [], [self.start], self._upper_bounds
         while pending:
             symbol = pending.pop()
             if symbol in self.rules:
-                pending += reversed(self._choose(symbol, generator.random()))
+                pending += reversed(self.rules[symbol][bisect(bounds[symbol], generator.random())][1])
             else:
                 terminals.append(symbol)
         return "".join(terminals)
@@ -62,10 +64,10 @@ class Grammar:
         names = list(self.rules)
         return np.array([[sum(p * body.count(b) for p, body in self.rules[a]) for b in names] for a in names])
 
-    def _choose(self, name: str, uniform: float) -> tuple[str, ...]:
-        rules = self.rules[name]
-        passed = sum(uniform >= bound for bound in accumulate(probability for probability, _ in rules[:-1]))
-        return rules[passed][1]
+    @cached_property
+    def _upper_bounds(self) -> dict[str, list[float]]:
+        """For each non-terminal the cumulated probabilities of its rules but the last."""
+        return {name: list(accumulate(p for p, _ in rules[:-1])) for name, rules in self.rules.items()}
 
     def _total(self, per_expansion: Mapping[str, float]) -> float:
         names = list(self.rules)
