@@ -84,3 +84,15 @@ def test_post_norm_blocks_are_layer_norm_after_each_residual_sum_and_none_at_the
 def test_impossible_sizes_are_refused(sizes, message):
     with pytest.raises(UserError, match=message):
         post_norm_transformer_config(**sizes)
+
+
+@pytest.mark.parametrize("kind", [byte_transformer_config, post_norm_transformer_config])
+def test_weights_start_by_fan_in_embeddings_with_unit_variance_and_the_head_small(kind):
+    model = causal_lm(kind(width=64, layers=2, context=256), seed=0)
+    for name, weight in model.named_parameters():
+        if weight.ndim == 2:
+            fan_in = weight.shape[0] if "c_" in name else weight.shape[1]  # GPT's Conv1D is [in, out]
+            wanted = 1.0 if "embed" in name else 0.1 / 64 if name == "lm_head.weight" else fan_in**-0.5
+            assert weight.std().item() == pytest.approx(wanted, rel=0.05), name
+        else:
+            assert weight.std().item() == 0, name

@@ -111,12 +111,14 @@ class PretrainingConfig:
     """Pieces a batch is split into on each process; each piece keeps a buffer of its own."""
     warmup_steps: int = 20
     """Linear warm-up."""
+    beta2: float = 0.95
+    """AdamW's second decay, in both trainings."""
     weight_decay: float = 0.0
-    """AdamW's decoupled decay."""
+    """AdamW's decoupled decay, in both trainings."""
     clip: float = 1.0
-    """Largest norm of the gradient."""
+    """Largest norm of the gradient, in both trainings."""
     mup: bool = False
-    """Scale the rate of matrices in blocks and of the head by ``mup_base_width`` / width."""
+    """In both trainings, scale the rate of matrices in blocks and of the head by ``mup_base_width`` / width."""
     mup_base_width: int = 640
     """The width at which the rates were tuned."""
     log_every: int = 20
@@ -294,6 +296,7 @@ def paper(task: str = "width-384") -> Config:
             batch_size=256,
             gradient_accumulation=16,
             warmup_steps=391,
+            beta2=0.999,
             mup=True,
             log_every=100,
             evaluate_every=1953,

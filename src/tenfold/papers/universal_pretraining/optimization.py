@@ -1,9 +1,9 @@
 """The model of a configuration, its optimizer, the loss, and what a token costs: shared by both trainings.
 
 AdamW with a clipped gradient. With ``mup`` the rate of matrices in blocks and of the output head is multiplied by
-mup_base_width / width, while embeddings and norms keep the base rate; the attention scale 1/d, the fan-in
-initialisation and the logit multiplier of the author's muP code are left out, because a checkpoint that
-transformers loads as it is cannot carry them.
+mup_base_width / width, while embeddings and norms keep the base rate; the attention scale 1/d and the logit multiplier
+of the author's muP code are left out, because a checkpoint that transformers loads as it is cannot carry them. Matrices
+start by fan-in with and without muP (``tenfold.models.causal_lm``).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ from tenfold.models.post_norm_transformer import post_norm_transformer_config
 from tenfold.papers.universal_pretraining.config import GeneratorConfig, ModelConfig, PretrainingConfig
 
 VOCABULARY = 256
+_BETA1 = 0.9  # PyTorch's default
 
 
 def build_model(config: ModelConfig, seed: int) -> Any:
@@ -51,13 +52,13 @@ def make_optimizer(
 
     Args:
         rate: learning rate after the warm-up.
-        config: decay, clipping and muP.
+        config: decays, clipping and muP.
         width: of the model.
     """
 
     def make(model: nn.Module) -> Sequence[torch.optim.Optimizer]:
         groups = parameter_groups(model, rate, config.mup_base_width / width if config.mup else 1.0)
-        optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=config.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=rate, betas=(_BETA1, config.beta2), weight_decay=config.weight_decay)
         parameters = [parameter for group in groups for parameter in group["params"]]
         # Gradients are complete, accumulated and averaged, just before the optimizer steps.
         optimizer.register_step_pre_hook(lambda *_: _clip(parameters, config.clip))

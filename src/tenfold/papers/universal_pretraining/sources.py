@@ -35,6 +35,7 @@ _PRETRAINING = {
     "batch_size": "code: 256 windows after the macro-batch's warm-up (scripts: 500)",
     "gradient_accumulation": "code: 16 windows before the macro-batch's warm-up",
     "warmup_steps": "code: 100,000 windows (scripts: 1,000,000)",
+    "beta2": "unstated: ours (PyTorch's default)",
     "weight_decay": "code: 0",
     "clip": "code: 1.0",
     "mup": "code: rates of matrices in blocks and of the head times 640 / width",
