@@ -118,7 +118,7 @@ def learned(steps, directory):
     cell = Cell(arm="mixture", seed=77, directory=directory, device="cpu")
     generator = random_computation(config.generator, config.model.context, recipe.ARMS["mixture"])
     model = build_model(config.model, seed=77)
-    return pretrain(model, generator, config.pretraining, config.arms.mixture.pretraining, 77, cell).model
+    return pretrain(model, generator, config.pretraining, config.rates.pretraining, 77, cell).model
 
 
 @pytest.mark.spec("universal_pretraining", "8")

@@ -77,35 +77,36 @@ def evaluate(
 def tune(
     out: Path,
     preset: Literal["smoke", "laptop"] = "laptop",
-    pretraining_rates: tuple[float, ...] = (1e-3, 2e-3),
+    pretraining_rates: tuple[float, ...] = (2e-3, 4e-3),
     finetuning_rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3),
     seed: int = 1000,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
-    """Give every arm the same grids of rates, of pre-training first, then of fine-tuning from the best of those.
+    """Choose the rate of pre-training on the mixture, then give every arm the same grid of rates of fine-tuning.
 
     Pre-training is judged by the mean bits over the synthetic tasks; fine-tuning by bits on the last tenth of the
     training part of the corpus, so the held-out part is not looked at. The seed is none of those that a run uses. Run
-    it again to go on, or to add rates.
+    it again to go on; a rate that is added to a grid does not repeat the others.
 
     Args:
         out: a folder for checkpoints and ``tuning.json``.
         preset: the setting to tune.
-        pretraining_rates: the first grid.
-        finetuning_rates: the second grid.
+        pretraining_rates: the first grid, for the mixture.
+        finetuning_rates: the second grid, for every arm.
         seed: of weights, data and tasks.
         device: where to compute.
     """
-    from tenfold.papers.universal_pretraining import recipe, sweep
+    from tenfold.papers.universal_pretraining import sweep
 
-    config = replace(getattr(presets, preset)(), arms=presets.ArmsConfig())
+    config = replace(getattr(presets, preset)(), rates=presets.RatesConfig())
     claim_folder(out, Tuning(preset, seed, config))
-    found: list[dict[str, object]] = []
-    for arm in recipe.ARMS:
-        for kind, rate, value in sweep.sweep(config, arm, seed, out, device, pretraining_rates, finetuning_rates):
-            found.append({"arm": arm, "training": kind, "rate": rate, "bits": value})
-            print(f"{arm:12} {kind:12} rate {rate:<8g} {value:.3f} bits", flush=True)
-            write_atomically(out / "tuning.json", to_json(found, indent=2) + "\n")
+    if not pretraining_rates or not finetuning_rates:
+        raise UserError("pretraining_rates and finetuning_rates: at least one rate of each is needed")
+    found = []
+    for arm, training, rate, bits in sweep.sweep(config, seed, out, device, pretraining_rates, finetuning_rates):
+        found.append({"arm": arm, "training": training, "rate": rate, "bits": bits})
+        print(f"{arm:12} {training:12} rate {rate:<8g} {bits:.3f} bits", flush=True)
+        write_atomically(out / "tuning.json", to_json(found, indent=2) + "\n")
 
 
 def throughput(

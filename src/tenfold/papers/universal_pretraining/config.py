@@ -101,7 +101,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class PretrainingConfig:
-    """Optimization on random computation; the same for every arm but for its rate."""
+    """Optimization on random computation; the same for every arm that is pre-trained."""
 
     steps: int = 500
     """Optimizer steps."""
@@ -177,26 +177,18 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class RatesConfig:
-    """The learning rates of one arm, after the warm-up."""
+    """AdamW's learning rates after the warm-up: one of pre-training, and one of fine-tuning for each arm."""
 
     pretraining: float = 1e-3
-    """AdamW's rate on random computation."""
-    finetuning: float = 1e-3
-    """AdamW's rate on real bytes."""
-
-
-@dataclass(frozen=True)
-class ArmsConfig:
-    """Rates per arm; what the arms are trained on is in ``recipe.ARMS``."""
-
-    scratch: RatesConfig = field(default_factory=RatesConfig)
-    """Without pre-training: its first rate is not used."""
-    lstm: RatesConfig = field(default_factory=RatesConfig)
-    """Pre-trained on the iterated LSTM alone."""
-    mixture: RatesConfig = field(default_factory=RatesConfig)
-    """Pre-trained on the mixture."""
-    noniterated: RatesConfig = field(default_factory=RatesConfig)
-    """Pre-trained on the LSTM, fed with fresh noise and constants instead of its own output."""
+    """On random computation, the same for every pre-trained arm."""
+    scratch: float = 1e-3
+    """Fine-tuning without pre-training."""
+    lstm: float = 1e-3
+    """Fine-tuning after the iterated LSTM alone."""
+    mixture: float = 1e-3
+    """Fine-tuning after the mixture."""
+    noniterated: float = 1e-3
+    """Fine-tuning after the LSTM that was fed with fresh noise and constants instead of its own output."""
 
 
 @dataclass(frozen=True)
@@ -213,8 +205,8 @@ class Config:
     """Training on real bytes."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """The test."""
-    arms: ArmsConfig = field(default_factory=ArmsConfig)
-    """Rates."""
+    rates: RatesConfig = field(default_factory=RatesConfig)
+    """Learning rates; what the arms are trained on is in ``recipe.ARMS``."""
 
 
 def smoke() -> Config:
@@ -237,7 +229,7 @@ def smoke() -> Config:
             checkpoint_every=10,
         ),
         evaluation=EvaluationConfig(windows=8, curve_windows=4, markov_order=2),
-        arms=ArmsConfig(*(RatesConfig(3e-3, 3e-3),) * 4),
+        rates=RatesConfig(*(3e-3,) * 5),
     )
 
 
@@ -263,7 +255,7 @@ def gpu() -> Config:
             limit=20_000_000, steps=400, batch_size=64, warmup_steps=20, target_bits=3.0, evaluate_every=20
         ),
         evaluation=EvaluationConfig(windows=256, curve_windows=64, batch_size=64),
-        arms=ArmsConfig(*(RatesConfig(6e-4, 6e-4),) * 4),
+        rates=RatesConfig(*(6e-4,) * 5),
     )
 
 
@@ -275,7 +267,6 @@ def paper(task: str = "width-384") -> Config:
     if task not in TASKS:
         raise UserError(f"task = {task!r}: must be one of {', '.join(TASKS)}")
     width = int(task.removeprefix("width-"))
-    rates = RatesConfig(3e-4, 3e-4)
     return Config(
         generator=GeneratorConfig(
             gain_low=1.0,
@@ -316,7 +307,7 @@ def paper(task: str = "width-384") -> Config:
         evaluation=EvaluationConfig(
             corpora=("enwik8",), windows=10_000, curve_windows=256, positions="last", batch_size=32
         ),
-        arms=ArmsConfig(rates, rates, rates, rates),
+        rates=RatesConfig(*(3e-4,) * 5),
     )
 
 

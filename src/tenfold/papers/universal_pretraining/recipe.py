@@ -2,8 +2,9 @@
 
 Each arm but the first is pre-trained on rows of random computation, then measured on tasks and on real bytes that it
 has never seen, then fine-tuned on Python source. Every arm starts from the same weights, sees the same batches of
-source code in the same order, and is measured on the same windows. Its rates are chosen on another seed over one grid
-(``tenfold tune universal_pretraining``). What pre-training itself has cost stands beside what it saves.
+source code in the same order, and is measured on the same windows. Each arm's rate of fine-tuning is chosen on another
+seed over one grid (``tenfold tune universal_pretraining``); that of pre-training is shared. What pre-training itself
+has cost stands beside what it saves.
 """
 
 import os
@@ -19,7 +20,7 @@ from tenfold.core.types import Claim, Picture, Report, Scores
 from tenfold.data.corpora import Corpus, load_corpus
 from tenfold.models.causal_lm import save_causal_lm
 from tenfold.papers.universal_pretraining import pictures
-from tenfold.papers.universal_pretraining.config import Config, RatesConfig
+from tenfold.papers.universal_pretraining.config import Config
 from tenfold.papers.universal_pretraining.evaluation import (
     ZeroShot,
     all_windows,
@@ -47,7 +48,7 @@ ARMS: Mapping[str, ArmData | None] = {
 }
 
 _MEASURED = "windows that no arm was trained on; a uniform guess needs 8 bits"
-_EQUAL = "identical fine-tuning batches, steps, warm-up; each arm's rates from one grid on another seed"
+_EQUAL = "identical fine-tuning batches, steps, warm-up; each arm's rate from one grid on another seed"
 
 
 def _below(task: str, bits: float, what: str) -> Claim:
@@ -105,7 +106,7 @@ CLAIMS = (
         baseline="noniterated",
         direction="lower",
         margin=0.0,
-        budget="equal steps, batch, sources and rows; rates from one grid on another seed",
+        budget="equal steps, batch, rate, sources and rows",
     ),
     Claim(
         id="markov",
@@ -170,7 +171,7 @@ def pretrained_model(config: Config, arm: str, seed: int, cell: Cell) -> tuple[A
         model,
         random_computation(config.generator, config.model.context, data),
         config.pretraining,
-        rates(config, arm).pretraining,
+        config.rates.pretraining,
         seed,
         cell,
         evaluate=lambda shown, step: {
@@ -191,7 +192,7 @@ def finetuned(model: nn.Module, corpus: Corpus, config: Config, arm: str, seed: 
         model,
         corpus,
         config.finetuning,
-        rates(config, arm).finetuning,
+        getattr(config.rates, arm),
         config.model.context,
         seed,
         cell,
@@ -214,11 +215,6 @@ def measure(model: nn.Module, config: Config, seed: int) -> dict[str, ZeroShot]:
         markov_order=e.markov_order,
         batch_size=e.batch_size,
     )
-
-
-def rates(config: Config, arm: str) -> RatesConfig:
-    """The arm's learning rates."""
-    return getattr(config.arms, arm)
 
 
 def device_of(cell: Cell) -> torch.device:

@@ -67,7 +67,7 @@ _EVALUATION = {
 }
 _RATES = {
     "pretraining": "code: base rate 3e-4, tuned at width 640",
-    "finetuning": "unstated: ours (the base rate of pre-training)",
+    **dict.fromkeys(("scratch", "lstm", "mixture", "noniterated"), "unstated: ours (the base rate of pre-training)"),
 }
 _GROUPS = {
     "generator": _GENERATOR,
@@ -75,7 +75,7 @@ _GROUPS = {
     "pretraining": _PRETRAINING,
     "finetuning": _FINETUNING,
     "evaluation": _EVALUATION,
-    **{f"arms.{arm}": _RATES for arm in ("scratch", "lstm", "mixture", "noniterated")},
+    "rates": _RATES,
 }
 
 SOURCES: Mapping[str, Mapping[str, str]] = {

@@ -9,51 +9,54 @@ import torch
 
 from tenfold.core.cell import Cell
 from tenfold.data.corpora import load_corpus
-from tenfold.papers.universal_pretraining.config import Config, RatesConfig
+from tenfold.papers.universal_pretraining.config import Config
 from tenfold.papers.universal_pretraining.evaluation import zero_shot_metrics
 from tenfold.papers.universal_pretraining.finetune import without_held_out
 from tenfold.papers.universal_pretraining.optimization import build_model, make_optimizer, next_token_loss
 from tenfold.papers.universal_pretraining.pretrain import random_computation
 from tenfold.papers.universal_pretraining.recipe import ARMS, device_of, finetuned, measure, pretrained_model
 
+Result = tuple[str, str, float, float]
+"""Arm, training, rate, bits per byte."""
+
 
 def sweep(
     config: Config,
-    arm: str,
     seed: int,
     out: Path,
     device: str,
     pretraining_rates: Sequence[float],
     finetuning_rates: Sequence[float],
-) -> Iterator[tuple[str, float, float]]:
-    """Train an arm at every rate; yields (training, rate, bits per byte), of pre-training first.
+) -> Iterator[Result]:
+    """Train at every rate, going on with what is in ``out``.
 
-    Pre-training is judged by the mean over the synthetic tasks; fine-tuning starts from the best of it and is judged
-    on the last tenth of the training part of the corpus.
+    The rate of pre-training is one for all arms: it is chosen on the mixture, by the mean bits over the synthetic
+    tasks, and no claim compares the mixture with another pre-trained arm. From the best of it every arm is fine-tuned
+    over one grid, judged on the last tenth of the training part of the corpus.
     """
     bits_at: dict[float, float] = {}
-    for rate in pretraining_rates if ARMS[arm] else ():
-        model = _pretrained(config, arm, seed, out, device, rate)
-        bits_at[rate] = zero_shot_metrics(measure(model, config, seed), config.evaluation.tasks)[
-            "zero_shot/mean_of_tasks"
-        ]
-        yield "pretraining", rate, bits_at[rate]
-    best = min(bits_at, key=lambda rate: bits_at[rate], default=0.0)
+    for rate in pretraining_rates:
+        model = _pretrained(config, "mixture", seed, out, device, rate)
+        measured = zero_shot_metrics(measure(model, config, seed), config.evaluation.tasks)
+        bits_at[rate] = measured["zero_shot/mean_of_tasks"]
+        yield "mixture", "pretraining", rate, bits_at[rate]
+    best = min(bits_at, key=lambda rate: bits_at[rate])
     corpus = without_held_out(load_corpus(config.finetuning.source, limit=config.finetuning.limit))
-    for rate in finetuning_rates:
-        model = _pretrained(config, arm, seed, out, device, best)
-        cell = Cell(arm=arm, seed=seed, directory=out / arm / f"finetuning-{rate:g}", device=device)
-        finetuned(model, corpus, _with_rates(config, arm, RatesConfig(best, rate)), arm, seed, cell)
-        yield "finetuning", rate, cell.curves()["held_out/bits"][-1][1]
+    for arm in ARMS:
+        for rate in finetuning_rates:
+            model = _pretrained(config, arm, seed, out, device, best)
+            cell = Cell(arm=arm, seed=seed, directory=out / arm / f"finetuning-{rate:g}", device=device)
+            finetuned(model, corpus, _with_rates(config, **{arm: rate}), arm, seed, cell)
+            yield arm, "finetuning", rate, cell.curves()["held_out/bits"][-1][1]
 
 
 def _pretrained(config: Config, arm: str, seed: int, out: Path, device: str, rate: float) -> torch.nn.Module:
     cell = Cell(arm=arm, seed=seed, directory=out / arm / f"pretraining-{rate:g}", device=device)
-    return pretrained_model(_with_rates(config, arm, RatesConfig(rate)), arm, seed, cell)[0]
+    return pretrained_model(_with_rates(config, pretraining=rate), arm, seed, cell)[0]
 
 
-def _with_rates(config: Config, arm: str, rates: RatesConfig) -> Config:
-    return replace(config, arms=replace(config.arms, **{arm: rates}))
+def _with_rates(config: Config, **rates: float) -> Config:
+    return replace(config, rates=replace(config.rates, **rates))
 
 
 def time_of_a_step(config: Config, steps: int, device: str) -> dict[str, tuple[float, float, int]]:
