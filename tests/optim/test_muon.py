@@ -1,6 +1,7 @@
 """Muon against torch's, its own parts one by one, and the promises about scale, decay and memory."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -207,6 +208,26 @@ def test_takes_over_the_state_of_torchs_muon():
     torch.testing.assert_close(weight.detach(), twin.detach(), atol=1e-4, rtol=0)
 
 
+def test_a_loaded_state_that_names_no_blocks_leaves_those_of_the_group():
+    weight = torch.nn.Parameter(gaussian(16, 8))
+    _, original = run(lambda weights: torch.optim.Muon(weights), [(16, 8)])
+    optimizer = Muon([{"params": [weight], "blocks": BlockSpec(rows=(8, 8))}])
+    optimizer.load_state_dict(original.state_dict(), momentum_convention="ema")
+    assert BlockSpec(*optimizer.param_groups[0]["blocks"]) == BlockSpec(rows=(8, 8))
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda original: pickle.loads(pickle.dumps(original))])
+def test_a_copy_steps_as_the_original_does(duplicate):
+    _, original = run(lambda weights: Muon(weights, batch="never", skip_nonfinite=True), [(8, 12)], steps=2)
+    twin = duplicate(original)
+    assert (twin.batch, twin.skip_nonfinite) == ("never", True)
+    weights = [optimizer.param_groups[0]["params"][0] for optimizer in (original, twin)]
+    for weight, optimizer in zip(weights, (original, twin), strict=True):
+        weight.grad = gaussian(8, 12, seed=7)
+        optimizer.step()
+    assert weights[0] is not weights[1] and torch.equal(*weights)
+
+
 def test_a_rate_in_a_tensor_is_the_same_rate():
     number, tensor = (
         run(lambda weights, lr=lr: Muon(weights, lr=lr), [(8, 8)], steps=3)[0][0] for lr in (0.25, torch.tensor(0.25))
@@ -244,6 +265,12 @@ def test_parameters_with_non_finite_gradients_can_be_skipped_and_are_counted(bad
         ({"momentum": 1.0}, "momentum = 1.0"),
         ({"betas": (0.9, 1.0)}, "betas"),
         ({"batch": "sometimes"}, "batch = 'sometimes'"),
+        ({"batch_bytes": 0}, "batch_bytes = 0"),
+        ({"method": "qr"}, "method = 'qr'"),
+        ({"ns_steps": 0}, "ns_steps = 0"),
+        ({"coefficients": ()}, r"coefficients = \(\)"),
+        ({"coefficients": ((1.0, 2.0),)}, "must be triples"),
+        ({"rms_target": -0.2}, "rms_target = -0.2"),
     ],
 )
 def test_refuses_settings_out_of_range(options, message):
