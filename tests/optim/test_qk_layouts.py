@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny_models import CONFIGS, FURTHER, further, measured, tiny, tokens
 from torch import nn
+from transformers import AutoModelForCausalLM
 
 from tenfold.core.errors import UserError
 from tenfold.optim import (
@@ -199,6 +200,13 @@ def test_classes_that_a_wrapper_derived_are_known_by_their_base():
         if type(module).__name__ == "LlamaAttention":
             module.__class__ = type("WrappedLlamaAttention", (type(module),), {"__module__": __name__})
     assert max(verify_layouts(model).values()) < 2e-6
+
+
+def test_a_known_class_in_an_unknown_form_is_refused():
+    config = CONFIGS["gpt2"]()
+    config.add_cross_attention = True
+    with pytest.raises(UserError, match=r"GPT2Attention: QK-Clip expects 96 entries .* that has 64"):
+        QKClip(AutoModelForCausalLM.from_config(config))
 
 
 def test_unknown_modules_are_refused_by_name():
