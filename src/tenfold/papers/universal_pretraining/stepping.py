@@ -215,7 +215,8 @@ def choose(logits_NV: Tensor, uniform_N: Tensor) -> Tensor:
 
 
 def _packs(weight: Tensor) -> bool:
-    return weight.device.type == "cpu" and bool(torch.backends.mkldnn.enabled) and torch.backends.mkldnn.is_available()
+    is_single = weight.device.type == "cpu" and weight.dtype == torch.float32
+    return is_single and bool(torch.backends.mkldnn.enabled) and torch.backends.mkldnn.is_available()
 
 
 def _affine(weight_OI: Tensor, bias_O: Tensor, num_rows: int) -> Callable[[Tensor], Tensor]:
