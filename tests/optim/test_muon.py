@@ -50,6 +50,15 @@ def test_the_rms_of_the_update(shape):
     assert rms(update(gradient, rms_target=0.4, method="svd")) == pytest.approx(0.4, abs=2e-4)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+def test_the_iteration_runs_in_the_asked_precision(dtype):
+    gradient = gaussian(16, 48)
+    expected = orthogonalize(gradient, dtype=getattr(torch, dtype)).float()
+    torch.testing.assert_close(update(gradient, rms_mode="none", ns_dtype=dtype), expected, atol=1e-2, rtol=0)
+    rounded = update(gradient, rms_mode="none", ns_dtype=dtype).bfloat16().float()
+    assert torch.equal(update(gradient, rms_mode="none", ns_dtype=dtype), rounded) == (dtype == "bfloat16")
+
+
 @pytest.mark.parametrize(("shape", "expected"), [((64, 16), 2.0), ((16, 64), 1.0)])
 def test_spectral_and_unscaled_updates(shape, expected):
     gradient = gaussian(*shape)
@@ -182,10 +191,10 @@ def test_kernels_in_another_memory_format_move_too():
 
 def test_adamw_groups_step_as_torch_does():
     ours, theirs = (torch.nn.Parameter(gaussian(7)) for _ in range(2))
-    group = {"params": [ours], "algorithm": "adamw", "betas": (0.8, 0.9), "eps": 1e-6, "lr": 0.05}
+    group = {"params": [ours], "algorithm": "adamw", "betas": (0.8, 0.9), "eps": 0.1, "lr": 0.05}
     optimizers = (
         Muon([group], weight_decay=0.3),
-        torch.optim.AdamW([theirs], lr=0.05, betas=(0.8, 0.9), eps=1e-6, weight_decay=0.3),
+        torch.optim.AdamW([theirs], lr=0.05, betas=(0.8, 0.9), eps=0.1, weight_decay=0.3),
     )
     for step in range(5):
         for weight, optimizer in zip((ours, theirs), optimizers, strict=True):

@@ -1,6 +1,7 @@
 """Clipping multiplies each head's logits by exactly its factor, on every layout, and touches nothing else."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from tenfold.optim import (
     Layout,
     QKClip,
     attention_modules,
+    fused_projection,
     head_factors,
     known_layouts,
     layout_of,
@@ -185,6 +187,23 @@ def test_a_wrong_layout_is_found(monkeypatch):
         verify_layouts(model)
     register_layout("OtherAttention", lambda module: Layout(4, 2, separate_projections_without_check(module)))
     with pytest.raises(UserError, match=r"layers\.0\.self_attn \(OtherAttention\): its layout is wrong"):
+        verify_layouts(model)
+
+
+def test_a_layout_that_scales_values_is_found(monkeypatch):
+    model = tiny("phi3")
+    right = layout_of(model.model.layers[0].self_attn).scaled[0].factors
+
+    def wrong(module):
+        layout = fused_projection(module)
+        scaled = tuple(
+            replace(part, factors=lambda heads: torch.cat([right(heads)[:48], heads.key.repeat_interleave(8)]))
+            for part in layout.scaled
+        )
+        return replace(layout, scaled=scaled)
+
+    monkeypatch.setitem(qk_layouts._LAYOUTS, "Phi3Attention", wrong)
+    with pytest.raises(UserError, match=r"self_attn \(Phi3Attention\): its layout is wrong, logits are off by inf"):
         verify_layouts(model)
 
 
