@@ -141,7 +141,7 @@ def test_five_hundred_steps_teach_repetition_brackets_and_frequencies_and_speed_
         model,
         build_model(config.model, seed=77),
         load_corpus("python"),
-        rates=(1e-3, 2e-3, 4e-3),
+        rates=(2e-3, 4e-3),
         targets=(config.finetuning.target_bits,),
         config=config.finetuning,
         seed=77,

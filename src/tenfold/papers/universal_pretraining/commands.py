@@ -84,7 +84,7 @@ def tune(
 ) -> None:
     """Choose the rate of pre-training on the mixture, then give every arm the same grid of rates of fine-tuning.
 
-    Pre-training is judged by the mean bits over the synthetic tasks; fine-tuning by bits on the last tenth of the
+    Pre-training is judged by the mean bits over all tasks and texts; fine-tuning by bits on the last tenth of the
     training part of the corpus, so the held-out part is not looked at. The seed is none of those that a run uses. Run
     it again to go on; a rate that is added to a grid does not repeat the others.
 

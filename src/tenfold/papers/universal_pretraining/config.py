@@ -145,7 +145,7 @@ class FinetuningConfig:
     """Pieces a batch is split into on each process."""
     warmup_steps: int = 10
     """Linear warm-up."""
-    target_bits: float = 4.6
+    target_bits: float = 3.5
     """Bits per byte on held-out text: the steps until an arm gets there are compared."""
     evaluate_every: int = 10
     """Steps between evaluations on held-out text and on ``retention_task``."""
@@ -234,9 +234,17 @@ def smoke() -> Config:
 
 
 def laptop() -> Config:
-    """A byte transformer of 1 M parameters: four arms of one seed in minutes on two CPU cores."""
+    """A byte transformer of 1 M parameters: four arms of one seed in minutes on two CPU cores.
+
+    Rates, by ``tenfold tune universal_pretraining`` on seed 1000. Pre-training, on the mixture: 2e-3 and 4e-3 alike on
+    the synthetic tasks, 2e-3 better on real bytes. Fine-tuning, of 1e-3, 2e-3 and 4e-3, bits at the last step: scratch
+    3.375, 3.216, 3.228; mixture 3.17, 3.04, 3.07. The other two arms, whose fine-tuning no claim compares, take the
+    mixture's. The target is where scratch is, at its best rate, after two fifths of its steps on that seed.
+    """
     return Config(
         generator=GeneratorConfig(hidden=96, reset_constant=10, reset_noise=10, source_every=2),
+        finetuning=FinetuningConfig(target_bits=3.7),
+        rates=RatesConfig(*(2e-3,) * 5),
     )
 
 

@@ -10,7 +10,6 @@ import torch
 from tenfold.core.cell import Cell
 from tenfold.data.corpora import load_corpus
 from tenfold.papers.universal_pretraining.config import Config
-from tenfold.papers.universal_pretraining.evaluation import zero_shot_metrics
 from tenfold.papers.universal_pretraining.finetune import without_held_out
 from tenfold.papers.universal_pretraining.optimization import build_model, make_optimizer, next_token_loss
 from tenfold.papers.universal_pretraining.pretrain import random_computation
@@ -30,15 +29,15 @@ def sweep(
 ) -> Iterator[Result]:
     """Train at every rate, going on with what is in ``out``.
 
-    The rate of pre-training is one for all arms: it is chosen on the mixture, by the mean bits over the synthetic
-    tasks, and no claim compares the mixture with another pre-trained arm. From the best of it every arm is fine-tuned
+    The rate of pre-training is one for all arms: it is chosen on the mixture, by the mean bits over all tasks and
+    texts, and no claim compares the mixture with another pre-trained arm. From the best of it every arm is fine-tuned
     over one grid, judged on the last tenth of the training part of the corpus.
     """
     bits_at: dict[float, float] = {}
     for rate in pretraining_rates:
         model = _pretrained(config, "mixture", seed, out, device, rate)
-        measured = zero_shot_metrics(measure(model, config, seed), config.evaluation.tasks)
-        bits_at[rate] = measured["zero_shot/mean_of_tasks"]
+        results = measure(model, config, seed)
+        bits_at[rate] = sum(result.bits for result in results.values()) / len(results)
         yield "mixture", "pretraining", rate, bits_at[rate]
     best = min(bits_at, key=lambda rate: bits_at[rate])
     corpus = without_held_out(load_corpus(config.finetuning.source, limit=config.finetuning.limit))
