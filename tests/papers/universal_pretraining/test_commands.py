@@ -110,3 +110,11 @@ def test_a_step_is_timed_after_two_that_are_not(monkeypatch):
     monkeypatch.setattr(sweep, "_now", lambda place: float(next(clock)))
     times = sweep.time_of_a_step(tiny(), steps=3, device="cpu")
     assert times == {arm: (1.0, 1.0, 8 * 32) for arm in ("lstm", "mixture", "noniterated")}
+
+
+def test_gain_sweep_prints_a_column_for_each_gain(capsys):
+    commands.gain_sweep(gains=(0.5, 6.0), layers=(2,), embed_scales=(1.0,), hidden=16, sources=1)
+    printed = capsys.readouterr().out
+    assert "gain 0.5" in printed and "gain 6" in printed
+    low, high = (float(ratio) for ratio in re.findall(r"(0\.\d{3}) ·", printed))
+    assert low < high

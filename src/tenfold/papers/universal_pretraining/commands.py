@@ -131,6 +131,41 @@ def throughput(
         )
 
 
+def gain_sweep(
+    gains: tuple[float, ...] = (0.5, 1.1, 2.0, 3.5, 6.0),
+    layers: tuple[int, ...] = (1, 4),
+    embed_scales: tuple[float, ...] = (1e-8, 1.0),
+    hidden: int = 128,
+    gain_power: int = 1,
+    sources: int = 4,
+    seed: int = 0,
+) -> None:
+    """Print what random LSTMs write at each gain: how far gzip compresses it, its entropy, and the share of constants.
+
+    Args:
+        gains: multipliers of all LSTM weights and biases.
+        layers: of the LSTM.
+        embed_scales: multipliers of the embedding.
+        hidden: width of the LSTM.
+        gain_power: how often the gain is applied; the author's code: once per layer.
+        sources: LSTMs drawn at each gain.
+        seed: of all draws.
+    """
+    from tenfold.papers.universal_pretraining.gain_sweep import gain_sweep as describe
+    from tenfold.papers.universal_pretraining.method import RandomLSTM
+
+    table = Table(title="compressed / raw bytes by gzip · bits of entropy · share of rows that end in one symbol")
+    for heading in ("embedding", "layers", *(f"gain {gain:g}" for gain in gains)):
+        table.add_column(heading)
+    for embed_scale in embed_scales:
+        for num_layers in layers:
+            law = RandomLSTM(hidden=hidden, layers=num_layers, gain_power=gain_power, embed_scale=embed_scale)
+            rows = describe(gains, law=law, sources=sources, seed=seed)
+            cells = (f"{row.gzip_ratio:.3f} · {row.entropy:.1f} · {row.constant_share:.2f}" for row in rows)
+            table.add_row(f"{embed_scale:g}", str(num_layers), *cells)
+    Console(highlight=False).print(table)
+
+
 def claim_folder(out: Path, about: Tuning) -> None:
     """Store what ``out`` is about in ``tuning.yaml``, or check that it is about the same.
 

@@ -55,7 +55,8 @@ def _zero_shot(finished: Finished) -> Picture:
     axes.axhline(8, color="#16181d", linestyle="--", linewidth=1, label="8 bits: a uniform guess")
     axes.set(ylabel="bits per byte", ylim=(0, None))
     axes.set_xticks(places, tasks, rotation=40, ha="right")
-    _finish(axes, columns=2)
+    _finish(axes, legend=False)
+    figure.legend(loc="outside upper center", frameon=False, fontsize=8, ncols=3)
     return Picture("zero-shot", "Zero-shot bits per byte", _zero_shot_caption(finished, len(tasks)), figure)
 
 
@@ -151,8 +152,8 @@ def _rows(pretrained: Finished) -> Picture:
     return Picture(
         "rows",
         "What is learned from",
-        "Rows of training batches, a row a line and a byte a colour: at the first step the buffer is constant; at the "
-        "last, sources have read each other's output (except for noniterated, whose sources read noise and constants).",
+        "Rows of training batches, a row a line and a byte a colour: at the first step the buffer is mostly "
+        "constant; at the last, sources have read each other's output (those of noniterated: noise and constants).",
         figure,
     )
 
@@ -166,8 +167,8 @@ def _draw_curves(axes: Any, curves: Sequence[Sequence[tuple[float, float]]], arm
     axes.plot(mean[:, 0], mean[:, 1], color=COLOURS[arm], linewidth=2, label=arm)
 
 
-def _finish(axes: Any, *, legend: bool = True, columns: int = 1) -> None:
+def _finish(axes: Any, *, legend: bool = True) -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if legend:
-        axes.legend(frameon=False, fontsize=8, ncols=columns)
+        axes.legend(frameon=False, fontsize=8)
