@@ -93,8 +93,11 @@ PETAFLOP_DAY = 1e15 * 86_400
 def _without_rates(config: presets.Config) -> presets.Config:
     """The configuration with the rates that are looked for at their defaults."""
     unset = presets.PartConfig()
-    rates = dict(adamw_rate=unset.adamw_rate, muon_rate=unset.muon_rate, muonclip_rate=unset.muonclip_rate)
-    return replace(config, dense=replace(config.dense, **rates), experts=replace(config.experts, **rates))
+    dense, experts = (
+        replace(part, adamw_rate=unset.adamw_rate, muon_rate=unset.muon_rate, muonclip_rate=unset.muonclip_rate)
+        for part in (config.dense, config.experts)
+    )
+    return replace(config, dense=dense, experts=experts)
 
 
 def _claim_folder(out: Path, about: Tuning) -> None:

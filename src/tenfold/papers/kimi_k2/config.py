@@ -191,7 +191,7 @@ def laptop() -> Config:
             warmup_steps=20, decay_steps=480, tau=30.0, adamw_rate=2e-3, muon_rate=1e-2, muonclip_rate=2e-2
         ),
         experts=PartConfig(
-            warmup_steps=20, decay_steps=580, tau=30.0, adamw_rate=3e-3, muon_rate=4e-2, muonclip_rate=4e-2
+            warmup_steps=20, decay_steps=580, tau=30.0, adamw_rate=4e-3, muon_rate=4e-2, muonclip_rate=4e-2
         ),
         stress=_stress(steps=200, warmup_steps=20),
         calm=PartConfig(warmup_steps=20, stable_steps=100, tau=30.0, muonclip_rate=3e-3),

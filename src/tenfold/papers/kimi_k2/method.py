@@ -14,7 +14,7 @@ reinforcement learning, the report's other parts, are not here. Shapes: H heads,
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -75,6 +75,10 @@ class OptimizerSettings:
     ns_steps: int = 5
     ns_dtype: str = "auto"
 
+    def of_muon(self) -> dict[str, Any]:
+        """All of them as arguments of :class:`tenfold.optim.Muon`."""
+        return asdict(self)
+
 
 DEFAULTS = OptimizerSettings()
 
@@ -119,16 +123,13 @@ def prepare(
         >>> int(pretraining.router_bias.loads["model.layers.1.mlp.gate"].sum())  # 32 tokens, 2 experts each
         64
     """
-    rates = dict(lr=learning_rate, weight_decay=weight_decay)
     made: torch.optim.Optimizer
     if optimizer == "adamw":
-        made = torch.optim.AdamW(model.parameters(), betas=settings.betas, **rates)
+        made = torch.optim.AdamW(model.parameters(), learning_rate, settings.betas, weight_decay=weight_decay)
         clip = QKClip(model, tau=torch.inf).attach(made)
     elif optimizer in OPTIMIZERS:
-        options = dict(
-            betas=settings.betas, momentum=settings.momentum, ns_steps=settings.ns_steps, ns_dtype=settings.ns_dtype
-        )
-        made = MuonClip(model, tau=tau if optimizer == "muonclip" else torch.inf, muon_options=options, **rates)
+        threshold = tau if optimizer == "muonclip" else torch.inf
+        made = MuonClip(model, learning_rate, weight_decay, threshold, muon_options=settings.of_muon())
         clip = made.qk_clip
     else:
         raise UserError(f"optimizer = {optimizer!r}: must be one of {', '.join(OPTIMIZERS)}")

@@ -125,10 +125,11 @@ def pretrain(training: Training, config: Config, text: Text, seed: int, cell: Ce
     )
     for pretraining in prepared:
         pretraining.detach()
-    loss_N, loads = measure(trained.model, text.test_NT)
+    learned: Any = trained.model
+    loss_N, loads = measure(learned, text.test_NT)
     if cell.is_main:
-        save_causal_lm(trained.model, cell.directory / "model")
-    return Outcome(trained.model.cpu(), loss_N.tolist(), _plain(before), _plain(loads), trained.skipped)
+        save_causal_lm(learned, cell.directory / "model")
+    return Outcome(learned.cpu(), loss_N.tolist(), _plain(before), _plain(loads), trained.skipped)
 
 
 def build(kind: ModelKind, config: Config, seed: int) -> Any:
@@ -205,8 +206,7 @@ def _prepare(model: Any, training: Training, config: Config) -> Pretraining:
 def _plain_muon(model: nn.Module, training: Training, config: Config) -> Muon:
     """Muon on a model that nothing observes, in every setting as MuonClip would have it."""
     groups = muon_param_groups(model, training.learning_rate, training.part.weight_decay)
-    s = _settings(config)
-    return Muon(groups, betas=s.betas, momentum=s.momentum, ns_steps=s.ns_steps, ns_dtype=s.ns_dtype)
+    return Muon(groups, **_settings(config).of_muon())
 
 
 def _settings(config: Config) -> OptimizerSettings:
