@@ -174,10 +174,7 @@ def pretrained_model(config: Config, arm: str, seed: int, cell: Cell) -> tuple[A
         config.rates.pretraining,
         seed,
         cell,
-        evaluate=lambda shown, step: {
-            f"zero_shot/{name}": bits
-            for name, bits in zero_shot_bits(shown, windows, e.positions, e.batch_size).items()
-        },
+        evaluate=evaluate,
     )
     if cell.is_main:
         save_causal_lm(trained.model, cell.directory / "model")
