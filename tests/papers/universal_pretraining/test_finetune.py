@@ -105,6 +105,15 @@ def test_batches_come_from_the_training_part(corpus):
     assert (batch != finetuning_batch(corpus, SHORT, 32, seed=0, step=3)).any()
 
 
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_step_sees_the_windows_of_its_batch_in_their_order(corpus, tmp_path, fed, pieces):
+    config = replace(SHORT, gradient_accumulation=pieces)
+    cell = Cell(arm="scratch", seed=0, directory=tmp_path, device="cpu")
+    finetune(build_model(SMALL, seed=0), corpus, config, 1e-3, 32, 0, cell, windows=2)
+    batches = [finetuning_batch(corpus, config, 32, 0, step) for step in (1, 2, 3)]
+    assert len(fed) == 3 * pieces and (np.concatenate(fed) == np.concatenate(batches)).all()
+
+
 def test_curves_begin_before_the_first_step_and_are_the_bits_of_the_model(corpus, tmp_path):
     model = build_model(SMALL, seed=0)
     cell = Cell(arm="scratch", seed=0, directory=tmp_path, device="cpu")
