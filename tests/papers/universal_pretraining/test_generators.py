@@ -57,7 +57,7 @@ def test_a_batch_has_the_shares_of_the_mixture_in_random_order():
         ((2, 1, 1), 8, (4, 2, 2)),
         ((0, 1, 2), 9, (0, 3, 6)),
         ((0, 1, 2), 10, (0, 4, 6)),
-        ((0.7, 0.2, 0.1), 10, (7, 2, 1)),
+        ((0.71, 0.29, 0), 100, (71, 29, 0)),  # 100 * 0.29 is a little less than 29 in floating point
     ],
 )
 def test_counts_add_up_to_the_batch(shares, batch_size, counts):

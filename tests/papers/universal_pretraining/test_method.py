@@ -60,11 +60,16 @@ def test_passing_states_equals_recomputing_the_whole_text(layers, embed_scale):
 @pytest.mark.usefixtures("_products")
 @pytest.mark.parametrize(("gain", "embed_scale"), [(0.8, 1.0), (1.5, 1.0), (2.5, 1.0), (3.5, 1.0), (3.5, 1e-8)])
 def test_the_default_sizes_say_the_same_tokens_as_one_lstm_call_per_token(gain, embed_scale):
+    """The same but for ties: the two best symbols closer than float32 can tell, about once in half a million tokens."""
     for key in range(3):
         source = RandomLSTM(gain=(gain, gain), embed_scale=embed_scale).draw(torch_generator("source", key))
         seed, cond = inputs(32, 128, key)
-        rows = source.generate(seed, cond, 128, torch_generator(0))
-        assert torch.equal(rows, per_token_loop(source, seed, cond, 128))
+        rows, expected = source.generate(seed, cond, 128, torch_generator(0)), per_token_loop(source, seed, cond, 128)
+        for ours, theirs, row_cond in zip(rows, expected, cond, strict=True):
+            if not torch.equal(ours, theirs):
+                t = int((ours != theirs).nonzero()[0])
+                best = source(theirs[None, :t], row_cond[None, :t])[0, -1].topk(2)
+                assert ours[t] in best.indices and best.values.diff().abs() < 1e-7, f"token {t} is no tie"
 
 
 @pytest.mark.usefixtures("_products")

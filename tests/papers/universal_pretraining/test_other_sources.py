@@ -177,6 +177,18 @@ def test_the_transformer_is_causal_and_reads_the_condition():
     assert (one[:, 20:] - other[:, 20:]).abs().amax(dim=2).min() > 0, "every later position sees the change"
 
 
+def test_gain_scales_the_matrices_of_the_blocks():
+    def spread(gain):
+        source = RandomTransformer(width=64, layers=1, heads=4, gain=(gain, gain)).draw(8, torch_generator(0))
+        block = source.blocks[0]
+        matrices = block.self_attn.in_proj_weight, block.linear1.weight, block.linear2.weight
+        return [weight.std().item() * weight.shape[1] ** 0.5 for weight in matrices], source.embedding.weight.std()
+
+    assert spread(1.0)[0] == pytest.approx([1.0] * 3, rel=0.05)
+    assert spread(3.0)[0] == pytest.approx([3.0] * 3, rel=0.05)
+    assert spread(1.0)[1] == spread(3.0)[1] == pytest.approx(1, rel=0.05)
+
+
 def test_tokens_are_kept_where_the_mask_is_not_positive():
     law = RandomTransformer(width=32, layers=2, heads=4)
     cond = noise_rows(16, 64, 256, torch_generator(1))

@@ -8,6 +8,7 @@ The same function as ``torch.nn.LSTM``, up to the rounding of sums:
   gates (on a CPU, torch's sigmoid is several times faster than its tanh);
 - on a CPU, oneDNN multiplies by weights that it has packed once for each source.
 
+Where the two best symbols are closer than float32 can tell (about one token in half a million), rounding decides.
 Random sources of high gain are chaotic: there, another order of sums is another orbit, and neither two devices nor two
 numbers of rows need agree on a row.
 
