@@ -65,6 +65,15 @@ def test_every_arm_begins_with_the_same_weights_and_windows(kind, config, text, 
     assert logged(tmp_path / "another seed")[0]["train/loss"] != first[0]["train/loss"]
 
 
+def test_windows_follow_the_seed(config, text, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining, "build", lambda kind, config, seed: build(kind, config, 0))
+    first = set()
+    for seed in (0, 1):
+        pretrain(training("dense"), config, text, seed, cell_in(tmp_path / str(seed)))
+        first.add(logged(tmp_path / str(seed))[0]["train/loss"])
+    assert len(first) == 2
+
+
 def test_loads_are_counted_before_and_after_on_the_test_windows(config, text, tmp_path):
     outcome = pretrain(training(), config, text, 0, cell_in(tmp_path))
     _, fresh = measure(build("experts", config, 0), text.test_NT)

@@ -103,7 +103,8 @@ def _logits_of_heads(finished: Finished) -> Picture:
         tau = scores.samples["tau"]
         axes.axhline(tau, color="#16181d", linestyle="--", linewidth=1)
         axes.annotate("τ", (0, tau), textcoords="offset points", xytext=(2, 3))
-        axes.set(title=arm, xlabel="optimizer steps", yscale="log")
+        axes.set(title=arm, xlabel="optimizer steps")
+        axes.set_yscale("log", nonpositive="mask")  # all logits of a head may be negative
         _finish(axes, legend=False)
     panels[0].set_ylabel("largest logit of a head")
     return Picture(
