@@ -235,6 +235,11 @@ def test_a_uniform_number_next_to_one_chooses_a_symbol_that_exists():
     assert chosen[0] == 0 and chosen[1] == 255
 
 
+def test_a_symbol_without_probability_is_never_chosen():
+    logits = torch.tensor([[-torch.inf, 0.0, -torch.inf]]).expand(2, 3)
+    assert choose(logits, torch.tensor([0.0, 1 - 2**-24])).tolist() == [1, 1]
+
+
 def test_temperature_goes_from_the_most_probable_symbol_to_noise():
     seed, cond = inputs(8, 64)
     source = replace(SMALL, gain=(1.0, 1.0)).draw(torch_generator(3))

@@ -67,7 +67,7 @@ class PointwiseDirichlet:
         probability_NA = self.draw(count, generator)
         total_NA = probability_NA.cumsum(dim=1)
         uniform_NL = torch.rand(count, length, generator=generator, dtype=torch.float64) * total_NA[:, -1:]
-        chosen_NL = torch.searchsorted(total_NA, uniform_NL, right=True).clamp_(max=total_NA.shape[1] - 1)
+        chosen_NL = torch.searchsorted(total_NA, uniform_NL, right=True)
         subset_NA = _subsets(count, total_NA.shape[1], self.num_symbols, generator)
         return subset_NA.gather(1, chosen_NL).to(cond_NL.device)
 

@@ -211,8 +211,8 @@ def choose(logits_NV: Tensor, uniform_N: Tensor) -> Tensor:
         [0, 1]
     """
     total_NV = logits_NV.softmax(dim=1).cumsum(dim=1)
-    threshold_N1 = uniform_N[:, None] * total_NV[:, -1:]
-    return torch.searchsorted(total_NV, threshold_N1, right=True)[:, 0].clamp_(max=total_NV.shape[1] - 1)
+    threshold_N1 = uniform_N[:, None] * total_NV[:, -1:]  # at most (1 - 2 ** -24) of the sum: rounds to less than it
+    return torch.searchsorted(total_NV, threshold_N1, right=True)[:, 0]
 
 
 def _packs(weight: Tensor) -> bool:
