@@ -34,10 +34,10 @@ def scores(tmp_path_factory):
 
 
 def same(name, value):
-    """Within 1e-5; exploding logits and their clip within 1e-4: Newton-Schulz enlarges rounding in small directions."""
+    """Within 1e-5; exploding logits and their clip within 1e-3: Newton-Schulz enlarges rounding in small directions."""
     if value is None:  # not a number: of a part that was left out
         return None
-    return pytest.approx(value, abs=1e-5, rel=1e-4 if "logit" in name or "gamma" in name else 0)
+    return pytest.approx(value, abs=1e-5, rel=1e-3 if "logit" in name or "gamma" in name else 0)
 
 
 def test_two_processes_have_the_losses_and_logits_of_one(scores):
