@@ -74,6 +74,33 @@ def test_both_sides_of_the_rollout_benchmark_end_by_the_same_law():
     assert (generated != policy.tokenizer.pad_token_id).sum() == pytest.approx(expected, rel=0.15)
 
 
+def random_computation(capsys, *arguments):
+    importlib.import_module("random_computation").main(["--quick", "--json", *arguments])
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_every_quick_comparison_of_random_computation_is_a_line_of_json(capsys):
+    measured = random_computation(capsys, "--parts", "default", "rows")
+    assert [line["name"] for line in measured] == ["random LSTM, 4 rows", "random LSTM, 2 rows"]
+    assert [list(line) for line in measured] == [KEYS] * 2
+    assert all(line["ratio"] == pytest.approx(line["ours"] / line["rival"]) for line in measured)
+
+
+def test_a_loop_that_says_other_tokens_is_noticed(monkeypatch):
+    random_computation = importlib.import_module("random_computation")
+    loop = random_computation.lstm_loop.generate
+    monkeypatch.setattr(random_computation.lstm_loop, "generate", lambda *given: loop(*given).flip(0))
+    with pytest.raises(AssertionError, match="not the same computation"):
+        random_computation.main(["--quick", "--parts", "default"])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # torch.compile warns itself, and takes an error for its own failure
+def test_the_compiled_step_of_random_computation_is_compared_with_both(capsys):
+    measured = random_computation(capsys, "--parts", "compile")
+    assert [line["rival_name"] for line in measured] == ["tenfold, not compiled", "nn.LSTM, a call per token"]
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # torch.compile warns itself, and takes an error for its own failure
 def test_compiling_pays_off_after_a_number_of_steps(capsys):

@@ -263,3 +263,12 @@ def test_seed_everything_is_repeatable():
     first = random.random()
     runner.seed_everything(5)
     assert random.random() == first
+
+
+def test_a_run_that_grows_names_every_command_that_it_takes(tmp_path):
+    first = execute(**arguments(tmp_path / "run"), seeds=[0], console=quiet())
+    more = arguments(tmp_path / "run") | {"command": "tenfold run fake --resume run --seeds 2"}
+    grown = execute(**more, seeds=[0, 1], console=quiet())
+    same = execute(**more, seeds=[0, 1], console=quiet())
+    assert grown.facts["command"].splitlines() == [first.facts["command"], more["command"]]
+    assert same.facts["command"] == grown.facts["command"]

@@ -1,6 +1,7 @@
 """Muon against torch's, its own parts one by one, and the promises about scale, decay and memory."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -47,6 +48,15 @@ def test_the_rms_of_the_update(shape):
     assert rms(update(gradient, rms_mode="match_adamw", method="svd")) == pytest.approx(0.2, abs=1e-4)
     assert 0.13 < rms(update(gradient, rms_mode="match_adamw")) < 0.24
     assert rms(update(gradient, rms_target=0.4, method="svd")) == pytest.approx(0.4, abs=2e-4)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+def test_the_iteration_runs_in_the_asked_precision(dtype):
+    gradient = gaussian(16, 48)
+    expected = orthogonalize(gradient, dtype=getattr(torch, dtype)).float()
+    torch.testing.assert_close(update(gradient, rms_mode="none", ns_dtype=dtype), expected, atol=1e-2, rtol=0)
+    rounded = update(gradient, rms_mode="none", ns_dtype=dtype).bfloat16().float()
+    assert torch.equal(update(gradient, rms_mode="none", ns_dtype=dtype), rounded) == (dtype == "bfloat16")
 
 
 @pytest.mark.parametrize(("shape", "expected"), [((64, 16), 2.0), ((16, 64), 1.0)])
@@ -181,10 +191,10 @@ def test_kernels_in_another_memory_format_move_too():
 
 def test_adamw_groups_step_as_torch_does():
     ours, theirs = (torch.nn.Parameter(gaussian(7)) for _ in range(2))
-    group = {"params": [ours], "algorithm": "adamw", "betas": (0.8, 0.9), "eps": 1e-6, "lr": 0.05}
+    group = {"params": [ours], "algorithm": "adamw", "betas": (0.8, 0.9), "eps": 0.1, "lr": 0.05}
     optimizers = (
         Muon([group], weight_decay=0.3),
-        torch.optim.AdamW([theirs], lr=0.05, betas=(0.8, 0.9), eps=1e-6, weight_decay=0.3),
+        torch.optim.AdamW([theirs], lr=0.05, betas=(0.8, 0.9), eps=0.1, weight_decay=0.3),
     )
     for step in range(5):
         for weight, optimizer in zip((ours, theirs), optimizers, strict=True):
@@ -205,6 +215,26 @@ def test_takes_over_the_state_of_torchs_muon():
         optimizer.step()
         original.step()
     torch.testing.assert_close(weight.detach(), twin.detach(), atol=1e-4, rtol=0)
+
+
+def test_a_loaded_state_that_names_no_blocks_leaves_those_of_the_group():
+    weight = torch.nn.Parameter(gaussian(16, 8))
+    _, original = run(lambda weights: torch.optim.Muon(weights), [(16, 8)])
+    optimizer = Muon([{"params": [weight], "blocks": BlockSpec(rows=(8, 8))}])
+    optimizer.load_state_dict(original.state_dict(), momentum_convention="ema")
+    assert BlockSpec(*optimizer.param_groups[0]["blocks"]) == BlockSpec(rows=(8, 8))
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda original: pickle.loads(pickle.dumps(original))])
+def test_a_copy_steps_as_the_original_does(duplicate):
+    _, original = run(lambda weights: Muon(weights, batch="never", skip_nonfinite=True), [(8, 12)], steps=2)
+    twin = duplicate(original)
+    assert (twin.batch, twin.skip_nonfinite) == ("never", True)
+    weights = [optimizer.param_groups[0]["params"][0] for optimizer in (original, twin)]
+    for weight, optimizer in zip(weights, (original, twin), strict=True):
+        weight.grad = gaussian(8, 12, seed=7)
+        optimizer.step()
+    assert weights[0] is not weights[1] and torch.equal(*weights)
 
 
 def test_a_rate_in_a_tensor_is_the_same_rate():
@@ -244,6 +274,12 @@ def test_parameters_with_non_finite_gradients_can_be_skipped_and_are_counted(bad
         ({"momentum": 1.0}, "momentum = 1.0"),
         ({"betas": (0.9, 1.0)}, "betas"),
         ({"batch": "sometimes"}, "batch = 'sometimes'"),
+        ({"batch_bytes": 0}, "batch_bytes = 0"),
+        ({"method": "qr"}, "method = 'qr'"),
+        ({"ns_steps": 0}, "ns_steps = 0"),
+        ({"coefficients": ()}, r"coefficients = \(\)"),
+        ({"coefficients": ((1.0, 2.0),)}, "must be triples"),
+        ({"rms_target": -0.2}, "rms_target = -0.2"),
     ],
 )
 def test_refuses_settings_out_of_range(options, message):

@@ -7,6 +7,7 @@ import torch
 from tiny_models import tiny, tokens
 from transformers import Trainer, TrainingArguments
 
+from tenfold.core.errors import UserError
 from tenfold.optim import Muon, MuonClip, QKClip, muon_param_groups
 
 TAU = 0.2
@@ -166,6 +167,11 @@ def word_tokenizer():
     vocabulary = {f"w{number}": number for number in range(64)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="w0"))
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="w0", eos_token="w1", unk_token="w0")
+
+
+def test_a_copy_is_refused_for_it_would_clip_nothing():
+    with pytest.raises(UserError, match="cannot be copied"):
+        copy.deepcopy(make(tiny("llama")))
 
 
 def test_a_copy_of_the_state_is_a_copy():

@@ -4,7 +4,18 @@ import pytest
 import torch
 from tiny_models import CONFIGS, tiny
 from torch import nn
-from transformers import GptOssConfig, GptOssForCausalLM
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    BloomConfig,
+    Dinov2Config,
+    FalconConfig,
+    GPT2Config,
+    GptOssConfig,
+    GptOssForCausalLM,
+    Llama4TextConfig,
+    ViTConfig,
+)
 
 from tenfold.core.errors import UserError
 from tenfold.optim import BlockSpec, Muon, muon_param_groups
@@ -67,6 +78,45 @@ def test_experts_with_the_output_axis_last_and_gates_between_ups():
     assert kinds[experts + "gate_up_proj_bias"] == ("adamw", None)
 
 
+def test_experts_whose_class_does_not_say_that_their_output_axis_is_the_last():
+    config = Llama4TextConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=24, intermediate_size_mlp=48, num_hidden_layers=1,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=8, num_local_experts=2, pad_token_id=None,
+        bos_token_id=None, eos_token_id=None,
+    )  # fmt: skip
+    kinds = assigned(AutoModelForCausalLM.from_config(config))
+    experts = "model.layers.0.feed_forward.experts."
+    assert kinds[experts + "gate_up_proj"] == ("muon", BlockSpec(rows=(24, 24), transposed=True))
+    assert kinds[experts + "down_proj"] == ("muon", BlockSpec(transposed=True))
+
+
+def test_fused_projections_of_other_classes():
+    """Bloom alternates as GPT-NeoX does; Falcon has other proportions, and is left whole."""
+    sizes = dict(vocab_size=64, hidden_size=32, bos_token_id=None, eos_token_id=None, pad_token_id=None)
+    bloom = AutoModel.from_config(BloomConfig(**sizes, n_layer=1, n_head=4))
+    falcon = AutoModel.from_config(FalconConfig(**sizes, num_hidden_layers=1, num_attention_heads=4))
+    gpt2 = AutoModel.from_config(GPT2Config(vocab_size=64, n_embd=32, n_layer=1, n_head=4, add_cross_attention=True))
+    alternating = BlockSpec(rows=(8, 8, 8), repeats=4)
+    assert assigned(bloom)["h.0.self_attention.query_key_value.weight"] == ("muon", alternating)
+    assert assigned(falcon)["h.0.self_attention.query_key_value.weight"] == ("muon", BlockSpec())
+    keys_and_values = BlockSpec(rows=(32, 32), transposed=True)
+    assert assigned(gpt2)["h.0.crossattention.c_attn.weight"] == ("muon", keys_and_values)
+
+
+def test_fused_projections_of_modules_that_are_not_of_transformers():
+    model = nn.ModuleDict({"attention": nn.ModuleDict({"c_attn": nn.Linear(8, 24)})})
+    assert assigned(model)["attention.c_attn.weight"] == ("muon", BlockSpec(rows=(8, 8, 8)))
+
+
+@pytest.mark.parametrize("kind", [ViTConfig, Dinov2Config])
+def test_positions_and_tokens_that_are_no_embedding_modules_go_to_adamw(kind):
+    sizes = dict(hidden_size=32, num_hidden_layers=1, num_attention_heads=4, image_size=16, patch_size=4)
+    kinds = assigned(AutoModel.from_config(kind(**sizes)))
+    tables = {key for key, (algorithm, _) in kinds.items() if "position_embeddings" in key or key.endswith("_token")}
+    assert len(tables) >= 2 and all(kinds[key] == ("adamw", None) for key in tables)
+    assert kinds["embeddings.patch_embeddings.projection.weight"] == ("muon", BlockSpec(flatten=True))
+
+
 def test_options():
     model = tiny("deepseek_v3")
     kinds = assigned(model, exclude=["*.gate.weight"])
@@ -75,6 +125,8 @@ def test_options():
     per_head = assigned(tiny("llama"), per_head=True)
     assert per_head["model.layers.0.self_attn.k_proj.weight"] == ("muon", BlockSpec(rows=(8, 8)))
     assert per_head["model.layers.0.self_attn.o_proj.weight"] == ("muon", BlockSpec())
+    latent = assigned(tiny("deepseek_v3_without_q_lora"), per_head=True)
+    assert latent["model.layers.0.self_attn.q_proj.weight"] == ("muon", BlockSpec(rows=(12, 12, 12, 12)))
 
 
 def test_convolutions_are_kernels_and_frozen_parameters_are_left_out():

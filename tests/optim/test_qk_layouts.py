@@ -1,17 +1,20 @@
 """Clipping multiplies each head's logits by exactly its factor, on every layout, and touches nothing else."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from tiny_models import CONFIGS, FURTHER, further, measured, tiny, tokens
 from torch import nn
+from transformers import AutoModelForCausalLM
 
 from tenfold.core.errors import UserError
 from tenfold.optim import (
     Layout,
     QKClip,
     attention_modules,
+    fused_projection,
     head_factors,
     known_layouts,
     layout_of,
@@ -187,6 +190,23 @@ def test_a_wrong_layout_is_found(monkeypatch):
         verify_layouts(model)
 
 
+def test_a_layout_that_scales_values_is_found(monkeypatch):
+    model = tiny("phi3")
+    right = layout_of(model.model.layers[0].self_attn).scaled[0].factors
+
+    def wrong(module):
+        layout = fused_projection(module)
+        scaled = tuple(
+            replace(part, factors=lambda heads: torch.cat([right(heads)[:48], heads.key.repeat_interleave(8)]))
+            for part in layout.scaled
+        )
+        return replace(layout, scaled=scaled)
+
+    monkeypatch.setitem(qk_layouts._LAYOUTS, "Phi3Attention", wrong)
+    with pytest.raises(UserError, match=r"self_attn \(Phi3Attention\): its layout is wrong, logits are off by inf"):
+        verify_layouts(model)
+
+
 def separate_projections_without_check(module):
     bare = copy.copy(module)
     bare._modules = {name: child for name, child in module._modules.items() if "norm" not in name}
@@ -199,6 +219,13 @@ def test_classes_that_a_wrapper_derived_are_known_by_their_base():
         if type(module).__name__ == "LlamaAttention":
             module.__class__ = type("WrappedLlamaAttention", (type(module),), {"__module__": __name__})
     assert max(verify_layouts(model).values()) < 2e-6
+
+
+def test_a_known_class_in_an_unknown_form_is_refused():
+    config = CONFIGS["gpt2"]()
+    config.add_cross_attention = True
+    with pytest.raises(UserError, match=r"GPT2Attention: QK-Clip expects 96 entries .* that has 64"):
+        QKClip(AutoModelForCausalLM.from_config(config))
 
 
 def test_unknown_modules_are_refused_by_name():

@@ -128,7 +128,19 @@ def test_the_bound_is_above_and_all_rows_sampled_are_exact(name, mask):
         )
     assert (bound >= exact).all() and (bound > exact).any()
     torch.testing.assert_close(sampled, exact, atol=0, rtol=0)
-    assert (few <= exact).all()
+    assert (few <= exact).all() and (few < exact).any()
+
+
+@pytest.mark.parametrize("first", [0, 5])
+def test_padding_counts_for_nothing_in_the_bound(first):
+    query, key = random_heads(batch=1, length=12)
+    seen = slice(first, first + 7)
+    expected = bound_logits(query[:, :, seen], key[:, :, seen], 1.0, Visibility(True))
+    rows = torch.zeros(1, 12, dtype=torch.bool)
+    rows[:, seen] = True
+    query, key = (tensor.masked_fill(~rows[:, None, :, None], 99.0) for tensor in (query, key))
+    mask = rows[:, None, :, None] & rows[:, None, None] & torch.ones(12, 12).tril().bool()
+    torch.testing.assert_close(bound_logits(query, key, 1.0, visibility(mask, True, query, key)), expected)
 
 
 def test_the_bound_is_at_most_a_few_times_the_exact_maximum_of_noise():

@@ -27,6 +27,12 @@ def results(tmp_path_factory):
     return directory
 
 
+def test_a_gradient_that_is_broken_in_one_shard_is_skipped_by_all(results):
+    for rank in (0, 1):
+        moved, skipped = torch.load(results / f"nonfinite-{rank}.pt", weights_only=True)
+        assert moved == [False, True, True, True] and skipped == 1
+
+
 @pytest.mark.spec("kimi_k2", "B7")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NAMES)

@@ -10,19 +10,22 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from tenfold.optim import MuonClip
+from tenfold.optim import Muon, MuonClip, muon_param_groups
 
 STEPS = 3
 NAMES = ("llama", "phi3", "qwen3", "deepseek_v3")
-KINDS = ("ddp", "fsdp2")
+KINDS = ("ddp", "fsdp2", "fsdp2 in parts")
 
 
-def train(model, raw, rank=0, world=1):
-    """Weights and clip history after some steps, each process with its part of every batch."""
+def train(model, raw, rank=0, world=1, parts=1):
+    """Weights and clip history after some steps, each process with its part of every batch, which it may split."""
     optimizer = MuonClip(raw, lr=0.02, tau=0.2, muon_options={"ns_dtype": "float32"})
     for batch in tokens(4 * STEPS, seed=5).split(4):
-        part = batch.chunk(world)[rank]
-        model(input_ids=part, labels=part, use_cache=False).loss.backward()
+        own = batch.chunk(world)[rank].chunk(parts)
+        for number, part in enumerate(own, start=1):
+            if parts > 1:
+                model.set_requires_gradient_sync(number == parts)  # as accelerate does
+            (model(input_ids=part, labels=part, use_cache=False).loss / parts).backward()
         optimizer.step()
         optimizer.zero_grad()
     weights = {
@@ -40,6 +43,20 @@ def shard(model):
     return fully_shard(model)
 
 
+def skip_nonfinite(rank):
+    """Which parameters of a sharded module move, of which one's gradient is broken in the shard of one process."""
+    torch.manual_seed(0)
+    module = fully_shard(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 1)))  # a row for two processes
+    optimizer = Muon(muon_param_groups(module), skip_nonfinite=True)
+    before = [parameter.full_tensor().clone() for parameter in module.parameters()]
+    module(torch.ones(3, 4)).sum().backward()
+    if rank == 1:
+        module[0].weight.grad.to_local()[0, 0] = torch.nan
+    optimizer.step()
+    moved = [not torch.equal(*pair) for pair in zip(before, map(DTensor.full_tensor, module.parameters()), strict=True)]
+    return moved, optimizer.nonfinite_skipped
+
+
 def work(directory):
     torch.distributed.init_process_group("gloo")
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
@@ -47,7 +64,9 @@ def work(directory):
         for kind in KINDS:
             raw = tiny(name)
             model = DistributedDataParallel(raw, find_unused_parameters=True) if kind == "ddp" else shard(raw)
-            torch.save(train(model, raw, rank, world), Path(directory) / f"{name}-{kind}-{rank}.pt")
+            result = train(model, raw, rank, world, parts=2 if kind == "fsdp2 in parts" else 1)
+            torch.save(result, Path(directory) / f"{name}-{kind}-{rank}.pt")
+    torch.save(skip_nonfinite(rank), Path(directory) / f"nonfinite-{rank}.pt")
     torch.distributed.destroy_process_group()
 
 

@@ -4,6 +4,7 @@ import copy
 import math
 from dataclasses import dataclass, replace
 
+import accelerate
 import pytest
 import torch
 from torch import Tensor, nn
@@ -98,6 +99,15 @@ def test_four_pieces_of_two_rows_equal_one_batch_of_eight(tmp_path):
     for (_, loss), (_, same) in zip(whole.curves()["train/loss"], pieces.curves()["train/loss"], strict=True):
         assert loss == pytest.approx(same, abs=1e-6)
     assert not torch.equal(flat(once.last), flat(make_model()))
+
+
+def test_a_loader_of_another_training_does_not_end_accumulation(tmp_path):
+    loader = accelerate.Accelerator(cpu=True).prepare(torch.utils.data.DataLoader([0.0]))
+    unfinished = iter(loader)
+    next(unfinished)  # accelerate now takes every piece for the last of an epoch
+    pieces = run(tmp_path / "pieces", replace(SHORT, gradient_accumulation=4), optimizers=sgd)
+    whole = run(tmp_path / "whole", SHORT, optimizers=sgd)
+    torch.testing.assert_close(flat(pieces.last), flat(whole.last))
 
 
 def test_each_piece_keeps_its_own_carry_and_slots(tmp_path):

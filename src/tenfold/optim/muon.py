@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor, Shard, distribute_tensor
+from torch.distributed.tensor import DTensor, Partial, Shard, distribute_tensor
 from torch.optim.adamw import adamw
 
 from tenfold.core.errors import UserError
@@ -29,6 +29,7 @@ from tenfold.optim.newton_schulz import QUINTIC, Coefficients, automatic_dtype, 
 NS_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 RMS_MODES = ("match_adamw", "update_norm", "spectral", "none")
 ALGORITHMS = ("muon", "adamw")
+METHODS = ("newton_schulz", "svd")
 LARGEST_BATCHED_FLOAT32 = 64  # smaller side up to which a batch beats a loop in float32
 
 
@@ -112,6 +113,8 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         if batch not in ("auto", "always", "never"):
             raise UserError(f'batch = {batch!r}: must be "auto", "always" or "never"')
+        if batch_bytes is not None and batch_bytes < 1:
+            raise UserError(f"batch_bytes = {batch_bytes}: must be at least 1")
         self.batch, self.batch_bytes, self.skip_nonfinite = batch, batch_bytes, skip_nonfinite
         self.nonfinite_skipped = 0
         super().__init__(
@@ -122,6 +125,11 @@ class Muon(torch.optim.Optimizer):
                 rms_target=rms_target, ns_dtype=ns_dtype, betas=betas, eps=eps, algorithm="muon", blocks=BlockSpec(),
             ),
         )  # fmt: skip
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy is made of: torch's part, and the settings that are no group's."""
+        own = ("batch", "batch_bytes", "skip_nonfinite", "nonfinite_skipped")
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group after checking its settings and shapes.
@@ -151,9 +159,10 @@ class Muon(torch.optim.Optimizer):
         """
         if momentum_convention not in ("sum", "ema"):
             raise UserError(f'momentum_convention = {momentum_convention!r}: must be "sum" or "ema"')
+        settings = [dict(group) for group in self.param_groups]
         super().load_state_dict(state_dict)
-        for group in self.param_groups:
-            for name, value in self.defaults.items():
+        for group, own in zip(self.param_groups, settings, strict=True):
+            for name, value in own.items():
                 group.setdefault(name, value)
             for p in group["params"]:
                 if momentum_convention == "ema" and "momentum_buffer" in self.state[p]:
@@ -172,9 +181,8 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def _finite(self, params: list[Tensor]) -> list[Tensor]:
-        gradients = [p.grad for p in params if p.grad is not None]
-        norms = [_whole(norm) for norm in torch._foreach_norm(gradients, ord=float("inf"))]
-        finite = torch.stack([norm.to(norms[0].device) for norm in norms]).isfinite().tolist()
+        flags = [_is_finite(p.grad) for p in params if p.grad is not None]
+        finite = torch.stack([flag.to(flags[0].device) for flag in flags]).tolist()
         self.nonfinite_skipped += len(params) - sum(finite)
         return [p for p, is_finite in zip(params, finite, strict=True) if is_finite]
 
@@ -332,8 +340,13 @@ def _local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def _whole(tensor: Tensor) -> Tensor:
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+def _is_finite(gradient: Tensor) -> Tensor:
+    """Whether a gradient is without NaN and infinity, in the shards of all processes (some may be empty)."""
+    bad = (~_local(gradient).isfinite()).sum()
+    if isinstance(gradient, DTensor):
+        mesh = gradient.device_mesh
+        bad = DTensor.from_local(bad, mesh, [Partial()] * mesh.ndim).full_tensor()
+    return bad == 0
 
 
 def _is_whole_here(parameter: Tensor, spec: BlockSpec) -> bool:
@@ -358,7 +371,7 @@ def _own_slice(whole: Tensor, parameter: Tensor) -> Tensor:
 
 
 def _check_group(group: dict[str, Any]) -> None:
-    for name in ("lr", "weight_decay", "momentum", "eps"):
+    for name in ("lr", "weight_decay", "momentum", "eps", "rms_target"):
         if not float(group[name]) >= 0:
             raise UserError(f"{name} = {group[name]}: must not be negative")
     if not group["momentum"] < 1:
@@ -367,7 +380,12 @@ def _check_group(group: dict[str, Any]) -> None:
         raise UserError(f"betas = {group['betas']}: each must lie in [0, 1)")
     if group.get("maximize"):
         raise UserError("maximize = True: not supported; negate the loss instead")
-    for name, allowed in (("rms_mode", RMS_MODES), ("algorithm", ALGORITHMS), ("ns_dtype", ("auto", *NS_DTYPES))):
+    if group["ns_steps"] < 1:
+        raise UserError(f"ns_steps = {group['ns_steps']}: must be at least 1")
+    if not group["coefficients"] or any(len(triple) != 3 for triple in group["coefficients"]):
+        raise UserError(f"coefficients = {group['coefficients']}: must be triples (a, b, c), at least one")
+    choices = {"rms_mode": RMS_MODES, "algorithm": ALGORITHMS, "ns_dtype": ("auto", *NS_DTYPES), "method": METHODS}
+    for name, allowed in choices.items():
         if group[name] not in allowed:
             raise UserError(f"{name} = {group[name]!r}: must be one of {', '.join(allowed)}")
     if group["algorithm"] == "muon":

@@ -9,6 +9,7 @@ It regulates the largest attention logits to about τ, see :mod:`tenfold.optim.q
 from collections.abc import Iterable
 from typing import Any
 
+from tenfold.core.errors import UserError
 from tenfold.optim.muon import Muon
 from tenfold.optim.muon_groups import muon_param_groups
 from tenfold.optim.qk_clip import QKClip
@@ -65,6 +66,9 @@ class MuonClip(Muon):
     def metrics(self) -> dict[str, float]:
         """What QK-Clip measured and did at the last measured step."""
         return self.qk_clip.metrics
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise UserError("a MuonClip cannot be copied: build one on the copied model and load this one's state_dict()")
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's state, with the clip's settings, counters and history under ``qk_clip``."""

@@ -1,8 +1,9 @@
 """Sorts a model's parameters into matrices for Muon and the rest for AdamW ("Muon is Scalable for LLM Training", 2.2).
 
-AdamW takes embeddings, the head (once, where it is tied to them), all vectors, and depthwise convolutions. Everything
-else is made of matrices: projections, stacks of experts, routers, and kernels as ``[out, rest]``. Weight decay is for
-all of them, the gains of norms included, which the paper found important for stability.
+AdamW takes embeddings, the head (once, where it is tied to them), tables of positions or tokens, all vectors, and
+depthwise convolutions. Everything else is made of matrices: projections, stacks of experts, routers, and kernels as
+``[out, rest]``. Weight decay is for all of them, the gains of norms included, which the paper found important for
+stability.
 """
 
 from collections import defaultdict
@@ -15,6 +16,10 @@ from torch import Tensor, nn
 from tenfold.core.errors import UserError
 from tenfold.optim.matrix_blocks import BlockSpec
 
+# How queries, keys and values lie in a fused projection, by the class of its module.
+ONE_AFTER_THE_OTHER = {"GPT2Attention", "ImageGPTAttention", "Phi3Attention", "Phi4MultimodalAttention"}
+HEAD_BY_HEAD = {"BloomAttention", "GPTNeoXAttention", "PersimmonAttention"}
+TABLES = ("embed", "token", "table")  # in the names of parameters that are rows to look up, but no nn.Embedding
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -36,7 +41,8 @@ def muon_param_groups(
         exclude: patterns (``*`` and ``?``) of names of matrices that AdamW shall take, such as ``"*.gate.weight"``
             for the routers.
         block_specs: ``"auto"`` treats each part of a fused projection (gate and up; queries, keys and values) as a
-            matrix of its own; ``"none"`` takes each weight as one matrix.
+            matrix of its own, where the class of its module is known or is none of transformers'; ``"none"`` takes
+            each weight as one matrix.
         per_head: treat each head's rows of ``q_proj``, ``k_proj`` and ``v_proj`` as a matrix of their own.
 
     Returns:
@@ -64,7 +70,7 @@ def muon_param_groups(
         matched.update(hits)
         module = model.get_submodule(name.rpartition(".")[0])
         is_vector = parameter.ndim < 2 or name.endswith("bias")  # the biases of a stack of experts are [E, out]
-        if hits or is_vector or id(parameter) in not_matrices or _is_depthwise(module):
+        if hits or is_vector or id(parameter) in not_matrices or _is_table(name) or _is_depthwise(module):
             for_adamw.append(parameter)
         else:
             for_muon[_blocks(model, name, module, parameter, block_specs, per_head)].append(parameter)
@@ -84,6 +90,11 @@ def _embeddings_and_heads(model: nn.Module) -> set[int]:
     return {id(module.weight) for module in (*tables, head) if module is not None}
 
 
+def _is_table(name: str) -> bool:
+    kind = name.rpartition(".")[2]
+    return any(word in kind for word in TABLES)
+
+
 def _is_depthwise(module: nn.Module) -> bool:
     return isinstance(module, CONVOLUTIONS) and module.groups > 1 and module.groups == module.in_channels
 
@@ -96,7 +107,7 @@ def _blocks(
     stacked = kind not in ("weight", "bias")  # a stack of experts is a parameter of its own name
     layer = kind if stacked else owner_name.rpartition(".")[2]
     owner: Any = module if stacked else model.get_submodule(owner_name.rpartition(".")[0])
-    transposed = bool(getattr(module, "is_transposed", False)) if stacked else type(module).__name__ == "Conv1D"
+    transposed = _is_transposed_stack(module) if stacked else type(module).__name__ == "Conv1D"
     plain = BlockSpec(transposed=transposed, flatten=isinstance(module, CONVOLUTIONS))
     rows = parameter.shape[-1 if transposed else -2]
     if block_specs == "none":
@@ -105,18 +116,30 @@ def _blocks(
         if getattr(owner, "is_concatenated", True):
             return plain._replace(rows=(rows // 2, rows // 2))
         return plain._replace(rows=(1, 1), repeats=rows // 2)
-    if layer in ("qkv_proj", "c_attn"):
-        return plain._replace(rows=_queries_keys_values(owner, rows))
-    if layer == "query_key_value":
-        heads = owner.config.num_attention_heads
-        return plain._replace(rows=(rows // (3 * heads),) * 3, repeats=heads)
+    if layer in ("qkv_proj", "c_attn", "query_key_value"):
+        classes = {kind.__name__ for kind in type(owner).__mro__}
+        if classes & HEAD_BY_HEAD:
+            heads = getattr(owner, "num_heads", None) or owner.config.num_attention_heads
+            return plain._replace(rows=(rows // (3 * heads),) * 3, repeats=heads)
+        if classes & ONE_AFTER_THE_OTHER or not type(owner).__module__.startswith("transformers."):
+            return plain._replace(rows=_queries_keys_values(owner, rows))
     if per_head and layer in ("q_proj", "k_proj", "v_proj"):
-        return plain._replace(rows=(owner.head_dim,) * (rows // owner.head_dim))
+        width = getattr(owner, "qk_head_dim", None) or owner.head_dim
+        return plain._replace(rows=(width,) * (rows // width))
     return plain
+
+
+def _is_transposed_stack(module: Any) -> bool:
+    """Whether the output axis of a stack of experts is the last one; told by the shapes where the class does not."""
+    gate_up, down = getattr(module, "gate_up_proj", None), getattr(module, "down_proj", None)
+    by_shape = gate_up is not None and down is not None and gate_up.shape[-1] == 2 * down.shape[-2]
+    return bool(getattr(module, "is_transposed", by_shape))
 
 
 def _queries_keys_values(attention: Any, rows: int) -> tuple[int, ...]:
     """Rows of queries, keys and values; equal ones where no configuration says otherwise."""
+    if getattr(attention, "is_cross_attention", False):
+        return (rows // 2, rows // 2)  # keys and values; the queries are a projection of their own
     config = getattr(attention, "config", None)
     heads = getattr(config, "num_attention_heads", 1)
     key_heads = getattr(config, "num_key_value_heads", None) or heads

@@ -22,9 +22,10 @@ from weakref import WeakKeyDictionary, ref
 import torch
 import torch.distributed
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from tenfold.core.errors import UserError
-from tenfold.optim.qk_layouts import GQA_MODES, head_factors, layout_of, scale_heads
+from tenfold.optim.qk_layouts import GQA_MODES, Layout, head_factors, layout_of, scale_heads
 from tenfold.optim.qk_log import ClipLog
 from tenfold.optim.qk_scores import bound_logits, largest_logits, visibility
 
@@ -39,6 +40,8 @@ _OBSERVERS: WeakKeyDictionary[nn.Module, Observer] = WeakKeyDictionary()
 
 class QKClip:
     """Measures the largest logit of each head and clips after each optimizer step.
+
+    Frozen attention is measured and left as it is.
 
     Args:
         model: a transformers model, before any wrapper; every attention module must have a known layout (see
@@ -87,12 +90,14 @@ class QKClip:
         master_copy: Callable[[nn.Parameter], Tensor | None] = lambda parameter: None,
         process_group: Any = None,
     ) -> None:
-        _check_settings(tau, alpha, gqa, mode, fraction, every_n, margin)
+        _check_settings(tau, alpha, gqa, mode, fraction, every_n, margin, chunk_rows)
         self.tau, self.alpha, self.gqa, self.mode = tau, alpha, gqa, mode
         self.fraction, self.every_n, self.margin, self.chunk_rows = fraction, every_n, margin, chunk_rows
         self.master_copy, self.process_group = master_copy, process_group
         self.modules = attention_modules(model)
         self.layouts = {name: layout_of(module) for name, module in self.modules.items()}
+        for name, layout in self.layouts.items():
+            _is_frozen(name, layout)  # refuses what is frozen in part
         self._names = {module: name for name, module in self.modules.items()}
         self._largest: dict[str, Tensor] = {}
         self._rows_generator = torch.Generator().manual_seed(0)
@@ -205,10 +210,14 @@ class QKClip:
         self._backward_seen = True
 
     def before_forward(self) -> None:
-        """Forget a step that a loss scaler skipped: its backward pass is over, and its gradients were thrown away."""
+        """Forget a step that a loss scaler skipped: its backward pass is over, and its gradients were thrown away.
+
+        Sharded parameters may lack a gradient between the parts of an accumulated batch as well; there, the maxima of a
+        skipped step, which left the weights as they were, count for the next one too.
+        """
         if self._backward_seen and self._optimizer is not None:
             params = (p for group in self._optimizer.param_groups for p in group["params"])
-            if all(p.grad is None for p in params):
+            if all(p.grad is None and not isinstance(p, DTensor) for p in params):
                 self.reset()
 
     def _check_still_observed(self) -> None:
@@ -238,10 +247,12 @@ class QKClip:
         """Scale the heads of one module; returns each head's factor."""
         above = (largest > self.tau) & (largest < torch.inf)
         gamma = torch.where(above, self.margin * self.tau / largest.double(), 1.0)
-        if above.any():
-            layout = layout_of(self.modules[name])  # anew, for sharding may have replaced the parameters
-            factors = head_factors(gamma, layout, self.alpha, self.gqa)
-            scale_heads(layout, factors, self.master_copy)
+        if not above.any():
+            return gamma
+        layout = layout_of(self.modules[name])  # anew, for sharding may have replaced the parameters
+        if _is_frozen(name, layout):
+            return torch.ones_like(gamma)
+        scale_heads(layout, head_factors(gamma, layout, self.alpha, self.gqa), self.master_copy)
         return gamma
 
 
@@ -355,12 +366,20 @@ def _calls_interface(module: nn.Module) -> bool:
     return code is not None and "ALL_ATTENTION_FUNCTIONS" in code.co_names
 
 
+def _is_frozen(name: str, layout: Layout) -> bool:
+    """Whether nothing of a module's queries and keys is trained."""
+    trained = [scaled.parameter.requires_grad for scaled in layout.scaled]
+    if any(trained) and not all(trained):
+        raise UserError(f"{name}: queries and keys are frozen in part; QK-Clip scales both or none")
+    return not any(trained)
+
+
 def _device(modules: dict[str, Any]) -> torch.device:
     return next(next(iter(modules.values())).parameters()).device
 
 
 def _check_settings(
-    tau: float, alpha: float, gqa: str, mode: str, fraction: float, every_n: int, margin: float
+    tau: float, alpha: float, gqa: str, mode: str, fraction: float, every_n: int, margin: float, chunk_rows: int
 ) -> None:
     if not tau > 0:
         raise UserError(f"tau = {tau}: must be positive")
@@ -376,3 +395,5 @@ def _check_settings(
         raise UserError(f"every_n = {every_n}: must be at least 1")
     if not 0 < margin <= 1:
         raise UserError(f"margin = {margin}: must lie in (0, 1]")
+    if chunk_rows < 1:
+        raise UserError(f"chunk_rows = {chunk_rows}: must be at least 1")

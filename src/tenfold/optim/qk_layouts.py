@@ -154,11 +154,24 @@ def layout_of(module: nn.Module) -> Layout:
         raise UserError("clip_qkv: queries and keys that are clamped do not scale with their weights")
     for kind in type(module).__mro__:
         if kind.__name__ in _LAYOUTS:
-            return _LAYOUTS[kind.__name__](module)
+            layout = _LAYOUTS[kind.__name__](module)
+            _check_lengths(module, layout)
+            return layout
     raise UserError(
         f"{type(module).__name__}: QK-Clip does not know where its heads lie; "
         f"register_layout({type(module).__name__!r}, builder) tells it, and verify_layouts(model) proves it"
     )
+
+
+def _check_lengths(module: nn.Module, layout: Layout) -> None:
+    heads = HeadFactors(torch.ones(layout.heads), torch.ones(layout.heads), torch.ones(layout.key_heads))
+    for scaled in layout.scaled:
+        wanted, length = scaled.factors(heads).numel(), scaled.parameter.shape[scaled.axis]
+        if wanted != length:
+            raise UserError(
+                f"{type(module).__name__}: QK-Clip expects {wanted} entries along axis {scaled.axis} of a weight that "
+                f"has {length}; this form of the module is not known"
+            )
 
 
 def register_layout(class_name: str, builder: LayoutBuilder) -> None:

@@ -84,8 +84,8 @@ class Decoder(Protocol):
 class Actor(Protocol):
     """What a rollout needs of a policy; :class:`~tenfold.policies.Policy` is one."""
 
-    tokenizer: Any
-
+    @property
+    def tokenizer(self) -> Any: ...  # noqa: D102
     @property
     def context(self) -> int | None: ...  # noqa: D102
     @property

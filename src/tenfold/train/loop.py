@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import AutocastKwargs, DistributedDataParallelKwargs
+from accelerate.utils import AutocastKwargs, DistributedDataParallelKwargs, GradientAccumulationPlugin
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -266,7 +266,10 @@ def _accelerator(config: LoopConfig, device: str) -> Accelerator:
     accelerator = Accelerator(
         cpu=computes_on_cpu(device),
         mixed_precision=config.mixed_precision,
-        gradient_accumulation_steps=config.gradient_accumulation,
+        # a loader of another training in this process must not end our accumulation early
+        gradient_accumulation_plugin=GradientAccumulationPlugin(
+            num_steps=config.gradient_accumulation, sync_with_dataloader=False
+        ),
         kwargs_handlers=[
             AutocastKwargs(cache_enabled=False),
             DistributedDataParallelKwargs(broadcast_buffers=False),

@@ -1,0 +1,261 @@
+"""AdamW, Muon and MuonClip on a dense byte model and on a tiny Kimi K2: one experiment, top to bottom.
+
+Each arm trains both models at its own best rate, on the same windows, for as many tokens, with experts balanced alike;
+then the dense model at a rate far too high, where attention logits explode; and MuonClip, where nothing explodes, with
+and without the clip. Rates were chosen on the validation windows with another seed (``tenfold tune kimi_k2``).
+
+Largest logits are those of training passes: of every token pair of the batch, before the step's update.
+"""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean, median
+from typing import Any
+
+import torch
+from torch import nn
+
+from tenfold.core.cell import Cell
+from tenfold.core.types import Claim, Picture, Report, Scores
+from tenfold.models import parameter_counts
+from tenfold.papers.kimi_k2 import pictures
+from tenfold.papers.kimi_k2.config import Config
+from tenfold.papers.kimi_k2.data import load_text
+from tenfold.papers.kimi_k2.method import mean_violation
+from tenfold.papers.kimi_k2.pretraining import Outcome, model_config, pretrain, trainings
+from tenfold.train.distributed import broadcast
+
+ARMS = {
+    "adamw": "AdamW for all parameters; logits measured, never clipped",
+    "muon": "Muon for matrices, AdamW for the rest; logits measured, never clipped",
+    "muonclip": "the same with QK-Clip after each step",
+}
+
+_BUDGET = "equal tokens, windows and initial weights; rates from grids of one size on validation windows, another seed"
+_STRESS = "equal tokens and windows at one rate, far too high, without weight decay"
+CLAIMS = (
+    Claim(
+        id="muon-dense",
+        text="Muon reaches a lower held-out loss than AdamW at equal tokens: dense byte model.",
+        kind="superiority",
+        metric="dense/held_out_loss",
+        split="test",
+        arm="muon",
+        baseline="adamw",
+        direction="lower",
+        margin=0.0,
+        budget=_BUDGET,
+    ),
+    Claim(
+        id="muon-experts",
+        text="Muon reaches a lower held-out loss than AdamW at equal tokens: tiny Kimi K2 (latent attention, experts).",
+        kind="superiority",
+        metric="experts/held_out_loss",
+        split="test",
+        arm="muon",
+        baseline="adamw",
+        direction="lower",
+        margin=0.0,
+        budget=_BUDGET,
+    ),
+    Claim(
+        id="explosion",
+        text="In the stress test plain Muon's largest attention logit ends above 5 tau.",
+        kind="threshold",
+        metric="stress/last_logit_over_tau",
+        split="train",
+        arm="muon",
+        baseline=None,
+        direction="higher",
+        margin=5.0,
+        budget=_STRESS,
+    ),
+    Claim(
+        id="regulation",
+        text="In the stress test MuonClip's largest logit, median of the last 50 steps, stays below 1.25 tau.",
+        kind="threshold",
+        metric="stress/median_logit_over_tau",
+        split="train",
+        arm="muonclip",
+        baseline=None,
+        direction="lower",
+        margin=1.25,
+        budget=_STRESS,
+    ),
+    Claim(
+        id="no-cost",
+        text="In the stress test MuonClip's held-out loss is not worse than plain Muon's by more than 0.02.",
+        kind="non_inferiority",
+        metric="stress/held_out_loss",
+        split="test",
+        arm="muonclip",
+        baseline="muon",
+        direction="lower",
+        margin=0.02,
+        budget=_STRESS,
+    ),
+    Claim(
+        id="inert",
+        text="Where nothing explodes QK-Clip changes no weight: Muon with and without it differ by exactly 0.",
+        kind="exact",
+        metric="calm/largest_weight_difference",
+        split="train",
+        arm="muonclip",
+        baseline=None,
+        direction="lower",
+        margin=0.0,
+        budget="one training, made twice",
+    ),
+    Claim(
+        id="balance",
+        text="Without an auxiliary loss the load violation of experts falls below a quarter of its start.",
+        kind="threshold",
+        metric="experts/violation_ratio",
+        split="test",
+        arm="muonclip",
+        baseline=None,
+        direction="lower",
+        margin=0.25,
+        budget="one training; loads over all test windows, of the fresh and of the trained model",
+    ),
+)
+
+
+def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
+    """Train all parts of one arm with one seed and measure them."""
+    text = load_text(config.data)
+    plan = trainings(config, arm)
+    total, before = sum(training.part.steps for training in plan), 0
+    outcomes: dict[str, Outcome] = {}
+    for training in plan:
+        part = cell.part(training.name, steps_before=before, total_steps=total)
+        outcomes[training.name] = pretrain(training, config, text, seed, part)
+        before += training.part.steps
+    curves = broadcast(cell.curves(), cell.device)  # the main process alone has the logs
+    metrics = {
+        **loss_metrics(outcomes, curves),
+        **stress_metrics(config, curves),
+        **load_metrics(outcomes),
+        **(inertness_metrics(outcomes, curves) if arm == "muonclip" else {}),
+        **cost_metrics(config),
+        "train/skipped_steps": float(sum(outcome.skipped for outcome in outcomes.values())),
+    }
+    return Scores(
+        metrics=metrics,
+        items={f"{name}/held_out_loss": outcomes[name].losses for name in MEASURED if name in outcomes},
+        curves=curves,
+        samples=pictures.material(outcomes, config.stress.tau),
+    )
+
+
+Curves = Mapping[str, Sequence[tuple[float, float]]]
+MEASURED = ("dense", "experts", "stress")
+"""Parts that every arm trains."""
+LAST_STEPS = 50
+_UNKNOWN = float("nan")
+
+
+def loss_metrics(outcomes: Mapping[str, Outcome], curves: Curves) -> dict[str, float]:
+    """Held-out loss of each part in nats per byte, and the largest logit that was logged."""
+    metrics = {}
+    for name in MEASURED:
+        metrics[f"{name}/held_out_loss"] = mean(outcomes[name].losses) if name in outcomes else _UNKNOWN
+        metrics[f"{name}/largest_logit"] = max(_values(curves, f"{name}/qk_clip/max_logit"), default=_UNKNOWN)
+    return metrics
+
+
+def stress_metrics(config: Config, curves: Curves) -> dict[str, float]:
+    """The largest logit of the stress test in units of tau: at the end, over the last steps; and how often it clips."""
+    logits = _values(curves, "stress/qk_clip/max_logit") or [_UNKNOWN]
+    clipped = _values(curves, "stress/qk_clip/heads_clipped") or [_UNKNOWN]
+    return {
+        "stress/last_logit_over_tau": logits[-1] / config.stress.tau,
+        "stress/median_logit_over_tau": median(logits[-LAST_STEPS:]) / config.stress.tau,
+        "stress/steps_with_a_clip": mean(number > 0 for number in clipped),
+    }
+
+
+def load_metrics(outcomes: Mapping[str, Outcome]) -> dict[str, float]:
+    """Load violation over the test windows before and after training, and after training without bias updates."""
+    metrics = dict.fromkeys(("experts/violation_start", "experts/violation_end", "experts/violation_ratio"), _UNKNOWN)
+    if "experts" in outcomes:
+        start, end = (_violation(loads) for loads in (outcomes["experts"].loads_before, outcomes["experts"].loads))
+        metrics = dict(zip(metrics, (start, end, end / start), strict=True))
+    if "unbalanced" in outcomes:
+        metrics["experts/violation_end_without_bias"] = _violation(outcomes["unbalanced"].loads)
+        metrics["experts/held_out_loss_without_bias"] = mean(outcomes["unbalanced"].losses)
+    return metrics
+
+
+def inertness_metrics(outcomes: Mapping[str, Outcome], curves: Curves) -> dict[str, float]:
+    """The largest difference of any weight between training with QK-Clip and without, and how large logits grew."""
+    difference = _UNKNOWN
+    if "calm" in outcomes:
+        pairs = zip(
+            outcomes["calm"].model.state_dict().values(),
+            outcomes["calm-unobserved"].model.state_dict().values(),
+            strict=True,
+        )
+        difference = max(float((one - other).abs().max()) for one, other in pairs)
+    return {
+        "calm/largest_weight_difference": difference,
+        "calm/largest_logit": max(_values(curves, "calm/qk_clip/max_logit"), default=_UNKNOWN),
+    }
+
+
+def cost_metrics(config: Config) -> dict[str, float]:
+    """Tokens and parameters of the two models; equal for every arm."""
+    dense, experts = model_sizes(config)
+    return {
+        "cost/dense_tokens": float(config.dense.steps * config.dense.batch_size * config.data.context),
+        "cost/dense_parameters": float(dense),
+        "cost/experts_tokens": float(config.experts.steps * config.experts.batch_size * config.data.context),
+        "cost/experts_parameters": float(experts.total),
+        "cost/experts_activated": float(experts.activated),
+    }
+
+
+def model_sizes(config: Config) -> tuple[int, Any]:
+    """Parameters of the dense model, and those of the model with experts (total and activated), without building it."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        dense: nn.Module = AutoModelForCausalLM.from_config(model_config("dense", config))
+    return sum(p.numel() for p in dense.parameters()), parameter_counts(model_config("experts", config))
+
+
+def _values(curves: Curves, name: str) -> list[float]:
+    return [value for _, value in curves.get(name, ())]
+
+
+def _violation(loads: Mapping[str, Sequence[int]]) -> float:
+    return mean_violation({name: torch.tensor(counts) for name, counts in loads.items()})
+
+
+def figures(report: Report) -> list[Picture]:
+    """Loss curves, each head's largest logit, heads clipped, loads of experts."""
+    return pictures.draw(report)
+
+
+def estimate(config: Config) -> dict[str, float]:
+    """Size and time of one seed of all arms, for ``--dry-run``.
+
+    Memory is that of the larger model: weights, gradients and two moments, and logits of a batch in float32. Time is
+    6 operations for each activated parameter and token, and what a step costs at the least.
+    """
+    dense, experts = model_sizes(config)
+    used = {"dense": (dense, dense), "experts": (experts.total, experts.activated)}
+    seconds, memory, largest = 0.0, 0.0, 0
+    on_gpu = torch.cuda.is_available()
+    for arm in ARMS:
+        for training in trainings(config, arm):
+            total, activated = used[training.model]
+            tokens = training.part.batch_size * config.data.context
+            of_a_step = 6 * activated * tokens / (_GPU_FLOPS if on_gpu else _CPU_FLOPS)
+            seconds += training.part.steps * (of_a_step + (_GPU_STEP if on_gpu else _CPU_STEP))
+            kept = tokens / config.optimization.gradient_accumulation * 8 * config.data.vocab_size
+            memory, largest = max(memory, 16.0 * total + kept), max(largest, total)
+    return {"parameters": float(largest), "memory_bytes": memory, "seconds": seconds}
+
+
+_CPU_FLOPS, _GPU_FLOPS = 6e10, 1e14  # assumed sustained: two cores in float32; one H100-class GPU in bfloat16
+_CPU_STEP, _GPU_STEP = 0.02, 0.1  # seconds of a step that do not depend on its tokens

@@ -1,0 +1,184 @@
+"""The paper's own verbs: ``evaluate`` a model without training it, ``tune`` the rates, ``throughput``, ``gain_sweep``.
+
+Each verb is a function that tyro reads. ``evaluate`` takes any folder that ``save_pretrained`` wrote, of any causal
+language model whose first 256 tokens are the bytes; a run keeps such folders in its cells.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from tenfold.core.config import differences, from_yaml, to_yaml
+from tenfold.core.errors import UserError
+from tenfold.core.files import to_json, write_atomically
+from tenfold.papers.universal_pretraining import config as presets
+
+Target = Annotated[Path, tyro.conf.Positional]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the folder of a ``tune`` is about; rates may be added to it."""
+
+    preset: str
+    """The setting that is tuned."""
+    seed: int
+    """Seed of weights, data and tasks."""
+    config: presets.Config
+    """The resolved configuration, its rates at their defaults."""
+
+
+def evaluate(
+    model: Target,
+    tasks: tuple[str, ...] = (*presets.SYNTHETIC_TASKS, "python", "licences"),
+    windows: int = 64,
+    context: int = 128,
+    positions: Literal["last", "all", "second_half"] = "all",
+    seed: int = 0,
+    markov_order: int = 5,
+) -> None:
+    """Measure a model on texts that it was not trained on, beside in-context Markov models and the 8-bit line.
+
+    Args:
+        model: a folder that ``save_pretrained`` wrote, such as ``cells/mixture/seed-0/pretraining/model`` of a run.
+        tasks: names of synthetic tasks, ``python``, ``licences``, or paths of files and folders.
+        windows: of each task.
+        context: bytes of a window; not more than the model was made for.
+        positions: which bytes of a window count.
+        seed: of the synthetic tasks.
+        markov_order: the highest order of the Markov models.
+    """
+    from tenfold.models.causal_lm import load_causal_lm
+    from tenfold.papers.universal_pretraining.evaluation import UNIFORM_BITS, evaluate_zero_shot
+
+    loaded = load_causal_lm(model)
+    vocabulary = loaded.config.vocab_size
+    if vocabulary < 256:
+        raise UserError(
+            f"{model} has a vocabulary of {vocabulary}; allowed: at least 256, of which the first are bytes"
+        )
+    results = evaluate_zero_shot(loaded, tasks, windows, context, positions, seed=seed, markov_order=markov_order)
+    table = Table(
+        title=f"bits per byte, {positions} positions of {windows} windows of {context}; uniform: {UNIFORM_BITS:g}"
+    )
+    for heading in ("task", "model", "±", "2nd half", *(f"Markov {k}" for k in range(markov_order + 1)), "least"):
+        table.add_column(heading, justify="left" if heading == "task" else "right")
+    for name, result in results.items():
+        least = "" if result.lower_bound is None else f"{result.lower_bound:.2f}"
+        numbers = (result.bits, result.error, result.second_half, *result.markov)
+        table.add_row(name, *(f"{number:.2f}" for number in numbers), least)
+    Console(highlight=False).print(table)
+
+
+def tune(
+    out: Path,
+    preset: Literal["smoke", "laptop"] = "laptop",
+    pretraining_rates: tuple[float, ...] = (2e-3, 4e-3),
+    finetuning_rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3),
+    seed: int = 1000,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Choose the rate of pre-training on the mixture, then give every arm the same grid of rates of fine-tuning.
+
+    Pre-training is judged by the mean bits over all tasks and texts; fine-tuning by bits on the last tenth of the
+    training part of the corpus, so the held-out part is not looked at. The seed is none of those that a run uses. Run
+    it again to go on; a rate that is added to a grid does not repeat the others.
+
+    Args:
+        out: a folder for checkpoints and ``tuning.json``.
+        preset: the setting to tune.
+        pretraining_rates: the first grid, for the mixture.
+        finetuning_rates: the second grid, for every arm.
+        seed: of weights, data and tasks.
+        device: where to compute.
+    """
+    from tenfold.papers.universal_pretraining import sweep
+
+    config = replace(getattr(presets, preset)(), rates=presets.RatesConfig())
+    claim_folder(out, Tuning(preset, seed, config))
+    if not pretraining_rates or not finetuning_rates:
+        raise UserError("pretraining_rates and finetuning_rates: at least one rate of each is needed")
+    found = []
+    for arm, training, rate, bits in sweep.sweep(config, seed, out, device, pretraining_rates, finetuning_rates):
+        found.append({"arm": arm, "training": training, "rate": rate, "bits": bits})
+        print(f"{arm:12} {training:12} rate {rate:<8g} {bits:.3f} bits", flush=True)
+        write_atomically(out / "tuning.json", to_json(found, indent=2) + "\n")
+
+
+def throughput(
+    preset: Literal["smoke", "laptop", "gpu"] = "laptop",
+    steps: int = 20,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Print how long a step of pre-training takes here, and which share of it goes into generating its data.
+
+    Args:
+        preset: the setting.
+        steps: steps that are timed, after two that are not.
+        device: where to compute.
+    """
+    from tenfold.papers.universal_pretraining import sweep
+
+    for arm, (generating, training, tokens) in sweep.time_of_a_step(getattr(presets, preset)(), steps, device).items():
+        total = generating + training
+        print(
+            f"{arm:12} {1000 * total:8.1f} ms a step, generator's share {generating / total:6.1%}, "
+            f"{tokens / total:,.0f} tokens/s"
+        )
+
+
+def gain_sweep(
+    gains: tuple[float, ...] = (0.5, 1.1, 2.0, 3.5, 6.0),
+    layers: tuple[int, ...] = (1, 4),
+    embed_scales: tuple[float, ...] = (1e-8, 1.0),
+    hidden: int = 128,
+    gain_power: int = 1,
+    sources: int = 4,
+    seed: int = 0,
+) -> None:
+    """Print what random LSTMs write at each gain: how far gzip compresses it, its entropy, and the share of constants.
+
+    Args:
+        gains: multipliers of all LSTM weights and biases.
+        layers: of the LSTM.
+        embed_scales: multipliers of the embedding.
+        hidden: width of the LSTM.
+        gain_power: how often the gain is applied; the author's code: once per layer.
+        sources: LSTMs drawn at each gain.
+        seed: of all draws.
+    """
+    from tenfold.papers.universal_pretraining.gain_sweep import gain_sweep as describe
+    from tenfold.papers.universal_pretraining.method import RandomLSTM
+
+    table = Table(title="compressed / raw bytes by gzip · bits of entropy · share of rows that end in one symbol")
+    for heading in ("embedding", "layers", *(f"gain {gain:g}" for gain in gains)):
+        table.add_column(heading)
+    for embed_scale in embed_scales:
+        for num_layers in layers:
+            law = RandomLSTM(hidden=hidden, layers=num_layers, gain_power=gain_power, embed_scale=embed_scale)
+            rows = describe(gains, law=law, sources=sources, seed=seed)
+            cells = (f"{row.gzip_ratio:.3f} · {row.entropy:.1f} · {row.constant_share:.2f}" for row in rows)
+            table.add_row(f"{embed_scale:g}", str(num_layers), *cells)
+    Console(highlight=False).print(table)
+
+
+def claim_folder(out: Path, about: Tuning) -> None:
+    """Store what ``out`` is about in ``tuning.yaml``, or check that it is about the same.
+
+    Raises:
+        UserError: ``out`` is about something else, with the first field that differs; or it holds other things.
+    """
+    file = out / "tuning.yaml"
+    if not file.is_file():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"--out is {out}; allowed: a new or empty folder, or one that has a {file.name}")
+        write_atomically(file, to_yaml(about))
+        return
+    for name, (before, asked) in differences(from_yaml(Tuning, file), about).items():
+        raise UserError(
+            f"{name.removeprefix('config.')} is {asked}, but {out} was begun with {before}; give another --out"
+        )

@@ -1,0 +1,120 @@
+"""The paper's verbs on models that have hardly been trained."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from transformers import AutoModelForCausalLM, GPT2Config
+
+from tenfold.cli.main import main
+from tenfold.core.errors import UserError
+from tenfold.papers.universal_pretraining import commands, sweep
+from tenfold.papers.universal_pretraining import config as presets
+from tenfold.papers.universal_pretraining.optimization import build_model
+
+
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+SMOKE = presets.smoke()
+
+
+def tiny():
+    config = SMOKE
+    return replace(
+        config,
+        model=replace(config.model, width=16, layers=1, context=32),
+        pretraining=replace(config.pretraining, steps=2, evaluate_every=0),
+        finetuning=replace(config.finetuning, limit=20_000, steps=2, evaluate_every=1),
+        evaluation=replace(config.evaluation, tasks=("dyck", "bits"), corpora=(), windows=2, curve_windows=2),
+    )
+
+
+def test_evaluate_prints_bits_of_model_and_rivals(tmp_path, capsys):
+    build_model(tiny().model, seed=0).save_pretrained(tmp_path / "model")
+    (tmp_path / "own.txt").write_text("words, words, words, and no more. " * 20)
+    tasks = ["--tasks", "rep-3", str(tmp_path / "own.txt")]
+    sizes = ["--windows", "4", "--context", "32", "--markov-order", "1"]
+    main(["evaluate", "universal_pretraining", str(tmp_path / "model"), *tasks, *sizes])
+    printed = capsys.readouterr().out
+    assert printed.count("Markov") == 2
+    rows = {name: next(line for line in printed.splitlines() if name in line) for name in ("rep-3", "own.txt")}
+    numbers = {name: [float(number) for number in re.findall(r"\d+\.\d\d", row)] for name, row in rows.items()}
+    assert len(numbers["rep-3"]) == 6 and len(numbers["own.txt"]) == 5, "no least number of bits is known of a text"
+    for row in numbers.values():
+        assert row[0] == pytest.approx(8, abs=0.05)
+
+
+def test_evaluate_refuses_what_is_no_byte_model(tmp_path):
+    with pytest.raises(UserError, match="holds no config"):
+        commands.evaluate(tmp_path)
+    small = AutoModelForCausalLM.from_config(GPT2Config(vocab_size=100, n_embd=8, n_layer=1, n_head=1))
+    small.save_pretrained(tmp_path / "small")
+    with pytest.raises(UserError, match="vocabulary of 100"):
+        commands.evaluate(tmp_path / "small")
+
+
+def test_tune_gives_every_arm_the_same_grid_and_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(presets, "smoke", tiny)
+    grid = dict(pretraining_rates=(1e-3, 1e-2), finetuning_rates=(1e-3, 2e-3), preset="smoke", device="cpu")
+    commands.tune(tmp_path / "tuning", **grid)
+    rows = json.loads((tmp_path / "tuning/tuning.json").read_text())
+    assert [(row["arm"], row["rate"]) for row in rows if row["training"] == "pretraining"] == [
+        ("mixture", 1e-3),
+        ("mixture", 1e-2),
+    ]
+    tuned = [(row["arm"], row["rate"]) for row in rows if row["training"] == "finetuning"]
+    arms = ("scratch", "lstm", "mixture", "noniterated")
+    assert tuned == [(arm, rate) for arm in arms for rate in (1e-3, 2e-3)]
+    best = min(rows[:2], key=lambda row: row["bits"])["rate"]
+    assert (tmp_path / f"tuning/lstm/pretraining-{best:g}").is_dir(), "fine-tuning starts from the best pre-training"
+    assert len(list((tmp_path / "tuning/lstm").glob("pretraining-*"))) == 1
+    commands.tune(tmp_path / "tuning", **grid)
+    assert json.loads((tmp_path / "tuning/tuning.json").read_text()) == rows
+    with pytest.raises(UserError, match="seed is 7, but"):
+        commands.tune(tmp_path / "tuning", seed=7, **grid)
+    with pytest.raises(UserError, match="at least one rate"):
+        commands.tune(tmp_path / "other", preset="smoke", pretraining_rates=())
+
+
+def test_tuning_does_not_look_at_the_held_out_part(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sweep, "finetuned", lambda model, corpus, *rest: seen.append(corpus))
+    monkeypatch.setattr(sweep.Cell, "curves", lambda self: {"held_out/bits": [(0.0, 8.0)]})
+    list(sweep.sweep(tiny(), 1000, tmp_path, "cpu", (1e-3,), (1e-3,)))
+    whole = sweep.load_corpus("python", limit=20_000)
+    assert len(seen) == 4
+    for corpus in seen:
+        assert corpus.train.tobytes() + corpus.held_out.tobytes() == whole.train.tobytes()
+
+
+def test_tune_refuses_a_folder_with_other_things(tmp_path):
+    (tmp_path / "thesis.txt").write_text("all of it")
+    with pytest.raises(UserError, match="allowed: a new or empty folder"):
+        commands.tune(tmp_path, preset="smoke", device="cpu")
+
+
+def test_throughput_prints_the_share_of_the_generator(monkeypatch, capsys):
+    monkeypatch.setattr(presets, "smoke", tiny)
+    commands.throughput("smoke", steps=1, device="cpu")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["lstm", "mixture", "noniterated"]
+    assert all("generator's share" in line and "tokens/s" in line for line in lines)
+
+
+def test_a_step_is_timed_after_two_that_are_not(monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(sweep, "_now", lambda place: float(next(clock)))
+    times = sweep.time_of_a_step(tiny(), steps=3, device="cpu")
+    assert times == {arm: (1.0, 1.0, 8 * 32) for arm in ("lstm", "mixture", "noniterated")}
+
+
+def test_gain_sweep_prints_a_column_for_each_gain(capsys):
+    commands.gain_sweep(gains=(0.5, 6.0), layers=(2,), embed_scales=(1.0,), hidden=16, sources=1)
+    printed = capsys.readouterr().out
+    assert "gain 0.5" in printed and "gain 6" in printed
+    low, high = (float(ratio) for ratio in re.findall(r"(0\.\d{3}) ·", printed))
+    assert low < high
