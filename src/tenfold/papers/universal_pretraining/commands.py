@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from tenfold.core.config import differences, from_yaml, to_yaml
+from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
 from tenfold.papers.universal_pretraining import config as presets
@@ -109,7 +109,7 @@ def tune(
     from tenfold.papers.universal_pretraining import sweep
 
     config = replace(getattr(presets, preset)(), rates=presets.RatesConfig())
-    claim_folder(out, Tuning(preset, seed, config))
+    claim_folder(out, Tuning(preset, seed, config), "tuning.yaml")
     if not pretraining_rates or not finetuning_rates:
         raise UserError("pretraining_rates and finetuning_rates: at least one rate of each is needed")
     found = []
@@ -176,21 +176,3 @@ def gain_sweep(
             cells = (f"{row.gzip_ratio:.3f} · {row.entropy:.1f} · {row.constant_share:.2f}" for row in rows)
             table.add_row(f"{embed_scale:g}", str(num_layers), *cells)
     Console(highlight=False).print(table)
-
-
-def claim_folder(out: Path, about: Tuning) -> None:
-    """Store what ``out`` is about in ``tuning.yaml``, or check that it is about the same.
-
-    Raises:
-        UserError: ``out`` is about something else, with the first field that differs; or it holds other things.
-    """
-    file = out / "tuning.yaml"
-    if not file.is_file():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"--out is {out}; allowed: a new or empty folder, or one that has a {file.name}")
-        write_atomically(file, to_yaml(about))
-        return
-    for name, (before, asked) in differences(from_yaml(Tuning, file), about).items():
-        raise UserError(
-            f"{name.removeprefix('config.')} is {asked}, but {out} was begun with {before}; give another --out"
-        )
