@@ -1,8 +1,19 @@
 import math
+from dataclasses import dataclass
 
 import pytest
 
-from tenfold.core.directory import RunDirectory, is_run, new_run_path, runs_root, scores_from_plain, scores_to_plain
+from tenfold.core import directory
+from tenfold.core.config import from_yaml
+from tenfold.core.directory import (
+    RunDirectory,
+    claim_folder,
+    is_run,
+    new_run_path,
+    runs_root,
+    scores_from_plain,
+    scores_to_plain,
+)
 from tenfold.core.errors import UserError
 from tenfold.core.types import Scores
 
@@ -53,6 +64,31 @@ def test_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="not empty"):
         RunDirectory.create(tmp_path / "file", FACTS, "{}\n")
+
+
+@dataclass(frozen=True)
+class About:
+    seed: int
+    rate: float = 0.5
+
+
+def test_a_folder_is_claimed_once_and_goes_on_with_the_same(tmp_path):
+    out = tmp_path / "tuning"
+    claim_folder(out, About(seed=1), "about.yaml")
+    (out / "checkpoints").mkdir()
+    claim_folder(out, About(seed=1), "about.yaml")
+    with pytest.raises(UserError, match=r"seed is 2, but .* was begun with 1; give another --out"):
+        claim_folder(out, About(seed=2), "about.yaml")
+    claim_folder(out, About(seed=2), "about.yaml", ignored=("seed",))
+    assert from_yaml(About, out / "about.yaml") == About(seed=1), "what it was begun with stays"
+    with pytest.raises(UserError, match=r"allowed: a new or empty folder, or one that has a other\.yaml"):
+        claim_folder(out, About(seed=1), "other.yaml")
+
+
+def test_processes_beside_the_main_one_claim_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(directory, "is_main_process", lambda: False)
+    claim_folder(tmp_path / "tuning", About(seed=1), "about.yaml")
+    assert not (tmp_path / "tuning").exists()
 
 
 def test_an_existing_run_is_not_overwritten(tmp_path):

@@ -10,7 +10,7 @@ A cell is finished when its ``scores.json`` is there: it is written last, and at
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,8 @@ from typing import Any
 
 import yaml
 
-from tenfold.core.cell import read_seconds
+from tenfold.core.cell import is_main_process, read_seconds
+from tenfold.core.config import differences, from_yaml, to_yaml
 from tenfold.core.errors import UserError
 from tenfold.core.files import number, to_json, write_atomically
 from tenfold.core.types import Scores
@@ -27,6 +28,35 @@ from tenfold.core.types import Scores
 def runs_root() -> Path:
     """Where runs go: the directory named by ``TENFOLD_RUNS``, else ``./runs``."""
     return Path(os.environ.get("TENFOLD_RUNS", "runs"))
+
+
+def claim_folder(out: Path, about: Any, name: str, *, ignored: Collection[str] = ()) -> None:
+    """Store what a folder is about in the file ``name`` of it, or check that it is about the same.
+
+    For what goes on with a folder and is no run: a paper's ``tune``, a training on one's own data.
+
+    Args:
+        out: the folder.
+        about: a dataclass; its configuration, if it has one, in the field ``config``.
+        name: of the file.
+        ignored: fields that may differ, as paths with dots.
+
+    Raises:
+        UserError: ``out`` is about something else, with the first field that differs; or it holds other things.
+    """
+    if not is_main_process():
+        return
+    file = out / name
+    if not file.is_file():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"--out is {out}; allowed: a new or empty folder, or one that has a {name}")
+        write_atomically(file, to_yaml(about))
+        return
+    for field, (before, asked) in differences(from_yaml(type(about), file), about).items():
+        if field not in ignored:
+            raise UserError(
+                f"{field.removeprefix('config.')} is {asked}, but {out} was begun with {before}; give another --out"
+            )
 
 
 def new_run_path(paper: str, preset: str, root: Path | None = None) -> Path:

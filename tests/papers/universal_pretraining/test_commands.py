@@ -40,12 +40,29 @@ def test_evaluate_prints_bits_of_model_and_rivals(tmp_path, capsys):
     sizes = ["--windows", "4", "--context", "32", "--markov-order", "1"]
     main(["evaluate", "universal_pretraining", str(tmp_path / "model"), *tasks, *sizes])
     printed = capsys.readouterr().out
-    assert printed.count("Markov") == 2
+    heading = next(line for line in printed.splitlines() if "model" in line and "task" in line)
+    assert heading.split() == ["task", "model", "±", "half", "2", "M0", "M1", "least"]
     rows = {name: next(line for line in printed.splitlines() if name in line) for name in ("rep-3", "own.txt")}
     numbers = {name: [float(number) for number in re.findall(r"\d+\.\d\d", row)] for name, row in rows.items()}
     assert len(numbers["rep-3"]) == 6 and len(numbers["own.txt"]) == 5, "no least number of bits is known of a text"
     for row in numbers.values():
         assert row[0] == pytest.approx(8, abs=0.05)
+
+
+def test_the_table_fits_eighty_columns(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    build_model(tiny().model, seed=0).save_pretrained(tmp_path)
+    commands.evaluate(tmp_path, ("bitsflip", "dyck"), windows=2, context=32)
+    printed = capsys.readouterr().out
+    assert "bitsflip" in printed and "M5" in printed and "least" in printed and "…" not in printed
+
+
+def test_evaluate_refuses_no_windows_and_longer_ones_than_the_model_reads(tmp_path):
+    build_model(tiny().model, seed=0).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="windows = 0: must be at least 1"):
+        commands.evaluate(tmp_path, windows=0, context=32)
+    with pytest.raises(UserError, match=r"context = 33: .* was made for at most 32"):
+        commands.evaluate(tmp_path, context=33)
 
 
 def test_evaluate_refuses_what_is_no_byte_model(tmp_path):
@@ -103,6 +120,11 @@ def test_throughput_prints_the_share_of_the_generator(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["lstm", "mixture", "noniterated"]
     assert all("generator's share" in line and "tokens/s" in line for line in lines)
+
+
+def test_throughput_needs_a_step():
+    with pytest.raises(UserError, match="steps = 0: must be at least 1"):
+        commands.throughput("smoke", steps=0)
 
 
 def test_a_step_is_timed_after_two_that_are_not(monkeypatch):

@@ -97,7 +97,9 @@ def test_curves_measure_what_the_final_evaluation_measures():
 
 
 def test_an_unknown_task_is_refused():
-    with pytest.raises(UserError, match="dyk"):
+    with pytest.raises(
+        UserError, match=r"task is .dyk., but it must be one of rep-1, .*, dyck, .*, python, licences, or"
+    ):
         evaluate_zero_shot(Repeats(1), ["dyk"])
 
 

@@ -102,6 +102,12 @@ def test_arms_are_made_of_what_their_names_say(arm):
     assert (data.source.hidden, data.source.layers, data.source.gain) == (8, 2, (0.8, 6.0))
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_source_is_compiled_where_the_configuration_says_so(compiled):
+    source = random_computation(replace(GENERATOR, compiled=compiled), 24, MIXTURE).source
+    assert source.compiled is compiled
+
+
 def test_the_published_generator_applies_the_gain_once_per_layer():
     config = presets.paper("width-384").generator
     source = random_computation(config, 512, recipe.ARMS["lstm"]).source

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from tenfold.core.cell import Cell
 from tenfold.core.claims import judge
 from tenfold.core.config import to_plain
+from tenfold.core.errors import UserError
 from tenfold.core.report import SECONDS
 from tenfold.core.types import Report, Scores
 from tenfold.papers.universal_pretraining import config as presets
@@ -124,10 +125,24 @@ def test_costs_are_counted_by_hand():
     assert cost("mixture")["cost/parameters"] == 7
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *((presets.PretrainingConfig, name) for name in ("steps", "batch_size", "gradient_accumulation", "log_every")),
+        *((presets.FinetuningConfig, name) for name in ("steps", "batch_size", "evaluate_every", "checkpoint_every")),
+        *((presets.EvaluationConfig, name) for name in ("windows", "curve_windows", "batch_size")),
+        (presets.GeneratorConfig, "source_every"),
+    ],
+)
+def test_counts_below_one_are_refused_before_anything_is_trained(kind, name):
+    with pytest.raises(UserError, match=f"{name} = 0: must be at least 1"):
+        kind(**{name: 0})
+
+
 def test_the_gpu_preset_sees_a_hundred_million_tokens_in_each_arm():
     config = presets.gpu()
     assert config.pretraining.steps * config.pretraining.batch_size * config.model.context >= 10**8
-    assert config.generator.rows_per_source >= 512
+    assert config.generator.rows_per_source >= 512 and config.generator.compiled
     assert 2e7 < recipe.estimate(config)["parameters"] < 9e7
 
 

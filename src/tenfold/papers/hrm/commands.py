@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tenfold.core.cell import Cell, is_main_process
-from tenfold.core.config import differences, from_yaml, to_yaml
+from tenfold.core.cell import Cell
+from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
 from tenfold.papers.hrm import config as presets
@@ -142,7 +142,8 @@ def train(
 
     config = config_for_file(getattr(presets, preset)(), data, num_train, num_test, steps)
     hashed = hashlib.sha256(data.read_bytes()).hexdigest()
-    claim_folder(out, OwnTraining(preset, arm, seed, dtype, hashed, config))
+    about = OwnTraining(preset, arm, seed, dtype, hashed, config)
+    claim_folder(out, about, "training.yaml", ignored=("config.data.files",))  # the hash of their content counts
     cell = Cell(arm=arm, seed=seed, directory=out, device=device, dtype=dtype)
     scores = recipe.run(config, arm, seed, cell)
     write_atomically(out / "scores.json", to_json(dict(scores.metrics), indent=2) + "\n")
@@ -176,7 +177,7 @@ def tune(
     config = getattr(presets, preset)()
     unset = presets.RatesConfig()
     arms = replace(config.arms, plain_rates=unset, hrm_rates=unset, trm_rates=unset)
-    claim_folder(out, Tuning(preset, seed, ema_decay, replace(config, arms=arms)))
+    claim_folder(out, Tuning(preset, seed, ema_decay, replace(config, arms=arms)), "tuning.yaml")
     rows = []
     for arm in recipe.ARMS:
         for rate in rates:
@@ -186,28 +187,6 @@ def tune(
             rows.append({"arm": arm, "learning_rate": rate, "averaged": averaged, "last": last})
             print(f"{arm:6} rate {rate:<8g} averaged {averaged:.3f}   last weights {last:.3f}", flush=True)
             write_atomically(out / "tuning.json", to_json(rows, indent=2) + "\n")
-
-
-def claim_folder(out: Path, about: OwnTraining | Tuning) -> None:
-    """Store what ``out`` is about in ``training.yaml`` or ``tuning.yaml``, or check that it is about the same.
-
-    Raises:
-        UserError: ``out`` is about something else, with the first field that differs; or it holds other things.
-    """
-    if not is_main_process():
-        return
-    file = out / ("training.yaml" if isinstance(about, OwnTraining) else "tuning.yaml")
-    if not file.is_file():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"--out is {out}; allowed: a new or empty folder, or one that has a {file.name}")
-        write_atomically(file, to_yaml(about))
-        return
-    changed = differences(from_yaml(type(about), file), about)
-    changed.pop("config.data.files", None)  # the hash of their content counts
-    for name, (before, asked) in changed.items():
-        raise UserError(
-            f"{name.removeprefix('config.')} is {asked}, but {out} was begun with {before}; give another --out"
-        )
 
 
 def model_folder(run: Path, arm: str, seed: int) -> Path:

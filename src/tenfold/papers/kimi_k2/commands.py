@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from tenfold.core.cell import Cell, is_main_process
-from tenfold.core.config import differences, from_yaml, to_yaml
+from tenfold.core.cell import Cell
+from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
 from tenfold.papers.kimi_k2 import config as presets
@@ -54,7 +54,7 @@ def tune(
     if len(adamw_rates) != len(muon_rates):
         raise UserError(f"adamw_rates has {len(adamw_rates)} rates, muon_rates {len(muon_rates)}: must be equally many")
     config = getattr(presets, preset)()
-    _claim_folder(out, Tuning(preset, seed, _without_rates(config)))
+    claim_folder(out, Tuning(preset, seed, _without_rates(config)), "tuning.yaml")
     text = load_text(config.data)
     rows = []
     for arm in recipe.ARMS:
@@ -98,19 +98,3 @@ def _without_rates(config: presets.Config) -> presets.Config:
         for part in (config.dense, config.experts)
     )
     return replace(config, dense=dense, experts=experts)
-
-
-def _claim_folder(out: Path, about: Tuning) -> None:
-    """Store what ``out`` is about in ``tuning.yaml``, or check that it is about the same."""
-    if not is_main_process():
-        return
-    file = out / "tuning.yaml"
-    if not file.is_file():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"--out is {out}; allowed: a new or empty folder, or one that has a {file.name}")
-        write_atomically(file, to_yaml(about))
-        return
-    for name, (before, asked) in differences(from_yaml(Tuning, file), about).items():
-        raise UserError(
-            f"{name.removeprefix('config.')} is {asked}, but {out} was begun with {before}; give another --out"
-        )

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from tenfold.core.errors import UserError
-from tenfold.core.seeding import numpy_generator
-from tenfold.data.corpora import held_out_windows, load_corpus, windows
+from tenfold.data.corpora import held_out_windows, load_corpus, training_windows
 from tenfold.papers.kimi_k2.config import DataConfig
 
 
@@ -43,8 +42,8 @@ class Text:
             step: from 1.
             slots: rows of the global batch.
         """
-        starts = numpy_generator(seed, "batch", step).integers(len(self.train) - self.context + 1, size=batch_size)
-        return _tokens(windows(self.train, self.context, starts[slots.start : slots.stop]), self.vocab_size)
+        whole_NT = training_windows(self.train, self.context, batch_size, seed, "batch", step)
+        return _tokens(whole_NT[slots.start : slots.stop], self.vocab_size)
 
 
 def load_text(config: DataConfig) -> Text:
@@ -68,4 +67,4 @@ def load_text(config: DataConfig) -> Text:
 
 
 def _tokens(bytes_NT: np.ndarray, vocab_size: int) -> Tensor:
-    return torch.from_numpy(np.minimum(bytes_NT.astype(np.int64), vocab_size - 1))
+    return torch.from_numpy(np.minimum(bytes_NT, vocab_size - 1))

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from tenfold.core.config import differences, from_yaml, to_yaml
+from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
 from tenfold.papers.universal_pretraining import config as presets
@@ -55,17 +56,25 @@ def evaluate(
     from tenfold.models.causal_lm import load_causal_lm
     from tenfold.papers.universal_pretraining.evaluation import UNIFORM_BITS, evaluate_zero_shot
 
+    if windows < 1:
+        raise UserError(f"windows = {windows}: must be at least 1")
     loaded = load_causal_lm(model)
     vocabulary = loaded.config.vocab_size
+    longest = getattr(loaded.config, "max_position_embeddings", context)
+    if context > longest:
+        raise UserError(f"context = {context}: {model} was made for at most {longest}")
     if vocabulary < 256:
         raise UserError(
             f"{model} has a vocabulary of {vocabulary}; allowed: at least 256, of which the first are bytes"
         )
     results = evaluate_zero_shot(loaded, tasks, windows, context, positions, seed=seed, markov_order=markov_order)
     table = Table(
-        title=f"bits per byte, {positions} positions of {windows} windows of {context}; uniform: {UNIFORM_BITS:g}"
+        title=f"bits per byte, {positions} positions of {windows} windows of {context}; uniform: {UNIFORM_BITS:g}",
+        caption="Mk: Markov model of order k, fitted in each window; least: lower bound",
+        box=SIMPLE_HEAD,
+        collapse_padding=True,  # fits 80 columns
     )
-    for heading in ("task", "model", "±", "2nd half", *(f"Markov {k}" for k in range(markov_order + 1)), "least"):
+    for heading in ("task", "model", "±", "half 2", *(f"M{k}" for k in range(markov_order + 1)), "least"):
         table.add_column(heading, justify="left" if heading == "task" else "right")
     for name, result in results.items():
         least = "" if result.lower_bound is None else f"{result.lower_bound:.2f}"
@@ -84,9 +93,10 @@ def tune(
 ) -> None:
     """Choose the rate of pre-training on the mixture, then give every arm the same grid of rates of fine-tuning.
 
-    Pre-training is judged by the mean bits over all tasks and texts; fine-tuning by bits on the last tenth of the
-    training part of the corpus, so the held-out part is not looked at. The seed is none of those that a run uses. Run
-    it again to go on; a rate that is added to a grid does not repeat the others.
+    Pre-training is judged by the mean bits over all tasks and texts, held-out windows of the texts included, for its
+    rate is one for all arms; fine-tuning by bits on the last tenth of the training part of the corpus, without a look
+    at the held-out part. The seed is none of those that a run uses. Run it again to go on; a rate that is added to a
+    grid does not repeat the others.
 
     Args:
         out: a folder for checkpoints and ``tuning.json``.
@@ -99,7 +109,7 @@ def tune(
     from tenfold.papers.universal_pretraining import sweep
 
     config = replace(getattr(presets, preset)(), rates=presets.RatesConfig())
-    claim_folder(out, Tuning(preset, seed, config))
+    claim_folder(out, Tuning(preset, seed, config), "tuning.yaml")
     if not pretraining_rates or not finetuning_rates:
         raise UserError("pretraining_rates and finetuning_rates: at least one rate of each is needed")
     found = []
@@ -123,6 +133,8 @@ def throughput(
     """
     from tenfold.papers.universal_pretraining import sweep
 
+    if steps < 1:
+        raise UserError(f"steps = {steps}: must be at least 1")
     for arm, (generating, training, tokens) in sweep.time_of_a_step(getattr(presets, preset)(), steps, device).items():
         total = generating + training
         print(
@@ -164,21 +176,3 @@ def gain_sweep(
             cells = (f"{row.gzip_ratio:.3f} · {row.entropy:.1f} · {row.constant_share:.2f}" for row in rows)
             table.add_row(f"{embed_scale:g}", str(num_layers), *cells)
     Console(highlight=False).print(table)
-
-
-def claim_folder(out: Path, about: Tuning) -> None:
-    """Store what ``out`` is about in ``tuning.yaml``, or check that it is about the same.
-
-    Raises:
-        UserError: ``out`` is about something else, with the first field that differs; or it holds other things.
-    """
-    file = out / "tuning.yaml"
-    if not file.is_file():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"--out is {out}; allowed: a new or empty folder, or one that has a {file.name}")
-        write_atomically(file, to_yaml(about))
-        return
-    for name, (before, asked) in differences(from_yaml(Tuning, file), about).items():
-        raise UserError(
-            f"{name.removeprefix('config.')} is {asked}, but {out} was begun with {before}; give another --out"
-        )

@@ -46,6 +46,8 @@ class GeneratorConfig:
     """Multiplier of the embedding."""
     temperature: float = 0.0
     """0 takes the arg-max, more samples from the softmax."""
+    compiled: bool = False
+    """Run its steps through ``torch.compile``: worth it on a GPU, where launching a kernel costs more than its work."""
     buffer_rows: int = 640
     """Rows K of the buffer."""
     rows_per_source: int = 32
@@ -77,8 +79,7 @@ class GeneratorConfig:
                 f"pointwise_share = {self.pointwise_share}, automata_share = {self.automata_share}: "
                 "must not be negative, nor more than 1 together"
             )
-        if self.source_every < 1:
-            raise UserError(f"source_every = {self.source_every}: must be at least 1")
+        _at_least_one(self, "source_every")
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,13 @@ class PretrainingConfig:
     log_every: int = 20
     """Steps between logged losses."""
     evaluate_every: int = 100
-    """Steps between zero-shot evaluations."""
+    """Steps between zero-shot evaluations; 0 for the start and the end only."""
     checkpoint_every: int = 100
     """Steps between checkpoints."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts below 1."""
+        _at_least_one(self, "steps", "batch_size", "gradient_accumulation", "log_every", "checkpoint_every")
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,10 @@ class FinetuningConfig:
     retention_task: str = "dyck"
     """Task that fine-tuning does not train on."""
 
+    def __post_init__(self) -> None:
+        """Refuse counts below 1."""
+        _at_least_one(self, "steps", "batch_size", "gradient_accumulation", "evaluate_every", "checkpoint_every")
+
 
 @dataclass(frozen=True)
 class EvaluationConfig:
@@ -173,6 +182,10 @@ class EvaluationConfig:
     """Windows in a forward pass."""
     markov_order: int = 5
     """Highest order of the in-context Markov models, on the same windows."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts below 1."""
+        _at_least_one(self, "windows", "curve_windows", "batch_size")
 
 
 @dataclass(frozen=True)
@@ -251,10 +264,10 @@ def laptop() -> Config:
 def gpu() -> Config:
     """A 25 M-parameter transformer on 10^8 tokens for each pre-trained arm, for half an hour on one GPU; untimed.
 
-    A source rewrites 512 rows on the GPU in one go, and a batch of 256 windows is taken for each.
+    A source rewrites 512 rows on the GPU in one go, by a compiled step; a batch of 256 windows is taken for each.
     """
     return Config(
-        generator=GeneratorConfig(buffer_rows=10_240, rows_per_source=512),
+        generator=GeneratorConfig(buffer_rows=10_240, rows_per_source=512, compiled=True),
         model=ModelConfig(width=512, layers=8, heads=8, context=512),
         pretraining=PretrainingConfig(
             steps=800, batch_size=256, warmup_steps=50, evaluate_every=100, checkpoint_every=100
@@ -317,6 +330,12 @@ def paper(task: str = "width-384") -> Config:
         ),
         rates=RatesConfig(*(3e-4,) * 5),
     )
+
+
+def _at_least_one(config: object, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < 1:
+            raise UserError(f"{name} = {getattr(config, name)}: must be at least 1")
 
 
 def published_depth(width: int) -> int:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tenfold.core.errors import UserError
 from tenfold.data.corpora import held_out_windows, load_corpus
 from tenfold.eval.bits_per_byte import Positions, bits_per_byte, first_counted, token_bits
 from tenfold.eval.markov import in_context_baselines
@@ -136,6 +137,9 @@ def task_windows(name: str, count: int, length: int, seed: int) -> np.ndarray:
     """
     if name in TASKS:
         return sample_task(name, count, length, seed, "zero-shot")
+    if name not in ("python", "licences") and not Path(name).expanduser().exists():
+        allowed = f"{', '.join(TASKS)}, python, licences, or the path of a file or folder"
+        raise UserError(f"task is {name!r}, but it must be one of {allowed}.")
     return held_out_windows(load_corpus(name, limit=_MOST_BYTES).held_out, length, count)
 
 

@@ -50,7 +50,14 @@ def _zero_shot(finished: Finished) -> Picture:
         )
     bounds = [every_table[0][task]["lower_bound"] for task in tasks]
     axes.plot(
-        places, [np.nan if bound is None else bound for bound in bounds], "_", color="#b3261e", label="lower bound"
+        places,
+        [np.nan if bound is None else bound for bound in bounds],
+        "_",
+        color="#16181d",
+        markersize=18,
+        markeredgewidth=2,
+        zorder=3,
+        label="lower bound",
     )
     axes.axhline(8, color="#16181d", linestyle="--", linewidth=1, label="8 bits: a uniform guess")
     axes.set(ylabel="bits per byte", ylim=(0, None))

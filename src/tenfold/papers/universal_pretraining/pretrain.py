@@ -61,6 +61,7 @@ def random_computation(config: GeneratorConfig, context: int, arm: ArmData) -> R
         gain_power=config.gain_power,
         embed_scale=config.embed_scale,
         temperature=config.temperature,
+        compiled=config.compiled,
     )
     buffer = IterationBuffer(
         size=config.buffer_rows,

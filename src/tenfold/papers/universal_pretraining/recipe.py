@@ -2,9 +2,9 @@
 
 Each arm but the first is pre-trained on rows of random computation, then measured on tasks and on real bytes that it
 has never seen, then fine-tuned on Python source. Every arm starts from the same weights, sees the same batches of
-source code in the same order, and is measured on the same windows. Each arm's rate of fine-tuning is chosen on another
-seed over one grid (``tenfold tune universal_pretraining``); that of pre-training is shared. What pre-training itself
-has cost stands beside what it saves.
+source code in the same order, and is measured on the same windows. The rates of fine-tuning that a claim compares are
+chosen on another seed over one grid (``tenfold tune universal_pretraining``); that of pre-training is shared. What
+pre-training itself has cost stands beside what it saves.
 """
 
 import os

@@ -13,6 +13,7 @@ _GENERATOR = {
     "gain_power": "code: the scaling helper loops once per layer over the weights of all layers, 4 times",
     "embed_scale": "code: 1e-8",
     "temperature": "code: 0, the arg-max",
+    "compiled": "unstated: ours (off)",
     "buffer_rows": "code: 20 n",
     "rows_per_source": "code: n is twice the training micro-batch; unstated there: ours (micro-batch 16)",
     "reset_constant": "code: 50",
