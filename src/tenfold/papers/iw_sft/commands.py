@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tenfold.core.cell import Cell, is_main_process
-from tenfold.core.config import differences, from_yaml, to_yaml
+from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
 from tenfold.papers.iw_sft import config as presets
@@ -112,7 +112,7 @@ def train(
         log_every=1,
         checkpoint_every=max(1, steps // 4),
     )
-    claim_folder(out, OwnTraining(model, str(data.resolve()), seed, iw, settings))
+    claim_folder(out, OwnTraining(model, str(data.resolve()), seed, iw, settings), "training.yaml")
     policy = load_policy(model)
     if weight == "iw":
         tokens = sum(len(policy.encode(text)) + 1 for text in rows["completion"]) / len(rows)
@@ -171,28 +171,10 @@ def tune(
     unknown = [arm for arm in arms if arm not in recipe.ARMS]
     if unknown:
         raise UserError(f"arms: {unknown[0]!r}; allowed: {', '.join(recipe.ARMS)}")
-    claim_folder(out, Tuning(preset, seed, replace(config, rates=presets.RatesConfig())))
+    claim_folder(out, Tuning(preset, seed, replace(config, rates=presets.RatesConfig())), "tuning.yaml")
     rows = []
     cell = Cell(arm="tune", seed=seed, directory=out, device=device)
     for arm, rate, score in recipe.validation_scores(config, arms or tuple(recipe.ARMS), rates, seed, cell):
         rows.append({"arm": arm, "learning_rate": rate, "score": score})
         print(f"{arm:15} rate {rate:<8g} score {score:.3f}", flush=True)
         write_atomically(out / "tuning.json", to_json(rows, indent=2) + "\n")
-
-
-def claim_folder(out: Path, about: OwnTraining | Tuning) -> None:
-    """Store what ``out`` is about in ``training.yaml`` or ``tuning.yaml``, or check that it is about the same.
-
-    Raises:
-        UserError: ``out`` is about something else, with the first field that differs; or it holds other things.
-    """
-    if not is_main_process():
-        return
-    file = out / ("training.yaml" if isinstance(about, OwnTraining) else "tuning.yaml")
-    if not file.is_file():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"--out is {out}; allowed: a new or empty folder, or one that has a {file.name}")
-        write_atomically(file, to_yaml(about))
-        return
-    for name, (before, asked) in differences(from_yaml(type(about), file), about).items():
-        raise UserError(f"{name} is {asked}, but {out} was begun with {before}; give another --out")

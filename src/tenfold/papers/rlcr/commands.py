@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from tenfold.core.cell import Cell, is_main_process
-from tenfold.core.config import differences, from_yaml, to_yaml
+from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
 from tenfold.papers.rlcr import config as presets
@@ -182,7 +182,9 @@ def train(
         checkpoint_every=max(1, steps // 4),
     )
     rows = as_dataset(own_questions(data, system_prompt))
-    claim_folder(out, OwnTraining(model, str(data.resolve()), seed, system_prompt, verifier, reward, settings))
+    claim_folder(
+        out, OwnTraining(model, str(data.resolve()), seed, system_prompt, verifier, reward, settings), "training.yaml"
+    )
     cell = Cell(arm="rlcr", seed=seed, directory=out, device=device)
     trained = grpo(load_policy(model), rows, functions, settings, cell)
     if is_main_process():
@@ -222,7 +224,7 @@ def tune(
     unknown = [arm for arm in arms if arm not in recipe.ARMS]
     if unknown:
         raise UserError(f"arms: {unknown[0]!r}; allowed: {', '.join(recipe.ARMS)}")
-    claim_folder(out, Tuning(preset, seed, replace(config, rates=presets.RatesConfig())))
+    claim_folder(out, Tuning(preset, seed, replace(config, rates=presets.RatesConfig())), "tuning.yaml")
     start = recipe.warm_start(config, seed, Cell(arm="warm-start", seed=seed, directory=out / "start", device=device))
     rows: list[dict[str, Any]] = []
     for arm in arms or tuple(recipe.ARMS):
@@ -237,21 +239,3 @@ def tune(
 
 
 _SHOWN = ("train/reward", "validation/accuracy", "validation/brier", "validation/ece", "validation/auroc")
-
-
-def claim_folder(out: Path, about: OwnTraining | Tuning) -> None:
-    """Store what ``out`` is about in ``training.yaml`` or ``tuning.yaml``, or check that it is about the same.
-
-    Raises:
-        UserError: ``out`` is about something else, with the first field that differs; or it holds other things.
-    """
-    if not is_main_process():
-        return
-    file = out / ("training.yaml" if isinstance(about, OwnTraining) else "tuning.yaml")
-    if not file.is_file():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"--out is {out}; allowed: a new or empty folder, or one that has a {file.name}")
-        write_atomically(file, to_yaml(about))
-        return
-    for name, (before, asked) in differences(from_yaml(type(about), file), about).items():
-        raise UserError(f"{name} is {asked}, but {out} was begun with {before}; give another --out")
