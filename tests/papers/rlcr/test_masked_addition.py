@@ -8,7 +8,6 @@ import pytest
 from tenfold.papers.rlcr.config import laptop
 from tenfold.papers.rlcr.masked_addition import (
     LAW,
-    Problem,
     answer_probabilities,
     best_accuracy,
     overconfident,
@@ -62,14 +61,16 @@ def test_what_is_no_digit_is_never_right(answer):
     assert probability_right("1+1=", answer) == 0
 
 
-def test_the_warm_start_is_overconfident_and_does_not_look_at_the_problem():
-    found = problems(20_000, 0, "warm")
-    law = laptop().warm_start.confidence_law
-    said = overconfident(found, law, 0)
+def test_the_warm_start_is_overconfident_whatever_is_hidden():
+    found, warm = problems(40_000, 0, "warm"), laptop().warm_start
+    said = overconfident(found, (warm.even_law, warm.odd_law), 0)
     q = np.array([float(text.split("<confidence>")[1][:3]) for text in said])
+    hidden = np.array([problem.num_hidden for problem in found])
     assert 0.81 < q.mean() < 0.94
-    by_hidden = [q[[p.num_hidden == k for p in found]].mean() for k in range(3)]
-    assert np.ptp(by_hidden) < 0.01
+    assert np.ptp([q[hidden == k].mean() for k in range(3)]) < 0.01
     assert all(text.startswith(f"<answer>{p.answer}</answer>") for p, text in zip(found, said, strict=True))
-    again = overconfident([Problem("1+1=", "2", 0)], [0] * 10 + [1], 0)
-    assert again == ["<answer>2</answer><confidence>1.0</confidence>"]
+    even = np.array([p.prompt in ("1+1=", "0+0=", "?+?=") for p in found])
+    odd = np.array([p.prompt in ("?+1=", "0+1=") for p in found])
+    assert np.mean(q[even] == 0.9) == pytest.approx(0.74, abs=0.02)
+    assert np.mean(q[odd] == 0.8) == pytest.approx(0.40, abs=0.03)
+    assert set(np.round(10 * q).astype(int)) == set(range(11))

@@ -101,21 +101,27 @@ def best_accuracy(num_hidden: int) -> float:
     return float(sum(share * max(answer_probabilities(prompt)) for prompt, share in prompts.items()))
 
 
-def overconfident(found: Sequence[Problem], law: Sequence[float], *key: Key) -> list[str]:
-    """Completions for a warm start: the right answer, and a confidence drawn without a look at the problem.
+def overconfident(found: Sequence[Problem], laws: Sequence[Sequence[float]], *key: Key) -> list[str]:
+    """Completions for a warm start: the right answer, and a confidence that has nothing to do with the difficulty.
+
+    As with the confidence that language models state, it does depend on the problem: the law that it is drawn from goes
+    by whether the two symbols add to an even number (? counts as 10), so that what is hidden does not matter where all
+    laws have one mean.
 
     Args:
         found: the problems.
-        law: probability of each of :data:`CONFIDENCES`, up to their sum.
+        laws: of an even and of an odd problem; probability of each of :data:`CONFIDENCES`, up to their sum.
         *key: of the draws.
 
     Example:
-        >>> overconfident([Problem("1+1=", "2", 0)], [0] * 9 + [1, 0], 0)
-        ['<answer>2</answer><confidence>0.9</confidence>']
+        >>> overconfident([Problem("1+1=", "2", 0), Problem("1+2=", "3", 0)], [[0] * 9 + [1, 0], [0] * 10 + [1]], 0)
+        ['<answer>2</answer><confidence>0.9</confidence>', '<answer>3</answer><confidence>1.0</confidence>']
     """
-    share = np.asarray(law, dtype=np.float64)
-    stated = numpy_generator(*key, "confidences").choice(CONFIDENCES, size=len(found), p=share / share.sum())
-    return [completion(problem.answer, q) for problem, q in zip(found, stated.tolist(), strict=True)]
+    cumulative = np.cumsum(np.asarray(laws, dtype=np.float64), axis=1)
+    rows = cumulative[[sum((DIGITS + HIDDEN).index(part) for part in p.prompt[:-1].split("+")) % 2 for p in found]]
+    drawn = numpy_generator(*key, "confidences").random(len(found))
+    stated = (rows <= (drawn * rows[:, -1])[:, None]).sum(axis=1)
+    return [completion(problem.answer, CONFIDENCES[q]) for problem, q in zip(found, stated, strict=True)]
 
 
 def completion(answer: str, confidence: str) -> str:

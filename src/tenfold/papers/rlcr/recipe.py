@@ -1,8 +1,8 @@
 """RLCR against binary rewards: one experiment, top to bottom.
 
-Every arm starts from the same over-confident policy (supervised, on right answers with confidences that don't look at
-the problem; equal seeds give equal weights), and is then trained by GRPO with its own reward. The two ablations are
-shorter: what they show comes early. Every arm had one grid of learning rates (``tenfold tune rlcr``).
+Every arm starts from the same over-confident policy: supervised, on right answers with confidences that say nothing
+about the difficulty; equal seeds give equal weights. It is then trained by GRPO with the arm's own reward. The two
+ablations are shorter: what they show comes early. Every arm had one grid of learning rates (``tenfold tune rlcr``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -216,7 +216,7 @@ def warm_start(config: Config, seed: int, cell: Cell) -> Policy:
     questions = sums(config.task, w.num_examples, seed, "warm start")
     found = [Problem(question.text, str(question.answer), question.num_hidden) for question in questions]
     rows = as_dataset(questions).remove_columns("answer")
-    said: list[Any] = overconfident(found, w.confidence_law, seed, "warm start")
+    said: list[Any] = overconfident(found, (w.even_law, w.odd_law), seed, "warm start")
     if not isinstance(questions[0].prompt, str):
         said = [[{"role": "assistant", "content": text}] for text in said]
     return sft(policy, rows.add_column("completion", said), w.training, cell)

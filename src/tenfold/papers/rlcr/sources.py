@@ -135,7 +135,7 @@ def _of_task(
         "": {"ablation_steps": "unstated: ours (the ablations are trained for as long)"},
         "task": task,
         "policy": _POLICY,
-        "warm_start": dict.fromkeys(("num_examples", "confidence_law"), _UNUSED),
+        "warm_start": dict.fromkeys(("num_examples", "even_law", "odd_law"), _UNUSED),
         "warm_start.training": dict.fromkeys(_SFT, _NO_WARM_START),
         "warm_start.training.optimizer": dict.fromkeys(_OPTIMIZER, _NO_WARM_START),
         "warm_start.training.lora": dict.fromkeys(_LORA, _NO_WARM_START),
