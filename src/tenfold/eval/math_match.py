@@ -22,7 +22,7 @@ def math_match(answer: str, references: str | Sequence[str]) -> bool:
     """
     if importlib.util.find_spec("math_verify") is None:
         raise UserError("verifier = math: needs the package math-verify: pip install 'tenfold[math]'")
-    from math_verify import parse, verify
+    from math_verify import parse, verify  # type: ignore[import-untyped]
 
     accepted = [references] if isinstance(references, str) else references
     # A limit in time would need signals, which work in the main thread alone; answers here are short.
