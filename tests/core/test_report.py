@@ -193,3 +193,13 @@ def test_brackets_in_a_claim_are_not_markup():
     console = Console(file=io.StringIO(), width=140)
     print_report(replace(report, judgements=judge_all([claim], report.scores)), console)
     assert "[red]much[/red]" in console.file.getvalue()
+
+
+def test_no_name_of_a_metric_is_cropped_on_a_narrow_terminal():
+    scores = {seed: Scores({"test/a_name_that_is_rather_long": 0.5 + seed}) for seed in range(3)}
+    arms = ("plain", "hrm", "trm", "urm")
+    facts = FACTS | {"cell_seconds": {arm: {str(seed): 10.0 for seed in scores} for arm in arms}}
+    report = replace(make_report(), scores=dict.fromkeys(arms, scores), judgements=(), facts=facts)
+    stream = io.StringIO()
+    print_report(report, Console(file=stream, width=60))
+    assert "…" not in stream.getvalue()

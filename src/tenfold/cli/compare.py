@@ -108,7 +108,7 @@ def _table(arm: str, runs: Sequence[Mapping[int, Scores]], wanted: Sequence[str]
             raise UserError(f"--metrics names {name!r}; allowed: {', '.join(names)}")
     letters = _letters(len(runs))
     table = Table(title=f"arm {arm}", title_justify="left", title_style="bold")
-    table.add_column("metric")
+    table.add_column("metric", overflow="fold")
     for letter in letters:
         table.add_column(letter, justify="right")
     for letter in letters[1:]:

@@ -222,7 +222,7 @@ def terminal_metrics(report: Report) -> Table:
     setting = preset_text(report.preset, changed_fields(report) or {})
     title = f"{report.paper} · {setting} · {count_of_seeds(len(report.seeds))}"
     table = Table(title=Text(title), title_justify="left", title_style="bold")  # Text: brackets are no markup
-    table.add_column("metric")
+    table.add_column("metric", overflow="fold")  # a cropped name is no name
     for arm in cells:
         table.add_column(arm, justify="right")
     for name in metric_names(report):
