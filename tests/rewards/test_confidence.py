@@ -17,9 +17,9 @@ def score(reward, completions, answer):
 
 
 def test_a_malformed_completion_earns_nothing_anywhere():
-    malformed = ["7", said("7", "nan"), said("7", "1.5"), said("7", 1.0) + "!"]
-    assert score(CorrectnessReward("ac"), malformed, ["7"] * 4) == [0.0] * 4
-    assert score(CalibrationReward("ac"), malformed, ["7"] * 4) == [0.0] * 4
+    malformed = ["7", said("7", "nan"), said("7", "1.5"), said("7", 1.0) + "!", said("7", 0.5) + "!"]
+    assert score(CorrectnessReward("ac"), malformed, ["7"] * 5) == [0.0] * 5
+    assert score(CalibrationReward("ac"), malformed, ["7"] * 5) == [0.0] * 5
 
 
 def test_without_the_gate_a_right_answer_counts_in_any_form():
