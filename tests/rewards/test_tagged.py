@@ -1,10 +1,12 @@
 """Completions in blocks: what is read, what counts as well-formed, and what training must never accept."""
 
-import math
+import re
+from collections import Counter
 
 import pytest
 
 from tenfold.core.errors import UserError
+from tenfold.core.seeding import numpy_generator
 from tenfold.rewards import FORMATS, FormatReward, parse_tagged, text_of
 
 WHOLE = "<think>so</think><answer>7</answer><analysis>sure</analysis><confidence>0.9</confidence>"
@@ -13,6 +15,11 @@ WHOLE = "<think>so</think><answer>7</answer><analysis>sure</analysis><confidence
 def with_confidence(stated, blocks="ac"):
     assert blocks == "ac"
     return f"<answer>7</answer><confidence>{stated}</confidence>"
+
+
+def reasons(text, blocks):
+    """What is wrong with a completion: its form, its confidence."""
+    return {"confidence" if "is no number" in one else "form" for one in parse_tagged(text, blocks).problems}
 
 
 @pytest.mark.spec("rlcr", "4")
@@ -24,7 +31,7 @@ def test_the_opening_think_is_optional_and_white_space_is_free(text):
 
 @pytest.mark.spec("rlcr", "4")
 @pytest.mark.parametrize(
-    "stated", ["nan", "NaN", "-nan", "inf", "-inf", "1.2", "-0.1", "90%", "", " ", "0.5 or so", "½"]
+    "stated", ["nan", "NaN", "-nan", "inf", "-inf", "1.2", "-0.1", "90%", "", " ", "0.5 or so", "½", "0.9.", "95", "0_1"]
 )
 def test_training_takes_no_confidence_but_a_bare_number_in_the_unit_interval(stated):
     parsed = parse_tagged(with_confidence(stated), "ac")
@@ -45,8 +52,23 @@ def test_the_last_answer_and_the_last_confidence_count_and_strict_refuses_repeti
     parsed = parse_tagged(text, "ac")
     assert (parsed.answer, parsed.confidence) == ("8", 0.8)
     assert not parse_tagged(text, "ac", strict=True).ok
-    twice_in_thought = "<think><answer>1</answer></think>" + with_confidence("0.5")
-    assert parse_tagged(twice_in_thought, "tac").ok
+
+
+@pytest.mark.parametrize(
+    ("blocks", "text"),
+    [
+        ("tac", "<think><answer>1</answer></think>" + with_confidence("0.5")),
+        ("tabc", WHOLE.replace("sure", "<confidence>0.1</confidence>")),
+        ("tac", "so</think> no</think>" + with_confidence("0.5")),
+        ("ac", "<answer>" + with_confidence("0.5")),
+        ("ac", with_confidence("<confidence>0.5")),
+        ("ac", with_confidence("0.5").replace("</answer>", "</answer></answer>")),
+    ],
+)
+def test_a_tag_that_comes_twice_anywhere_spoils_the_strict_form_alone(blocks, text):
+    assert parse_tagged(text, blocks).ok
+    assert not parse_tagged(text, blocks, strict=True).ok
+    assert parse_tagged(WHOLE, strict=True).ok and parse_tagged(WHOLE.removeprefix("<think>"), strict=True).ok
 
 
 @pytest.mark.spec("rlcr", "4")
@@ -78,6 +100,7 @@ def test_each_format_wants_its_blocks_in_its_order(blocks):
     [
         ("90", False, 0.9), ("90%", False, 0.9), ("about 0.7, I think", False, 0.7), ("1", False, 1.0),
         ("1", True, 0.01), ("100", False, 1.0), ("250", False, 0.0), ("none", False, 0.0), ("-0.3", False, 0.0),
+        ("1e-1", False, 0.1), ("1e-1 or so", False, 0.1), ("0.9.", False, 0.9), ("nan", False, 0.0), ("1e2", False, 1.0),
     ],
 )  # fmt: skip
 def test_evaluation_reads_more_and_keeps_the_judgement_of_the_form(stated, percent, value):
@@ -104,7 +127,39 @@ def test_unknown_blocks_are_refused():
         FormatReward("abc")
 
 
-def test_a_long_malformed_completion_is_read_in_no_time():
-    text = "<answer>" * 2000 + "x" * 20_000
-    assert not parse_tagged(text, "tabc", strict=True).ok
-    assert math.isclose(len(text), 36_000)
+@pytest.mark.parametrize("stated", ["0", "1", "1.0", "1e-1", ".5", "+0.25", " 0.75 "])
+def test_evaluation_reads_what_training_reads(stated):
+    text = with_confidence(stated)
+    assert parse_tagged(text, "ac", loose=True).confidence == parse_tagged(text, "ac").confidence is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<answer>" * 2000 + "x" * 20_000,
+        "</think><answer>x</answer><analysis>x</analysis>" * 3000,  # one expression for the form would never end
+        "</answer>" * 20_000,
+        "</think>" + " " * 20_000 + "<answer>",
+    ],
+)
+def test_a_long_malformed_completion_is_read_at_once(text):
+    assert not parse_tagged(text, "tabc").ok and not parse_tagged(text, "tabc", strict=True).ok
+
+
+def test_the_form_is_that_of_one_regular_expression():
+    """Completions made of tags, letters and blanks drawn by chance, against the expression that RLCR's code uses."""
+    pieces = [f"<{slash}{name}>" for name in FORMATS["tabc"] for slash in ("", "/")] + ["x", " \n", "0.5"]
+    generator, agreed = numpy_generator(0, "completions"), Counter()
+    for blocks, names in FORMATS.items():
+        inner = [f"{'' if name == 'think' else f'<{name}>'}.*?</{name}>" for name in names]
+        expression = re.compile(r"\s*" + r"\s*".join(inner) + r"\s*", re.DOTALL)
+        whole = "".join(f"<{name}>0.5</{name}>" for name in names)
+        for _ in range(400):
+            parts = re.split(r"(?<=>)|(?=<)", whole)
+            for place in generator.integers(len(parts), size=2):
+                parts[place] = "".join(generator.choice(pieces, size=generator.integers(3)))
+            text = "".join(parts)
+            wanted = expression.fullmatch(text) is not None
+            assert ("form" not in reasons(text, blocks)) is wanted, text
+            agreed[wanted] += 1
+    assert min(agreed.values()) > 200

@@ -7,10 +7,10 @@ be white space only. The last answer and the last confidence count. A confidence
 "inf", "90%" and "1.2" are no confidences in training; evaluation may read them (``loose``).
 """
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from tenfold.core.errors import UserError
@@ -51,9 +51,9 @@ def parse_tagged(
     Args:
         text: the completion, without the prompt.
         blocks: a name of :data:`FORMATS`.
-        strict: a block that comes twice spoils the form.
-        loose: read a confidence as evaluation does: the first number in the block, divided by 100 where it is above 1;
-            0 where there is none. The form is judged as before.
+        strict: a tag that comes twice, wherever it does, spoils the form.
+        loose: read a confidence as evaluation does: what training reads; else the first number in the block, divided by
+            100 where it is above 1; 0 where there is none. The form is judged as before.
         percent: with ``loose``, divide by 100 always; for "1" would mean 1 or 0.01.
 
     Raises:
@@ -66,7 +66,7 @@ def parse_tagged(
     names = blocks_of(blocks)
     answer, stated = _last(text, "answer"), _last(text, "confidence")
     confidence = None if stated is None else _confidence(stated)
-    problems = [] if _pattern(names, strict).fullmatch(text) else [_form_problem(text, names)]
+    problems = [] if _has_form(text, names, strict) else [_form_problem(text, names)]
     if "confidence" in names and stated is not None and confidence is None:
         problems.append(f"confidence {stated!r} is no number in [0, 1]")
     if loose and "confidence" in names:
@@ -79,7 +79,7 @@ class FormatReward:
 
     Args:
         blocks: a name of :data:`FORMATS`.
-        strict: a block that comes twice spoils the form.
+        strict: a tag that comes twice, wherever it does, spoils the form.
 
     Example:
         >>> FormatReward("a")(prompts=["2+2="], completions=["<answer>4</answer>"])
@@ -123,12 +123,21 @@ def blocks_of(blocks: str) -> tuple[str, ...]:
     return FORMATS[blocks]
 
 
-def _pattern(names: Sequence[str], strict: bool) -> re.Pattern[str]:
-    parts = []
-    for name in names:
-        inner = rf"(?:(?!</?{name}>).)*?" if strict else r".*?"
-        parts.append(rf"(?:\s*<think>)?{inner}</think>" if name == "think" else rf"<{name}>{inner}</{name}>")
-    return re.compile(r"\s*" + r"\s*".join(parts) + r"\s*", re.DOTALL)
+def _has_form(text: str, names: Sequence[str], strict: bool) -> bool:
+    """Whether the blocks follow each other, in time proportional to the text: each junction is sought after the last.
+
+    One expression for it all would say the same, and take half a minute over a completion that repeats its tags a few
+    hundred times, as policies do that fall into a loop.
+    """
+    if strict and any(text.count(tag) > 1 for name in names for tag in (f"<{name}>", f"</{name}>")):
+        return False
+    found = re.match("" if names[0] == "think" else rf"\s*<{names[0]}>", text)
+    for name, after in pairwise(names):
+        if found is None:
+            return False
+        found = re.compile(rf"</{name}>\s*<{after}>").search(text, found.end())
+    text, closing = text.rstrip(), f"</{names[-1]}>"
+    return found is not None and text.endswith(closing) and found.end() <= len(text) - len(closing)
 
 
 def _form_problem(text: str, names: Sequence[str]) -> str:
@@ -148,13 +157,19 @@ def _confidence(stated: str) -> float | None:
         value = float(stated)
     except ValueError:
         return None
-    return value if math.isfinite(value) and 0 <= value <= 1 else None
+    return value if 0 <= value <= 1 and "_" not in stated else None  # Python reads 0_1 as 1; nan fails any comparison
 
 
 def _loose_confidence(stated: str, percent: bool) -> float:
-    found = re.search(r"\d+(?:\.\d+)?|\.\d+", stated)
+    bare = _confidence(stated)
+    if bare is not None and not percent:
+        return bare
+    found = _NUMBER.search(stated)
     if found is None or stated.startswith("-"):
         return 0.0
     value = float(found[0])
     value = value / 100 if percent or value > 1 else value
     return value if value <= 1 else 0.0
+
+
+_NUMBER = re.compile(r"(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
