@@ -49,13 +49,26 @@ def test_confidence_by_difficulty(scripted, evaluation):
 
 
 def test_votes_with_samples_made_by_hand(scripted, sums, evaluation):
-    policy = scripted(
-        [
-            [completion("2", "0.9"), completion("3", "0.1"), completion("3", "0.2")],  # weighted and surest are right
-            [completion("4", "0.4"), completion("4", "0.4"), completion("5", "0.6")],  # the surest is wrong
-            ["", completion("7", "0.3"), ""],  # one ballot, wrong
-        ]
-    )
+    samples = [
+        [("2", "0.9"), ("3", "0.1"), ("3", "0.2")],  # weighted and surest are right
+        [("4", "0.4"), ("4", "0.4"), ("5", "0.6")],  # the surest is wrong
+        [None, ("7", "0.3"), None],  # one ballot, wrong
+    ]
+    # What is sampled with the answers is noise and must not count: the confidences are read again, greedily.
+    answers = [["" if one is None else completion(one[0], "0.5") for one in samples_] for samples_ in samples]
+    confidences = [[f"<confidence>{one[1]}</confidence>"] for samples_ in samples for one in samples_ if one]
+    scripts = iter([answers, confidences])
+
+    class Next:  # each rollout begins with the first sample of the first prompt
+        def __getitem__(self, prompt):
+            if prompt == 0 and not self.begun:
+                self.texts = next(scripts)
+            self.begun = prompt == 0
+            return self.texts[prompt]
+
+        begun = False
+
+    policy = scripted(Next())
     found = answering.vote(policy, sums, JUDGE, evaluation, seed=0)
     assert found["vote/single"] == pytest.approx(2 / 3)
     assert found["vote/majority"] == pytest.approx(1 / 3)

@@ -1,7 +1,8 @@
 """What a policy answers and how sure it says it is: greedily, several times for a vote, and again for one answer.
 
 Confidences are read as evaluation does (the first number, percent where above 1, 0 where there is none); whether the
-form was right is kept beside them.
+form was right is kept beside them. The ballots of a vote are sampled answers, each with the confidence that the policy
+states most readily after it: sampled at the temperature that makes the answers differ, confidences would be noise.
 """
 
 from collections.abc import Sequence
@@ -109,7 +110,7 @@ def by_hidden(answers: Answers, questions: Sequence[Question]) -> dict[int, tupl
 def vote(
     policy: Policy, questions: Sequence[Question], judge: Judge, config: EvaluationConfig, seed: int
 ) -> dict[str, float]:
-    """Several samples to each question: accuracy of one, of the majority, weighted by confidence, of the surest.
+    """Several sampled answers to each question: accuracy of one, of the majority, weighted by confidence, the surest.
 
     Completions without an answer don't vote; a question without any answer counts as wrong.
     """
@@ -117,6 +118,8 @@ def vote(
     prompts = [encode(policy, question) for question in questions]
     said = rollout(policy, prompts, sampling, num_samples=config.votes, seed=seed, batch_size=config.batch_size)
     parsed = [judge.read(policy, trajectory) for trajectory in said]
+    greedy = Sampling(config.max_new_tokens, temperature=0.0, stop=STOP)
+    stated = _stated_after(policy, said, [p.confidence or 0.0 for p in parsed], judge, greedy, config.batch_size)
     rules = {
         "single": lambda answers, confidences: answers[0],
         "majority": lambda answers, confidences: majority_vote(answers),
@@ -126,8 +129,9 @@ def vote(
     scores: dict[str, list[float]] = {name: [] for name in rules}
     sums = []
     for number, question in enumerate(questions):
-        ballots = [p for p in parsed[number * config.votes :][: config.votes] if p.answer is not None]
-        answers, confidences = [p.answer for p in ballots], [p.confidence or 0.0 for p in ballots]
+        places = range(number * config.votes, (number + 1) * config.votes)
+        ballots = [(answer, stated[place][0]) for place in places if (answer := parsed[place].answer) is not None]
+        answers, confidences = [answer for answer, _ in ballots], [confidence for _, confidence in ballots]
         for name, rule in rules.items():
             scores[name].append(judge.chance(question, rule(answers, confidences)) if ballots else 0.0)
         if ballots:
@@ -144,12 +148,28 @@ def resampled_confidences(
 
     An answer without the closing tag keeps the confidence it has.
     """
-    prefixes = [_up_to_answer(policy, trajectory) for trajectory in answers.trajectories]
-    asked = [row for row, prefix in enumerate(prefixes) if prefix is not None]
-    prompts = [[*answers.trajectories[row].prompt_ids, *(prefixes[row] or ())] for row in asked]
     sampling = Sampling(config.max_new_tokens, stop=STOP)
-    said = rollout(policy, prompts, sampling, num_samples=num, seed=seed, batch_size=config.batch_size)
-    stated = [[confidence] * num for confidence in answers.confidences.tolist()]
+    known = answers.confidences.tolist()
+    return _stated_after(policy, answers.trajectories, known, judge, sampling, config.batch_size, num=num, seed=seed)
+
+
+def _stated_after(
+    policy: Policy,
+    trajectories: Sequence[Trajectory],
+    known: Sequence[float],
+    judge: Judge,
+    sampling: Sampling,
+    batch_size: int,
+    *,
+    num: int = 1,
+    seed: int = 0,
+) -> list[list[float]]:
+    """For each completion ``num`` confidences, from what follows its ``</answer>``; without the tag the one known."""
+    prefixes = [_up_to_answer(policy, trajectory) for trajectory in trajectories]
+    asked = [row for row, prefix in enumerate(prefixes) if prefix is not None]
+    prompts = [[*trajectories[row].prompt_ids, *(prefixes[row] or ())] for row in asked]
+    said = rollout(policy, prompts, sampling, num_samples=num, seed=seed, batch_size=batch_size)
+    stated = [[confidence] * num for confidence in known]
     for place, row in enumerate(asked):
         texts = [policy.decode(_without_end(policy, t.token_ids)) for t in said[place * num :][:num]]
         stated[row] = [parse_tagged(text, judge.blocks, loose=True).confidence or 0.0 for text in texts]
