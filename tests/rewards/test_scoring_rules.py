@@ -85,6 +85,11 @@ def test_pairs_that_are_not_proper_are_refused(right, wrong):
     assert not check_scoring_rule(right, wrong).proper
 
 
+def test_a_loss_without_bound_is_named_and_not_taken_for_improper():
+    with pytest.raises(UserError, match=r"S\(0, 1\) = inf: must be finite on \[0, 1\]"):
+        is_safe(lambda q, c: math.inf if q == 1 - c else -math.log(q if c else 1 - q))
+
+
 def test_bad_arguments_are_refused():
     with pytest.raises(UserError, match="correctness_weight = -1"):
         is_safe(brier_rule, -1)

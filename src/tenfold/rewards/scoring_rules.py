@@ -91,7 +91,7 @@ def is_safe(rule: ScoringRule, correctness_weight: float = 1.0, resolution: int 
         True (as a truth value) iff the rule is proper and V does not fall, with the reasons.
 
     Raises:
-        UserError: if the weight is negative or not finite, or the resolution below 10.
+        UserError: if the weight is negative or not finite, the resolution below 10, or a loss not finite.
 
     Example:
         >>> bool(is_safe(brier_rule)), bool(is_safe(log_rule)), bool(is_safe(brier_rule, correctness_weight=0.0))
@@ -102,7 +102,7 @@ def is_safe(rule: ScoringRule, correctness_weight: float = 1.0, resolution: int 
     if resolution < 10:
         raise UserError(f"resolution = {resolution}: must be at least 10")
     q_Q = np.linspace(0, 1, resolution + 1)
-    right_Q, wrong_Q = (np.array([rule(float(q), outcome) for q in q_Q]) for outcome in (1, 0))
+    right_Q, wrong_Q = (_losses(rule, q_Q, outcome) for outcome in (1, 0))
     p_P = q_Q[:, None]
     value_PQ = correctness_weight * p_P - p_P * right_Q - (1 - p_P) * wrong_Q
     best_P = value_PQ.max(axis=1)
@@ -119,6 +119,16 @@ def is_safe(rule: ScoringRule, correctness_weight: float = 1.0, resolution: int 
         rising=bool((np.diff(value_P) >= -LEAST_FALL).all()),
         worse_than_giving_up_below=float(fine_P[below[-1]]) if len(below) else 0.0,
     )
+
+
+def _losses(rule: ScoringRule, q_Q: np.ndarray, outcome: int) -> np.ndarray:
+    losses_Q = np.array([rule(float(q), outcome) for q in q_Q], dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(losses_Q))
+    if len(bad):
+        raise UserError(
+            f"rule: S({q_Q[bad[0]]:g}, {outcome}) = {losses_Q[bad[0]]}: must be finite on [0, 1]; clip the confidence"
+        )
+    return losses_Q
 
 
 class PairSafety(NamedTuple):

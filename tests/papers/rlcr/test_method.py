@@ -59,6 +59,7 @@ def test_a_group_of_right_answers_still_teaches_calibration_and_nothing_under_th
         ({"rule": lambda q, c: abs(q - c)}, "is not proper"),
         ({"weights": (-1.0, 0.5, 0.5)}, "format = -1"),
         ({"weights": (0.5, math.nan, 0.5)}, "correctness = nan"),
+        ({"weights": (math.inf, 0.5, 0.5)}, "format = inf"),
     ],
 )
 def test_unsafe_rewards_are_refused(options, message):

@@ -10,6 +10,7 @@ three reward functions for trl with their weights; :func:`rlcr_reward` is (1) fo
 Which rules are safe, and why the logarithm is not: :mod:`tenfold.rewards.scoring_rules`.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -73,7 +74,7 @@ def rlcr_rewards(
         allow_unsafe: accept a rule that pays for surely wrong answers, for an ablation.
 
     Raises:
-        UserError: if a weight is negative, or the rule at these weights is not safe.
+        UserError: if a weight is negative or not finite, or the rule at these weights is not safe.
 
     Example:
         >>> functions, weights = rlcr_rewards("ac")
@@ -83,8 +84,8 @@ def rlcr_rewards(
         1.5
     """
     for name, weight in zip(("format", "correctness", "calibration"), weights, strict=True):
-        if not weight >= 0:
-            raise UserError(f"weights: {name} = {weight}: must not be negative")
+        if not 0 <= weight < math.inf:
+            raise UserError(f"weights: {name} = {weight}: must be finite and not negative")
     _, correctness, calibration = weights
     if calibration > 0 and not allow_unsafe:
         safety = is_safe(rule, correctness / calibration)
