@@ -1,7 +1,8 @@
 """One answer out of several samples to a question: by count, by confidence, or by both.
 
-Answers are compared as they are: bring them to one form first ("7", "7.0" and "7 apples" are three answers here).
-Ties go to the answer that more samples gave, then to the one seen first.
+Answers are compared as they are: bring them to one form first (:func:`in_one_form`; "7", "7.0" and "7 apples" are three
+answers here). Ties go to the answer that more samples gave, then to the one seen first; sums that differ by rounding
+alone are a tie.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -10,6 +11,23 @@ from typing import TypeVar
 from tenfold.core.errors import UserError
 
 Answer = TypeVar("Answer", bound=Hashable)
+
+
+def in_one_form(answers: Sequence[Answer], same: Callable[[Answer, Answer], bool]) -> list[Answer]:
+    """Each answer as the first of those that are the same was given.
+
+    Args:
+        answers: ``[N]`` to one question, in order of sampling.
+        same: whether two answers are the same, as :func:`tenfold.eval.exact_match.exact_match` decides it.
+
+    Example:
+        >>> in_one_form(["Paris", "Rome", "paris."], lambda one, other: one.strip(".").lower() == other.lower())
+        ['Paris', 'Rome', 'Paris']
+    """
+    forms: list[Answer] = []
+    for answer in answers:
+        forms.append(next((form for form in dict.fromkeys(forms) if answer == form or same(answer, form)), answer))
+    return forms
 
 
 def majority_vote(answers: Sequence[Answer]) -> Answer:
@@ -36,7 +54,7 @@ def confidence_weighted_vote(answers: Sequence[Answer], confidences: Sequence[fl
         confidences: ``[N]`` q_i in [0, 1].
 
     Raises:
-        UserError: if the two differ in length, or there are none.
+        UserError: if the two differ in length, there are none, or a confidence is out of range.
 
     Example:
         >>> confidence_weighted_vote(["a", "b", "b"], [0.9, 0.4, 0.4])
@@ -53,7 +71,7 @@ def max_confidence(answers: Sequence[Answer], confidences: Sequence[float]) -> A
         confidences: ``[N]`` q_i in [0, 1].
 
     Raises:
-        UserError: if the two differ in length, or there are none.
+        UserError: if the two differ in length, there are none, or a confidence is out of range.
 
     Example:
         >>> max_confidence(["a", "b", "b"], [0.9, 0.8, 0.8])
@@ -81,6 +99,9 @@ def _best(answers: Sequence[Answer], confidences: Sequence[float], total: Callab
     if not len(answers) or len(answers) != len(confidences):
         raise UserError(f"answers: {len(answers)} for {len(confidences)} confidences; at least one of each is needed")
     stated: dict[Answer, list[float]] = {}
-    for answer, confidence in zip(answers, confidences, strict=True):
+    for place, (answer, confidence) in enumerate(zip(answers, confidences, strict=True)):
+        if not 0 <= confidence <= 1:
+            raise UserError(f"confidences[{place}] = {confidence}: must lie in [0, 1]")
         stated.setdefault(answer, []).append(float(confidence))
-    return max(stated, key=lambda answer: (total(stated[answer]), len(stated[answer])))
+    # 0.7 + 0.1 is 0.7999999999999999, and ties with 0.8.
+    return max(stated, key=lambda answer: (round(total(stated[answer]), 12), len(stated[answer])))
