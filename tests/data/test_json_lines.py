@@ -12,6 +12,12 @@ def test_rows_in_order(tmp_path):
     assert read_json_lines(path, ["a"]) == [{"a": 1}, {"a": "line\u2028separator\u2028inside"}]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}\n')
+    assert read_json_lines(path, ["a"]) == [{"a": 1}]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -21,6 +27,9 @@ def test_rows_in_order(tmp_path):
         (b"{'a': 1}", r"row 1: not JSON \(.*, column 2\)"),
         (b" \n", "has no rows; allowed: at least one JSON object with a"),
         (b"\xff\xfe", "not UTF-8"),
+        (b'{"a": 1}\n{"a": "\\ud83d"}', "row 2: a text has half of a surrogate pair"),
+        (b'{"a": 1}\n{"a": ' + b"9" * 5000 + b"}", r"row 2: not readable \(Exceeds"),
+        (b'{"a": ' + b"[" * 100_000 + b"}", r"row 1: not readable \(maximum recursion"),
     ],
 )
 def test_mistakes_name_file_and_row(content, message, tmp_path):

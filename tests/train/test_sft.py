@@ -13,7 +13,7 @@ from tenfold.core.errors import UserError
 from tenfold.train.settings import LoraSettings, OptimizerSettings, SFTSettings
 from tenfold.train.sft import REFERENCE, WeightedSFTTrainer, sft
 from tenfold.train.trl_run import draw_rows, quiet
-from tenfold.train.weighting import LaggingAverage, Piece, Weighting, WithColumns, checked, weight_metrics
+from tenfold.train.weighting import ROW, LaggingAverage, Piece, Weighting, WithColumns, checked
 
 SHORT = SFTSettings(steps=2, batch_size=8, optimizer=OptimizerSettings(learning_rate=1e-2), log_every=1)
 
@@ -164,12 +164,70 @@ def test_the_reference_of_each_row_is_there_token_by_token(tmp_path, reference):
     assert "forward" not in vars(other.model), "the reference is left as it was"
 
 
-def test_a_row_whose_end_was_cut_keeps_the_first_numbers_and_too_few_are_refused():
+def test_a_row_whose_end_was_cut_keeps_the_first_numbers():
     collate = WithColumns(lambda rows: {"labels": torch.tensor([[-100, 1, 2], [-100, -100, 3]])}, ("kept",))
     batch = collate([{"kept": [0.5, 0.25, 0.125]}, {"kept": [1.0]}])
     assert batch["kept"].tolist() == [[0.5, 0.25], [0.0, 1.0]]
-    with pytest.raises(UserError, match="column 'kept': 1 numbers in a row with 2 supervised tokens"):
-        collate([{"kept": [0.5]}, {"kept": [1.0]}])
+
+
+def stored():
+    """A number for each token of a completion and its end."""
+    return [[-0.5] * (len(row["completion"]) + 1) for row in sums()]
+
+
+@pytest.mark.parametrize(
+    ("row", "value", "message"),
+    [
+        (7, [-0.5], r"row 8: ref_log_probs has 1 numbers for 4 supervised tokens; allowed: as many"),
+        (7, [-0.5] * 5, r"row 8: ref_log_probs has 5 numbers for 4 supervised tokens"),
+        (2, [-0.5, float("nan"), -0.5], r"row 3: ref_log_probs is \[-0\.5, nan, -0\.5\]; allowed: a finite number"),
+    ],
+)
+def test_stored_numbers_that_do_not_fit_a_row_are_refused_with_the_row(tmp_path, row, value, message):
+    lists = stored()
+    lists[row] = value
+    data = sums().add_column(REFERENCE, lists)
+    with pytest.raises(UserError, match=message):
+        trainer_of(policy(), tmp_path, Weighting(likely, ("quality",), "column"), data, shuffle_dataset=True)
+
+
+def test_a_row_that_lost_its_end_may_have_more_numbers_than_tokens(tmp_path):
+    weighting = Weighting(likely, ("quality",), "column")
+    trainer = trainer_of(policy(), tmp_path, weighting, sums().add_column(REFERENCE, stored()), max_length=6)
+    assert max(map(len, trainer.train_dataset["labels"])) == 6
+    assert REFERENCE in trainer.train_dataset.column_names and ROW not in trainer.train_dataset.column_names
+
+
+def test_rows_without_a_supervised_token_are_told_and_none_left_is_refused(tmp_path):
+    data = Dataset.from_dict({"prompt": ["1+1=", "10+10="], "completion": ["2", "20"]})
+    with pytest.warns(UserWarning, match="1 of 2 rows have no supervised token within max_length = 6"):
+        trainer = trainer_of(policy(), tmp_path, None, data, max_length=6)
+    assert len(trainer.train_dataset) == 1
+    with pytest.raises(UserError, match="2 of 2 rows have no supervised token within max_length = 3"):
+        sft(policy(), data, replace(SHORT, max_length=3), cell_of("sft", tmp_path))
+
+
+def test_a_weighting_may_be_made_from_the_rows_that_are_left(tmp_path):
+    data = Dataset.from_dict({"prompt": ["1+1=", "10+10="], "completion": ["2", "20"], "quality": [4.0, 9.0]})
+
+    def make(rows):
+        mean = sum(rows["quality"][:]) / len(rows)
+        return Weighting(lambda logs, mask, columns: columns["quality"] / mean, ("quality",))
+
+    with pytest.warns(UserWarning, match="1 of 2 rows"):
+        trainer = trainer_of(policy(), tmp_path, make, data, max_length=6)
+    with torch.no_grad():
+        plain = -log_probs_by_hand(policy().model, policy(), data[0]).mean()
+    assert trainer.evaluate(trainer.train_dataset)["eval_loss"] == pytest.approx(plain.item(), abs=1e-4)
+
+
+def test_rows_given_to_evaluate_get_the_reference_of_a_model_and_the_initial_one_is_gone(tmp_path):
+    weighting = Weighting(likely, ("quality",), policy(seed=1).model)
+    trainer = trainer_of(policy(), tmp_path, weighting)
+    raw = trainer.evaluate(sums().select(range(4)))
+    assert raw["eval_loss"] == pytest.approx(trainer.evaluate(trainer.train_dataset.select(range(4)))["eval_loss"])
+    with pytest.raises(UserError, match="evaluate: the reference is the initial model"):
+        trainer_of(policy(), tmp_path, Weighting(likely, ("quality",), "initial")).evaluate(sums())
 
 
 def test_pieces_of_unequal_width_are_joined_with_nothing_in_between():
@@ -178,12 +236,6 @@ def test_pieces_of_unequal_width_are_joined_with_nothing_in_between():
     both = Piece.join([wide, narrow])
     assert both.log_probs_BT.tolist() == [[-1, -1, -1], [-2, 0, 0]] and both.mask_BT.sum() == 4
     assert both.columns["a"].tolist() == [[1, 1, 1], [1, 0, 0]]
-
-
-def test_effective_sample_size_of_equal_and_of_single_weights():
-    mask = torch.ones(4, 2, dtype=torch.bool)
-    assert weight_metrics(torch.full((4,), 3.0), mask)["ess_fraction"] == 1
-    assert weight_metrics(torch.tensor([5.0, 0, 0, 0]), mask)["ess_fraction"] == 0.25
 
 
 def test_rows_are_drawn_by_the_sampling_column(tmp_path):
@@ -252,6 +304,7 @@ def test_adapters_alone_are_trained(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"steps": 0}, "steps = 0, epochs = 0: one of them must be above 0"),
         ({"batch_size": 9, "gradient_accumulation": 2}, "9 sequences of a step: must be a multiple of 1 process"),
         ({"optimizer": replace(FAST, name="muon_clip"), "lora": LoraSettings(rank=2)}, "QK-Clip needs all weights"),
     ],

@@ -1,4 +1,8 @@
-"""JSON lines of a user's own: one object a line, every mistake named with its row, counted from 1."""
+"""JSON lines of a user's own: one object a line, every mistake named with its row.
+
+Rows are counted from 1, blank lines aside, so that a row has one number here, in what checks its values, and in a data
+set made of it. Lines end with a line feed alone: U+2028 and its like are characters of a text.
+"""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +16,7 @@ def read_json_lines(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     """The objects of a file; blank lines don't count.
 
     Args:
-        path: the file, UTF-8.
+        path: the file, UTF-8, with or without a byte order mark.
         columns: what every object must have.
 
     Raises:
@@ -30,7 +34,7 @@ def read_json_lines(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; allowed: JSON lines with {wanted}")
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+        lines = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 ({error.reason}); allowed: JSON lines with {wanted}") from None
     if not lines:
@@ -41,8 +45,15 @@ def read_json_lines(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
 def _row(where: str, line: str, columns: Sequence[str]) -> dict[str, Any]:
     try:
         row = json.loads(line)
+        json.dumps(row, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise UserError(f"{where}: not JSON ({error.msg}, column {error.colno})") from None
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{where}: a text has half of a surrogate pair (\\ud800 to \\udfff); allowed: Unicode"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not readable ({error})") from None
     if not isinstance(row, dict):
         raise UserError(f"{where}: {type(row).__name__}; allowed: a JSON object")
     for column in columns:

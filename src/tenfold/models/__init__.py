@@ -13,6 +13,7 @@ from tenfold.models.rotary import RotaryEmbedding
 from tenfold.models.router_bias import RouterBias, bias_step, gate_scale_factor, load_violation, routers
 from tenfold.models.sparse_embedding import SparseEmbedding
 from tenfold.models.stablemax import softmax_cross_entropy, stablemax_cross_entropy, stablemax_scores
+from tenfold.models.weighted_likelihood import effective_sample_size, weight_statistics, weighted_nll
 
 __all__ = [
     "Linear",
@@ -24,6 +25,7 @@ __all__ = [
     "SwiGLU",
     "bias_step",
     "byte_transformer_config",
+    "effective_sample_size",
     "gate_scale_factor",
     "inner_width",
     "kimi_k2_config",
@@ -35,4 +37,6 @@ __all__ = [
     "stablemax_cross_entropy",
     "stablemax_scores",
     "truncated_normal_",
+    "weight_statistics",
+    "weighted_nll",
 ]

@@ -1,6 +1,7 @@
 """Optimizers and schedules: Muon, QK-Clip and both as MuonClip, AdamATan2, sign descent, phases of a rate."""
 
 from tenfold.optim.adam_atan2 import AdamATan2
+from tenfold.optim.averages import lagging_average
 from tenfold.optim.matrix_blocks import BlockSpec
 from tenfold.optim.muon import Muon
 from tenfold.optim.muon_clip import MuonClip
@@ -47,6 +48,7 @@ __all__ = [
     "fused_projection",
     "head_factors",
     "known_layouts",
+    "lagging_average",
     "largest_logits",
     "latent_attention",
     "layout_of",

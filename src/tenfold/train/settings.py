@@ -6,8 +6,29 @@ a paper's configuration can nest these. Conventions: 0 (or an empty tuple) means
 over all processes and accumulated pieces; a step is an optimizer step.
 """
 
+import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+from tenfold.core.errors import UserError
+
+
+def _at_least(least: float, settings: Any, *names: str) -> None:
+    for name in names:
+        if not least <= getattr(settings, name) < math.inf:
+            raise UserError(f"{name} = {getattr(settings, name)}: allowed: finite numbers from {least} on")
+
+
+def _above_0(settings: Any, *names: str) -> None:
+    for name in names:
+        if not 0 < getattr(settings, name) < math.inf:
+            raise UserError(f"{name} = {getattr(settings, name)}: allowed: finite numbers above 0")
+
+
+def _below_1(settings: Any, *names: str) -> None:
+    for name in names:
+        if not 0 <= getattr(settings, name) < 1:
+            raise UserError(f"{name} = {getattr(settings, name)}: allowed: from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -39,6 +60,12 @@ class OptimizerSettings:
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm; 0 for no clipping."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _at_least(0, self, "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm")
+        _below_1(self, "warmup_fraction", "beta1", "beta2", "momentum")
+        _above_0(self, "epsilon", "tau")
+
 
 @dataclass(frozen=True)
 class LoraSettings:
@@ -53,13 +80,18 @@ class LoraSettings:
     target_modules: tuple[str, ...] = ()
     """Names of the adapted modules; empty for all linear layers but the head."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _at_least(0, self, "rank", "alpha")
+        _below_1(self, "dropout")
+
 
 @dataclass(frozen=True)
 class SFTSettings:
     """Supervised fine-tuning."""
 
     steps: int = 100
-    """Optimizer steps."""
+    """Optimizer steps; 0 for a training that a paper leaves out."""
     epochs: float = 0.0
     """When not 0, ``steps`` follows from it: epochs * rows / batch_size, rounded up."""
     batch_size: int = 8
@@ -84,6 +116,20 @@ class SFTSettings:
     """Steps between checkpoints; 0 for the end only."""
     keep_checkpoints: int = 2
     """Checkpoints that stay."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _at_least(1, self, "batch_size", "gradient_accumulation", "log_every", "keep_checkpoints")
+        _at_least(0, self, "steps", "epochs", "max_length", "evaluate_every", "checkpoint_every")
+
+    def total_steps(self, num_rows: int) -> int:
+        """Optimizer steps on a data set of ``num_rows``.
+
+        Example:
+            >>> SFTSettings(epochs=2, batch_size=8).total_steps(10)
+            3
+        """
+        return math.ceil(self.epochs * num_rows / self.batch_size) if self.epochs else self.steps
 
 
 @dataclass(frozen=True)
@@ -150,6 +196,17 @@ class GRPOSettings:
     """Steps between checkpoints, a multiple of ``updates_per_generation * num_iterations``; 0 for the end only."""
     keep_checkpoints: int = 2
     """Checkpoints that stay."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _at_least(1, self, "steps", "prompts_per_step", "gradient_accumulation", "updates_per_generation")
+        _at_least(1, self, "num_iterations", "max_completion_length", "log_every", "keep_checkpoints")
+        _at_least(2, self, "num_generations")
+        _at_least(0, self, "max_prompt_length", "rollout_batch_size", "epsilon", "epsilon_high", "beta")
+        _at_least(0, self, "evaluate_every", "checkpoint_every")
+        _above_0(self, "temperature")
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"top_p = {self.top_p}: allowed: above 0, up to 1")
 
     @property
     def cycle(self) -> int:

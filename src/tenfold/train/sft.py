@@ -14,6 +14,7 @@ Shapes: B sequences, T positions of next tokens; the mask marks supervised ones.
 """
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +25,13 @@ import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 from trl import SFTConfig, SFTTrainer
 from trl.trainer.utils import add_fused_lm_head, disable_dropout_in_model
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
+from tenfold.models import weight_statistics, weighted_nll
 from tenfold.policies import Policy
 from tenfold.train.settings import SFTSettings
 from tenfold.train.trl_run import (
@@ -45,12 +48,14 @@ from tenfold.train.trl_run import (
 )
 from tenfold.train.weighting import (
     REFERENCE,
+    ROW,
     LaggingAverage,
     Piece,
     Weighting,
+    WeightingOf,
     WithColumns,
     checked,
-    weight_metrics,
+    require_numbers,
 )
 
 AVERAGE = "q_average.pt"
@@ -63,11 +68,12 @@ class WeightedSFTTrainer(SFTTrainer):
 
     Args:
         *args: as for ``SFTTrainer``.
-        weighting: the weights.
+        weighting: the weights, or a function that makes them from the prepared training rows.
         **options: as for ``SFTTrainer``.
 
     Raises:
-        UserError: for packing, another loss than ``nll``, or data that lacks a column.
+        UserError: for packing, another loss than ``nll``, data that lacks a column or has a wrong one in some row, or
+            no row with a supervised token within ``max_length``.
 
     Example:
         >>> WeightedSFTTrainer.__bases__[0].__name__
@@ -79,24 +85,44 @@ class WeightedSFTTrainer(SFTTrainer):
     eval_dataset: Any
     _signature_columns: Any
 
-    def __init__(self, *args: Any, weighting: Weighting | None = None, **options: Any) -> None:
-        self.weighting: Weighting | None = weighting
+    def __init__(self, *args: Any, weighting: Weighting | WeightingOf | None = None, **options: Any) -> None:
+        self.weighting: Weighting | None = None
         self.q: LaggingAverage | None = None
         super().__init__(*args, **options)
-        if weighting is None:
-            return
-        self._require_plain_batches()
-        disable_dropout_in_model(self.model)
-        self.model_accepts_loss_kwargs = True  # count the items of the global batch, whatever the model's signature
-        self.data_collator = WithColumns(self.data_collator, weighting.all_columns)
-        self.train_dataset = self._with_columns(self.train_dataset)
+        if weighting is not None:
+            self._require_plain_batches()
+            self.weighting = weighting(self.train_dataset) if callable(weighting) else weighting
+        if self.weighting is not None:
+            disable_dropout_in_model(self.model)
+            self.model_accepts_loss_kwargs = True  # count the global batch's items, whatever the model's signature
+            self.data_collator = WithColumns(self.data_collator, self.weighting.all_columns)
+            if self.weighting.q_ema:
+                self.q = LaggingAverage(self.model, self.weighting.q_ema)
+                self.add_callback(self.q)
+        self.train_dataset = self._finished(self.train_dataset, "train_dataset")
         if isinstance(self.eval_dataset, dict):
-            self.eval_dataset = {name: self._with_columns(rows) for name, rows in self.eval_dataset.items()}
+            named = self.eval_dataset.items()
+            self.eval_dataset = {name: self._finished(rows, f"eval_dataset {name}") for name, rows in named}
         elif self.eval_dataset is not None:
-            self.eval_dataset = self._with_columns(self.eval_dataset)
-        if weighting.q_ema:
-            self.q = LaggingAverage(self.model, weighting.q_ema)
-            self.add_callback(self.q)
+            self.eval_dataset = self._finished(self.eval_dataset, "eval_dataset")
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, *rest: Any) -> Any:
+        """trl's preparation; prepared rows remember their number in the data, for messages."""
+        if not isinstance(dataset, Dataset) or not len(dataset):
+            return super()._prepare_dataset(dataset, processing_class, args, *rest)
+        numbered = dataset.add_column(ROW, list(range(1, len(dataset) + 1)))
+        prepared = super()._prepare_dataset(numbered, processing_class, args, *rest)
+        if ROW in prepared.column_names:  # packing makes rows of its own
+            _tell_lost_rows(len(dataset), len(prepared), args.max_length)
+        if self.weighting is None:  # unless ``evaluate`` was given rows, the trainer is being made: it finishes them
+            return prepared
+        if {"input_ids", REFERENCE} <= set(dataset.column_names):
+            return prepared.remove_columns(ROW)
+        if self.weighting.reference == "initial":
+            raise UserError(
+                "evaluate: the reference is the initial model, which is gone; give the trainer eval_dataset"
+            )
+        return self._finished(prepared, "eval_dataset")
 
     def _require_plain_batches(self) -> None:
         if self.args.packing or self.args.eval_packing or self.padding_free:
@@ -104,20 +130,23 @@ class WeightedSFTTrainer(SFTTrainer):
         if self.args.loss_type != "nll" or self.label_smoother is not None:
             raise UserError(f"loss_type = {self.args.loss_type!r} (or label smoothing): weights need plain 'nll'")
 
-    def _with_columns(self, dataset: Dataset) -> Dataset:
-        """The prepared dataset with the reference's log-probabilities, and all columns checked."""
-        assert self.weighting is not None
-        reference = self.weighting.reference
+    def _finished(self, dataset: Any, name: str) -> Any:
+        """The prepared rows with the reference's log-probabilities; all columns of the data are checked first."""
+        if self.weighting is not None:
+            for column in self.weighting.given_columns:
+                if column not in dataset.column_names:
+                    known = ", ".join(one for one in dataset.column_names if one != ROW)
+                    raise UserError(f"{name}: no column {column!r}; it has {known}")
+                require_numbers(dataset, column, self.args.max_length)
+            dataset = self._with_reference(dataset, self.weighting.reference)
+        return dataset.remove_columns(ROW) if ROW in (dataset.column_names or ()) else dataset
+
+    def _with_reference(self, dataset: Dataset, reference: str | PreTrainedModel) -> Dataset:
         if not isinstance(reference, str):
             with weights_alone_change(reference):
                 add_fused_lm_head(bare(reference))
-                dataset = self._add_log_probs(dataset, reference.to(self.args.device))
-        elif reference == "initial":
-            dataset = self._add_log_probs(dataset, self.model)
-        for name in self.weighting.all_columns:
-            if name not in dataset.column_names:
-                raise UserError(f"dataset: no column {name!r}; it has {', '.join(dataset.column_names)}")
-        return dataset
+                return self._add_log_probs(dataset, reference.to(self.args.device))
+        return self._add_log_probs(dataset, self.model) if reference == "initial" else dataset
 
     @torch.no_grad()
     def _add_log_probs(self, dataset: Dataset, model: nn.Module) -> Dataset:
@@ -170,10 +199,9 @@ class WeightedSFTTrainer(SFTTrainer):
         else:
             piece = piece or Piece(log_probs_BT.detach().float(), mask_BT, self._columns(inputs))
             (weights,) = self._weigh([piece], self._mode)
-        weights_BT = weights[:, None] if weights.dim() == 1 else weights
         # Evaluation passes no number of items: the mean is then over this batch.
         num_items = mask_BT.sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch)
-        loss = -(weights_BT * log_probs_BT).sum() / num_items.clamp(min=1)
+        loss = weighted_nll(log_probs_BT, mask_BT, weights, num_items.clamp(min=1))
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # whose gradients are averaged
         if self.aux_loss_enabled:
@@ -214,7 +242,9 @@ class WeightedSFTTrainer(SFTTrainer):
         result = self.weighting.function(whole.log_probs_BT, whole.mask_BT, whole.columns)
         weights, metrics = result if isinstance(result, tuple) else (result, {})
         weights = checked(weights, whole.mask_BT)
-        for name, value in (weight_metrics(weights, whole.mask_BT) | dict(metrics)).items():
+        measured = weight_statistics(weights, mask_BT=whole.mask_BT)
+        del measured["clip_fraction"]  # the function alone knows what it has clipped
+        for name, value in (measured | dict(metrics)).items():
             self._metrics[mode][f"weights/{name}"].append(float(value))
         mine = weights[first : first + len(local)].split([len(piece) for piece in pieces])
         widths = [piece.mask_BT.shape[1] for piece in pieces]
@@ -250,7 +280,7 @@ def sft(
     settings: SFTSettings,
     cell: Cell,
     *,
-    weighting: Weighting | None = None,
+    weighting: Weighting | WeightingOf | None = None,
     sampling_column: str | None = None,
     evaluate: Evaluate | None = None,
     extra: Mapping[str, Any] | None = None,
@@ -264,7 +294,7 @@ def sft(
             ``completion_mask``.
         settings: what is published about the training.
         cell: where to log and save, and whether to stop.
-        weighting: weights of the loss; ``None`` for 1.
+        weighting: weights of the loss, or a function that makes them from the prepared rows; ``None`` for 1.
         sampling_column: rows are drawn with probability proportional to this column; ``None`` for permutations.
         evaluate: ``(model, step) -> metrics``, called on the unwrapped model in evaluation mode.
         extra: further fields of trl's ``SFTConfig``.
@@ -278,9 +308,9 @@ def sft(
         Interrupted: after a checkpoint, when the cell was asked to stop.
     """
     require_columns(dataset)
-    steps = settings.steps
-    if settings.epochs:
-        steps = math.ceil(settings.epochs * len(dataset) / settings.batch_size)
+    steps = settings.total_steps(len(dataset))
+    if not steps:
+        raise UserError(f"steps = {settings.steps}, epochs = {settings.epochs:g}: one of them must be above 0")
     arguments = shared_arguments(settings, cell, steps, settings.batch_size) | {
         "max_length": settings.max_length or None,
         "packing": False,
@@ -320,6 +350,15 @@ def require_columns(dataset: Dataset) -> None:
     if not any(set(names) <= set(dataset.column_names) for names in COLUMNS):
         layouts = ", or ".join(" and ".join(names) for names in COLUMNS)
         raise UserError(f"dataset: columns {', '.join(dataset.column_names)}; needed: {layouts}")
+
+
+def _tell_lost_rows(given: int, left: int, max_length: int | None) -> None:
+    """Rows whose prompt fills ``max_length`` are left out: say so, and refuse to train on none."""
+    lost = f"{given - left} of {given} rows have no supervised token within max_length = {max_length}"
+    if not left:
+        raise UserError(f"{lost}; allowed: more than the tokens of the shortest prompt")
+    if left < given:
+        warnings.warn(f"{lost}, and are left out", stacklevel=2)
 
 
 def _shares(dataset: Dataset, column: str | None) -> np.ndarray | None:

@@ -7,26 +7,32 @@ with a number for each supervised token becomes [B, T] in the places of those to
 Shapes: B sequences, T positions of next tokens (one fewer than tokens); the mask marks supervised ones.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
+from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import PreTrainedModel, TrainerCallback
 
 from tenfold.core.errors import UserError
+from tenfold.optim import lagging_average
 
-REFERENCE = "reference_log_probs"
+REFERENCE = "ref_log_probs"
+"""The column with the reference's log-probability of each supervised token."""
+ROW = "row_of_the_data"
+"""The column that remembers which row of the user's data a prepared row is, from 1."""
 
 Weights = Tensor | tuple[Tensor, Mapping[str, Tensor]]
 WeightFunction = Callable[[Tensor, Tensor, Mapping[str, Tensor]], Weights]
 """``(log_probs_BT, mask_BT, columns) -> weights``, [B] or [B, T], optionally with scalars to log as ``weights/<name>``.
 
 Called without gradients. ``log_probs_BT`` (float32, 0 outside the mask) are those of q; ``mask_BT`` is bool; columns
-are float32, [B], or [B, T] and 0 outside the mask; ``reference_log_probs`` is one of them when there is a reference."""
+are float32, [B], or [B, T] and 0 outside the mask; ``ref_log_probs`` is one of them when there is a reference."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Weighting:
         function: see :data:`WeightFunction`.
         columns: names of the dataset's columns that it needs: in every row a number, or a list with one number for
             each supervised token.
-        reference: whose log-probabilities it gets as ``reference_log_probs``: nobody's, the initial model's, those of
+        reference: whose log-probabilities it gets as ``ref_log_probs``: nobody's, the initial model's, those of
             the model that is given, or those in the dataset's column of that name. Computed once, before training.
         q_ema: q keeps this share of itself at each step and takes the rest from the trained policy; 0 for the policy.
         whole_batch: false for a function that treats each sequence by itself (no normalisation): it then gets one
@@ -50,7 +56,7 @@ class Weighting:
         >>> def halves(log_probs_BT, mask_BT, columns):
         ...     return torch.full((len(mask_BT),), 0.5)
         >>> Weighting(halves, columns=("quality",), reference="initial").all_columns
-        ('quality', 'reference_log_probs')
+        ('quality', 'ref_log_probs')
     """
 
     function: WeightFunction
@@ -66,9 +72,18 @@ class Weighting:
             raise UserError(f'reference = {self.reference!r}: must be "none", "initial", "column" or a model')
 
     @property
+    def given_columns(self) -> tuple[str, ...]:
+        """The columns that the data must have."""
+        return (*self.columns, REFERENCE) if self.reference == "column" else self.columns
+
+    @property
     def all_columns(self) -> tuple[str, ...]:
         """The columns that travel with the tokens."""
         return self.columns if self.reference == "none" else (*self.columns, REFERENCE)
+
+
+WeightingOf = Callable[[Dataset], Weighting | None]
+"""Makes the weighting from the prepared rows, of which there may be fewer than were given: those that fit."""
 
 
 @dataclass(frozen=True)
@@ -135,21 +150,25 @@ def checked(weights: Tensor, mask_BT: Tensor) -> Tensor:
     return weights
 
 
-def weight_metrics(weights: Tensor, mask_BT: Tensor) -> dict[str, Tensor]:
-    """Mean, largest and smallest weight, and the effective sample size (sum w)^2 / sum w^2 as a share of their number.
+def require_numbers(dataset: Dataset, name: str, max_length: int | None) -> None:
+    """Refuse a column of prepared rows that is no number, or not one number for each supervised token, in some row.
 
-    Example:
-        >>> weight_metrics(torch.tensor([1.0, 0.0]), torch.ones(2, 3, dtype=torch.bool))["ess_fraction"].item()
-        0.5
+    Args:
+        dataset: with ``labels`` (-100 where no token is supervised), ``input_ids`` and :data:`ROW`.
+        name: of the column.
+        max_length: rows of this length may have lost their end, and have more numbers than tokens.
+
+    Raises:
+        UserError: with the row of the user's data.
     """
-    counted = (weights if weights.dim() == 1 else weights[mask_BT]).double()
-    squares = (counted.square().sum() * counted.numel()).clamp(min=torch.finfo(torch.float64).tiny)
-    return {
-        "mean": counted.mean(),
-        "max": counted.max(),
-        "min": counted.min(),
-        "ess_fraction": counted.sum().square() / squares,
-    }
+    for row, values, labels in zip(dataset[ROW], dataset[name], dataset["labels"], strict=True):
+        where, numbers = f"row {row}: {name}", values if isinstance(values, Sequence) else [values]
+        if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+            raise UserError(f"{where} is {values!r}; allowed: a finite number, or a list of them")
+        supervised = sum(label != -100 for label in labels)
+        was_cut = max_length is not None and len(labels) >= max_length
+        if isinstance(values, Sequence) and len(numbers) != supervised and not (was_cut and len(numbers) > supervised):
+            raise UserError(f"{where} has {len(numbers)} numbers for {supervised} supervised tokens; allowed: as many")
 
 
 class WithColumns:
@@ -168,23 +187,19 @@ class WithColumns:
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The other collator's batch with the columns as tensors.
 
-        Raises:
-            UserError: if a row's list has fewer numbers than the row has supervised tokens.
+        A list with more numbers than the row has supervised tokens belongs to a row that lost its end.
         """
         batch = self.collate(rows)
         mask_BT = batch["labels"][:, 1:] != -100
-        return batch | {name: _tensor_of(name, [row[name] for row in rows], mask_BT) for name in self.columns}
+        return batch | {name: _tensor_of([row[name] for row in rows], mask_BT) for name in self.columns}
 
 
-def _tensor_of(name: str, values: Sequence[Any], mask_BT: Tensor) -> Tensor:
+def _tensor_of(values: Sequence[Any], mask_BT: Tensor) -> Tensor:
     if not isinstance(values[0], Sequence):
         return torch.tensor(values, dtype=torch.float32)
     placed_BT = torch.zeros(mask_BT.shape)
     for i, (numbers, mask_T) in enumerate(zip(values, mask_BT, strict=True)):
-        supervised = int(mask_T.sum())
-        if len(numbers) < supervised:
-            raise UserError(f"column {name!r}: {len(numbers)} numbers in a row with {supervised} supervised tokens")
-        placed_BT[i, mask_T] = torch.tensor(numbers[:supervised], dtype=torch.float32)  # truncation cuts the end
+        placed_BT[i, mask_T] = torch.tensor(numbers[: int(mask_T.sum())], dtype=torch.float32)
     return placed_BT
 
 
@@ -205,7 +220,8 @@ class LaggingAverage(TrainerCallback):
         """Take in the parameters after a step."""
         for name, parameter in self.model.named_parameters():
             if name in self.parameters:
-                self.parameters[name].lerp_(parameter.detach(), 1 - self.decay)
+                average = self.parameters[name]
+                average.copy_(lagging_average(average, parameter.detach(), self.decay))
 
     def call(self, model: nn.Module, inputs: Mapping[str, Any]) -> Any:
         """The model's output with the average in place of its parameters."""

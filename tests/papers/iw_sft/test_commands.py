@@ -32,19 +32,28 @@ def test_rows_with_and_without_optional_columns(tmp_path):
         ([], "has no rows"),
         ([GOOD, "{"], "row 2: not JSON"),
         ([GOOD, "[1]"], "row 2: list; allowed: a JSON object"),
-        ([GOOD, {"prompt": "x"}], "row 2: completion is None"),
+        ([GOOD, {"prompt": "x"}], "row 2: no column 'completion'; it has prompt"),
+        ([GOOD, {"prompt": "x", "completion": None}], "row 2: completion is None"),
+        ([GOOD | {"quality": 10**400}], "row 1: quality is 1000"),
         ([{"prompt": "", "completion": "x"}], "row 1: prompt is ''"),
         ([GOOD | {"quality": 1}, GOOD], "row 2: no quality"),
         ([GOOD | {"quality": -1}], "row 1: quality is -1"),
         ([GOOD | {"quality": True}], "row 1: quality is True"),
         (['{"prompt": "x", "completion": "y", "quality": NaN}'], "row 1: quality is nan"),
-        ([GOOD | {"ref_log_probs": [0.5]}], "row 1: ref_log_probs"),
-        ([GOOD | {"ref_log_probs": []}], "row 1: ref_log_probs"),
+        ([GOOD, GOOD | {"ref_log_probs": [-1]}], "row 1: no ref_log_probs; allowed: ref_log_probs in every row or"),
+        ([GOOD | {"ref_log_probs": [-1, 0.5]}], "row 1: ref_log_probs has 0.5 at place 2; allowed: finite numbers up"),
+        ([GOOD | {"ref_log_probs": []}], r"row 1: ref_log_probs is []; allowed: a list"),
     ],
 )
 def test_a_mistake_is_named_with_its_row(tmp_path, rows, message):
     with pytest.raises(UserError, match=message.replace("[", r"\[")):
         read_supervised(write(tmp_path / "rows.jsonl", *rows))
+
+
+def test_texts_may_have_any_character_and_the_file_a_byte_order_mark(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes("\ufeff".encode() + json.dumps(GOOD | {"completion": "a\u2028b"}, ensure_ascii=False).encode())
+    assert read_supervised(path)["completion"][:] == ["a\u2028b"]
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -77,12 +86,45 @@ def test_train_on_own_rows_goes_on_and_refuses_other_settings(tmp_path, model, c
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"use_quality": "sample"}, "quality_column = quality: the data have"), ({"weight": "rwr"}, "quality_column")],
+    [
+        ({"use_quality": "sample"}, "quality_column = quality: the data have"),
+        ({"weight": "rwr"}, "quality_column"),
+        ({"reference": "column"}, "ref = column: no column 'ref_log_probs'; the data have prompt, completion"),
+        ({"weight": "rwr", "use_quality": "sample"}, "--use-quality has no effect with --weight rwr"),
+        ({"weight": "dft", "temperature": 2.0}, "--temperature has no effect with --weight dft"),
+        ({"weight": "none", "log_ratio": "sum"}, "--log-ratio has no effect with --weight none"),
+        ({"weight": "dft", "reference": "column"}, "--reference has no effect with --weight dft"),
+        ({"steps": 0}, "steps = 0: allowed: at least 1"),
+        ({"batch_size": 0}, "batch_size = 0: allowed: finite numbers from 1 on"),
+        ({"max_length": -1}, "max_length = -1: allowed"),
+        ({"lora_rank": -1}, "rank = -1: allowed"),
+    ],
 )
-def test_train_names_a_missing_column(tmp_path, model, options, message):
+def test_train_names_a_missing_column_and_options_that_cannot_be(tmp_path, model, options, message):
     data = write(tmp_path / "rows.jsonl", GOOD)
     with pytest.raises(UserError, match=message):
-        commands.train(model, data, tmp_path / "run", steps=1, device="cpu", **options)
+        commands.train(model, data, tmp_path / "run", **({"steps": 1, "device": "cpu"} | options))
+    assert not (tmp_path / "run").exists(), "a mistake claims no folder"
+
+
+def test_rows_that_are_all_too_long_are_refused(tmp_path, model):
+    data = write(tmp_path / "rows.jsonl", GOOD, GOOD)
+    with pytest.raises(UserError, match="2 of 2 rows have no supervised token within max_length = 3"):
+        commands.train(model, data, tmp_path / "run", steps=1, max_length=3, device="cpu")
+
+
+def test_a_stored_reference_of_another_length_is_refused_with_its_row(tmp_path, model):
+    data = write(tmp_path / "rows.jsonl", GOOD | {"ref_log_probs": [-1, -1]}, GOOD | {"ref_log_probs": [-1]})
+    with pytest.raises(UserError, match="row 2: ref_log_probs has 1 numbers for 2 supervised tokens"):
+        commands.train(model, data, tmp_path / "run", reference="column", steps=1, device="cpu")
+
+
+def test_dft_of_the_verb_is_that_of_the_formula():
+    iw = commands.own_weights("dft", "mean", 1.0, "initial", "sample")
+    assert (iw.normalize, iw.q_ema, iw.quality_column, iw.quality) == ("none", 0.0, "quality", "sample")
+    assert commands.own_weights("iw", "sum", 2.0, "column", "weight") == IWSFTConfig(
+        log_ratio="sum", temperature=2.0, ref="column", quality_column="quality", quality="weight"
+    )
 
 
 def test_a_weak_exponent_is_said(capsys):

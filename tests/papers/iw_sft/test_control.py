@@ -9,10 +9,11 @@ from scipy.stats import multivariate_normal
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
+from tenfold.models import weighted_nll
 from tenfold.papers.iw_sft import recipe, two_route
 from tenfold.papers.iw_sft.baselines import awr_advantages, expectile_loss, iql_advantages, returns_to_go
 from tenfold.papers.iw_sft.config import IWSFTConfig, StageConfig, gpu, laptop, paper, smoke
-from tenfold.papers.iw_sft.method import importance_weights, normalize_weights, weighted_nll
+from tenfold.papers.iw_sft.method import importance_weights, normalize_weights
 from tenfold.papers.iw_sft.networks import GaussianPolicy, IQLValues, MixturePolicy
 from tenfold.papers.iw_sft.tasks import acting, load_task
 from tenfold.papers.iw_sft.training import Lagging, batch_weights, columns, drawn_rows, fit, flat_parameters
@@ -303,6 +304,43 @@ def test_presets_say_what_they_mean():
 def test_weights_that_cannot_be_meant_are_refused(field, value):
     with pytest.raises(UserError, match=field):
         IWSFTConfig(**{field: value})
+
+
+@pytest.mark.parametrize("options", [{}, {"normalize": "none", "q_ema": 0.9}, {"normalize": "batch_sum"}])
+def test_dft_with_another_weight_than_the_own_probability_is_refused(options):
+    with pytest.raises(UserError, match="weight_fn = dft with normalize = "):
+        IWSFTConfig(weight_fn="dft", **options)
+
+
+def test_the_clip_of_each_level_and_one_s_own():
+    assert IWSFTConfig().clip == (0.0, 16.0)
+    assert replace(IWSFTConfig(), level="step").clip == replace(laptop().weighting, level="step").clip == (0.2, 1.8)
+    assert IWSFTConfig(level="step", weight_clip=(0.0, 3.0)).clip == (0.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("weight_fn", "message"),
+    [
+        ("awr", "weight_fn = awr: arm iw_sft learns no advantages"),
+        ("rwr", "weight_fn = rwr: all kept returns are equal"),
+    ],
+)
+def test_weights_that_would_all_be_equal_are_refused(tmp_path, weight_fn, message):
+    config = smoke()
+    config = replace(config, weighting=replace(config.weighting, weight_fn=weight_fn))
+    with pytest.raises(UserError, match=message):
+        recipe.run(config, "iw_sft", 0, cell_in(tmp_path))
+
+
+def test_reward_weighted_regression_is_that_of_the_formula_for_large_returns(small):
+    """Returns of hundreds at temperature 1: exp(R - max R), where exp(R) itself would be one number for all."""
+    policy, data = small
+    returns = np.linspace(500.0, 503.0, len(data)).astype(np.float32)
+    table = columns(replace(data, returns=returns, rewards=None))
+    iw = IWSFTConfig(weight_fn="rwr", normalize="batch_mean")
+    weights, _ = batch_weights(policy, Lagging(flat_parameters(policy)), table, iw)
+    expected = np.exp(returns - returns.max())
+    assert weights.numpy() == pytest.approx(expected / expected.mean(), rel=1e-4)
 
 
 @pytest.mark.slow

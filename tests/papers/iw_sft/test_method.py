@@ -8,19 +8,17 @@ import math
 import pytest
 import torch
 
+from tenfold.data.trajectories import quality_probabilities
+from tenfold.models import weight_statistics, weighted_nll
 from tenfold.papers.iw_sft import method
 from tenfold.papers.iw_sft.method import (
     dft_weights,
-    effective_sample_size,
     importance_weights,
     lower_bound,
     normalize_weights,
-    quality_weights,
     raw_weights,
     stationary_policy,
     trajectory_log_ratio,
-    weight_statistics,
-    weighted_nll,
 )
 
 B, T, V = 4, 6, 5
@@ -89,16 +87,6 @@ def test_weights_carry_no_gradient_by_finite_differences(batch, level):
         assert gradient[index].item() == pytest.approx(difference.item(), abs=1e-7)
 
 
-def test_weights_that_do_carry_a_gradient_are_detached_by_the_loss(batch):
-    logits, tokens, reference, mask = batch
-    parameter = logits.clone().requires_grad_()
-    log_probs = log_probs_of(parameter, tokens)
-    attached = ((log_probs - reference) * mask).sum(-1).exp()
-    with_attached = torch.autograd.grad(weighted_nll(log_probs, mask, attached), parameter, retain_graph=True)[0]
-    with_numbers = torch.autograd.grad(weighted_nll(log_probs, mask, attached.detach()), parameter)[0]
-    torch.testing.assert_close(with_attached, with_numbers)
-
-
 def test_trajectory_weights_by_hand():
     q, reference = torch.tensor([[-1.0, -2.0, -9.0]]), torch.tensor([[-1.5, -3.0, 4.0]])
     mask = torch.tensor([[1, 1, 0]])
@@ -160,17 +148,11 @@ def test_drawing_by_quality_has_the_mean_gradient_of_weighting_by_it():
     mask = torch.ones(1, 1)
     by_sampling = sum(
         share * weighted_nll(log_probs[row].reshape(1, 1), mask, iw[row : row + 1])
-        for row, share in enumerate(quality / quality.sum())
+        for row, share in enumerate(torch.from_numpy(quality_probabilities(quality.numpy())).float())
     )
-    by_weight = weighted_nll(log_probs[:, None], torch.ones(3, 1), iw * quality_weights(quality))
+    by_weight = weighted_nll(log_probs[:, None], torch.ones(3, 1), iw * quality / quality.mean())
     gradients = [torch.autograd.grad(loss, log_probs)[0] for loss in (by_sampling, by_weight)]
     torch.testing.assert_close(*gradients)
-
-
-@pytest.mark.parametrize("quality", [[1.0, -0.1], [0.0, 0.0], [1.0, float("nan")], [1.0, float("inf")]])
-def test_quality_that_is_no_probability_is_refused(quality):
-    with pytest.raises(ValueError, match="quality scores must be finite"):
-        quality_weights(torch.tensor(quality))
 
 
 @pytest.mark.spec("iw_sft", "9")
@@ -189,20 +171,6 @@ def test_extreme_ratios_leave_everything_finite_and_are_counted(level, clip, dty
     if clip is not None:
         assert statistics["clip_fraction"].item() == pytest.approx(1 / 3)
         assert statistics["ess_fraction"].item() == pytest.approx((17**2 / 257) / 3, rel=1e-3)
-
-
-def test_effective_sample_size_in_closed_form():
-    for k in (1, 3, 10):
-        weights = torch.zeros(10)
-        weights[:k] = 0.7
-        assert effective_sample_size(weights).item() == pytest.approx(k)
-    assert effective_sample_size(torch.tensor([1e30, 1e30])).item() == pytest.approx(2.0)
-
-
-def test_statistics_of_steps_leave_padding_out():
-    weights, mask = torch.tensor([[1.0, 3.0, 99.0]]), torch.tensor([[True, True, False]])
-    statistics = weight_statistics(weights, None, mask)
-    assert (statistics["mean"].item(), statistics["max"].item(), statistics["min"].item()) == (2.0, 3.0, 1.0)
 
 
 def test_normalisation_by_hand():
@@ -232,12 +200,6 @@ def test_dft_is_iw_step_with_a_uniform_reference(batch):
     uniform = torch.full_like(q, -math.log(V))
     ratio = importance_weights(q, uniform, mask, level="step", clip=None)
     torch.testing.assert_close(ratio[mask], (V * dft_weights(q))[mask])
-
-
-def test_weights_of_the_wrong_shape_are_refused(batch):
-    logits, tokens, _, mask = batch
-    with pytest.raises(ValueError, match="weights have shape"):
-        weighted_nll(log_probs_of(logits, tokens), mask, torch.ones(B, 1))
 
 
 # --------------------------------------------------------------------------------------------------- enumerable toys

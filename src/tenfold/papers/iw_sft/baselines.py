@@ -18,7 +18,7 @@ from tenfold.core.seeding import key_to_seed, numpy_generator
 from tenfold.data.trajectories import TrajectoryDataset
 from tenfold.papers.iw_sft.config import Config
 from tenfold.papers.iw_sft.networks import IQLValues, perceptron
-from tenfold.papers.iw_sft.training import Lagging, as_parameters, flat_parameters, unwrapped
+from tenfold.papers.iw_sft.training import Lagging, as_parameters, flat_parameters, lagged, unwrapped
 from tenfold.train.loop import LoopConfig, train
 
 
@@ -115,7 +115,7 @@ def _fit_values(
 
     def step_function(model: nn.Module, carry: Lagging | None, step: int, slots: range):
         if carry is not None and step > 1:
-            carry = Lagging(torch.lerp(flat_parameters(model), carry.parameters, target_decay))
+            carry = lagged(carry, model, target_decay)
         rows = numpy_generator(seed, "values", step).integers(len(data), size=stage.batch_size)
         batch = _Arrays(data.take(rows[slots.start : slots.stop]), next(model.parameters()).device)
         return loss(model, batch, carry), carry, {}

@@ -4,8 +4,9 @@ Both go on with what is in their ``--out``, which says what it is about and is r
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tenfold.core.cell import Cell, is_main_process
 from tenfold.core.directory import claim_folder
@@ -15,6 +16,9 @@ from tenfold.papers.iw_sft import config as presets
 from tenfold.papers.iw_sft.config import IWSFTConfig
 from tenfold.papers.iw_sft.method import effective_exponent
 from tenfold.train.settings import LoraSettings, OptimizerSettings, SFTSettings
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 WEAK_EXPONENT = 0.05
 
@@ -85,23 +89,11 @@ def train(
         seed: of the order.
         device: where to compute.
     """
-    from tenfold.papers.iw_sft.language import drawn_by_quality, weighting_of, with_reference_name
     from tenfold.papers.iw_sft.own_data import read_supervised
-    from tenfold.policies import load_policy
-    from tenfold.train.sft import sft
 
-    rows = read_supervised(data)
-    uses_scores = use_quality != "no" or weight == "rwr"
-    iw = IWSFTConfig(
-        weight_fn=weight,
-        log_ratio=log_ratio,
-        temperature=temperature,
-        ref=reference,
-        quality_column="quality" if uses_scores else None,
-        quality="weight" if use_quality == "weight" else "sample",
-    )
-    rows = with_reference_name(rows, iw)
-    weighting = weighting_of(iw, rows)
+    iw = own_weights(weight, log_ratio, temperature, reference, use_quality)
+    if steps < 1:
+        raise UserError(f"steps = {steps}: allowed: at least 1")
     settings = SFTSettings(
         steps=steps,
         batch_size=batch_size,
@@ -112,22 +104,71 @@ def train(
         log_every=1,
         checkpoint_every=max(1, steps // 4),
     )
-    claim_folder(out, OwnTraining(model, str(data.resolve()), seed, iw, settings), "training.yaml")
-    policy = load_policy(model)
-    if weight == "iw":
+    rows = read_supervised(data)
+    about = OwnTraining(model, str(data.resolve()), seed, iw, settings)
+    _train(about, rows, Cell(arm=weight, seed=seed, directory=out, device=device))
+
+
+def own_weights(
+    weight: Literal["iw", "dft", "rwr", "none"],
+    log_ratio: Literal["mean", "sum"],
+    temperature: float,
+    reference: Literal["initial", "column"],
+    use_quality: Literal["no", "sample", "weight"],
+) -> IWSFTConfig:
+    """The weights that the options of ``train`` mean.
+
+    Raises:
+        UserError: an option would have no effect.
+
+    Example:
+        >>> own_weights("dft", "mean", 1.0, "initial", "no").normalize
+        'none'
+    """
+    idle = {
+        "log-ratio": log_ratio != "mean" and weight != "iw",
+        "reference": reference != "initial" and weight != "iw",
+        "temperature": temperature != 1.0 and weight in ("dft", "none"),
+        "use-quality": use_quality != "no" and weight == "rwr",
+    }
+    for name in (name for name, is_idle in idle.items() if is_idle):
+        why = "its weight is exp(quality / temperature) already" if name == "use-quality" else "it has no such thing"
+        raise UserError(f"--{name} has no effect with --weight {weight}: {why}; leave it out")
+    return IWSFTConfig(
+        weight_fn=weight,
+        log_ratio=log_ratio,
+        temperature=temperature,
+        normalize="none" if weight == "dft" else "batch_mean",
+        ref=reference,
+        quality_column="quality" if use_quality != "no" or weight == "rwr" else None,
+        quality="weight" if use_quality == "weight" else "sample",
+    )
+
+
+def _train(about: OwnTraining, rows: "Dataset", cell: Cell) -> None:
+    """Refuse what cannot be trained on before the folder is claimed; train, save, and say where."""
+    from tenfold.papers.iw_sft.language import drawn_by_quality, weighting_of
+    from tenfold.policies import load_policy
+    from tenfold.train.sft import sft
+
+    iw = about.iw
+    weighting_of(iw, rows)
+    claim_folder(cell.directory, about, "training.yaml")
+    policy = load_policy(about.model)
+    if iw.weight_fn == "iw":
         tokens = sum(len(policy.encode(text)) + 1 for text in rows["completion"]) / len(rows)
         print(exponent_note(iw, tokens))
     trained = sft(
         policy,
         rows,
-        settings,
-        Cell(arm=weight, seed=seed, directory=out, device=device),
-        weighting=weighting,
+        about.settings,
+        cell,
+        weighting=partial(weighting_of, iw),
         sampling_column="quality" if drawn_by_quality(iw) else None,
     )
     if is_main_process():
-        trained.save(out / "model")
-        print(f"model: {out / 'model'}; metrics: {out / 'metrics.jsonl'}")
+        trained.save(cell.directory / "model")
+        print(f"model: {cell.directory / 'model'}; metrics: {cell.directory / 'metrics.jsonl'}")
 
 
 def exponent_note(iw: IWSFTConfig, tokens: float) -> str:

@@ -25,12 +25,12 @@ class IWSFTConfig:
     """iw: mean over a trajectory's steps (authors' code) or their sum (theory)."""
     temperature: float = 1.0
     """iw: factor on the log-ratio; the effective exponent is temperature / steps for a mean. rwr, awr: divides."""
-    weight_clip: tuple[float, float] = (0.0, 16.0)
-    """Least and largest weight; (0.2, 1.8) is usual at the level of steps."""
+    weight_clip: tuple[float, float] | None = None
+    """Least and largest weight; none: (0, 16), or (0.2, 1.8) at the level of steps. awr: the largest one counts."""
     normalize: Literal["none", "batch_mean", "batch_sum"] = "batch_mean"
-    """Divide the weights by their mean (or sum) over the global batch."""
+    """Divide the weights by their mean (or sum) over the global batch; none for dft, whose weights are as they are."""
     q_ema: float = 0.0
-    """q lags behind the policy: q <- q_ema q + (1 - q_ema) policy after each step; 0 for the policy itself."""
+    """iw: q lags behind the policy: q <- q_ema q + (1 - q_ema) policy after each step; 0 for the policy itself."""
     ref: Literal["initial", "model", "column"] = "initial"
     """Reference: the model before training, another model, or a column ``ref_log_probs`` of the data."""
     quality_column: str | None = None
@@ -40,13 +40,28 @@ class IWSFTConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        low, high = self.weight_clip
+        low, high = self.clip
         if not 0 <= low < high:
             raise UserError(f"weight_clip = {self.weight_clip}: allowed: two numbers with 0 <= least < largest")
         if not 0 <= self.q_ema < 1:
             raise UserError(f"q_ema = {self.q_ema}: allowed: from 0 to below 1")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise UserError(f"temperature = {self.temperature}: allowed: finite and above 0")
+        if self.weight_fn == "dft" and (self.normalize, self.q_ema) != ("none", 0.0):
+            raise UserError(
+                f"weight_fn = dft with normalize = {self.normalize}, q_ema = {self.q_ema}: DFT's weight is the trained "
+                "policy's own probability as it is; allowed: normalize = none, q_ema = 0"
+            )
+
+    @property
+    def clip(self) -> tuple[float, float]:
+        """Least and largest weight.
+
+        Example:
+            >>> IWSFTConfig().clip, IWSFTConfig(level="step").clip
+            ((0.0, 16.0), (0.2, 1.8))
+        """
+        return self.weight_clip or {"trajectory": (0.0, 16.0), "step": (0.2, 1.8)}[self.level]
 
 
 @dataclass(frozen=True)
@@ -215,6 +230,15 @@ def smoke() -> Config:
         control=replace(full.control, num_trajectories=200, num_test=200, num_validation=100),
         policy=replace(full.policy, hidden_size=16),
         baselines=replace(full.baselines, value_steps=20),
+        language=replace(
+            full.language,
+            cloning=replace(full.language.cloning, steps=20),
+            fine_tuning=replace(full.language.fine_tuning, steps=10),
+            width=16,
+            layers=1,
+            num_traces=100,
+            num_test=20,
+        ),
     )
 
 
@@ -225,12 +249,16 @@ def laptop() -> Config:
     episodes of seed 1000. An arm has 5e-4 unless another rate was better by more than 0.02, which is the spread of
     one rate over seeds: only AWR's 1e-3 was (0.841 against 0.803). iw_sft, iw_sft_quality and iql scored 0.999 or more
     with every rate.
+
+    With ``--study language`` a transformer of 0.1M parameters learns sums from scratch; its rates were not tuned.
     """
+    texts = SFTSettings(steps=600, batch_size=32, max_length=48)
     return Config(
         cloning=StageConfig(steps=600, batch_size=64),
         fine_tuning=StageConfig(steps=400, batch_size=64, evaluate_every=50),
         weighting=IWSFTConfig(temperature=20.0, q_ema=0.99),
         rates=RatesConfig(awr=1e-3),
+        language=LanguageConfig(cloning=texts, fine_tuning=replace(texts, steps=200), width=64, layers=2),
     )
 
 
@@ -279,7 +307,7 @@ def _s1k() -> Config:
     )
     return Config(
         study="language",
-        weighting=IWSFTConfig(normalize="none"),
+        weighting=IWSFTConfig(weight_clip=(0.0, 16.0), normalize="none"),
         rates=RatesConfig(*[1e-5] * 9),
         language=LanguageConfig(
             fine_tuning=settings,

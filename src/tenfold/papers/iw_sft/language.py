@@ -10,6 +10,7 @@ Different from the authors' code: weights are right for every batch shape, and e
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,11 @@ from torch.utils.data import Sampler
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import numpy_generator
 from tenfold.data.trajectories import quality_probabilities
+from tenfold.models import weight_statistics
 from tenfold.papers.iw_sft import method
 from tenfold.papers.iw_sft.config import IWSFTConfig
 from tenfold.train.sft import WeightedSFTTrainer
 from tenfold.train.weighting import REFERENCE, Weighting
-
-STORED_REFERENCE = "ref_log_probs"
 
 
 class IWSFTTrainer(WeightedSFTTrainer):
@@ -50,12 +50,14 @@ class IWSFTTrainer(WeightedSFTTrainer):
         dataset = options.get("train_dataset")
         if not isinstance(dataset, Dataset):
             raise UserError(f"train_dataset = {type(dataset).__name__}: allowed: a datasets.Dataset, by this name")
-        dataset = with_reference_name(dataset, iw)
-        self.draws = None
-        if drawn_by_quality(iw):
-            self.draws = quality_probabilities(np.asarray(scores_of(dataset, iw)))
-        weighting = weighting_of(iw, dataset, reference_model)
-        super().__init__(*args, **(options | {"train_dataset": dataset, "weighting": weighting}))
+        make = partial(weighting_of, iw, reference_model=reference_model)
+        weighting = None if make(dataset) is None else make  # names the data's own rows in what it refuses
+        self.draws: np.ndarray | None = None
+        super().__init__(*args, **(options | {"weighting": weighting}))
+        if drawn_by_quality(iw):  # of the rows that trl has left, in its order
+            if self.args.packing:
+                raise UserError("packing = True: rows cannot be drawn by quality when they are packed; use False")
+            self.draws = quality_probabilities(scores_of(self.train_dataset, iw))
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         if self.draws is None:
@@ -99,21 +101,31 @@ def weighting_of(iw: IWSFTConfig, dataset: Dataset, reference_model: nn.Module |
         reference_model: for ``ref="model"``.
 
     Raises:
-        UserError: a reference model or scores are missing.
+        UserError: a reference (model or column) or scores are missing, or a model is given that is not used.
+
+    Example:
+        >>> rows = Dataset.from_dict({"prompt": ["1+2="], "completion": ["3"]})
+        >>> weighting_of(IWSFTConfig(q_ema=0.9), rows).q_ema
+        0.9
     """
-    if iw.ref == "model" and reference_model is None:
+    is_ratio, exponentiates = iw.weight_fn == "iw", _exponentiates(iw)
+    if is_ratio and iw.ref == "model" and reference_model is None:
         raise UserError("ref = model: needs a reference_model; allowed without one: initial, column")
-    scores = scores_of(dataset, iw) if iw.quality_column is not None or _exponentiates(iw) else np.ones(1)
-    if not _exponentiates(iw):
+    if reference_model is not None and not (is_ratio and iw.ref == "model"):
+        raise UserError(f"reference_model: not used with weight_fn = {iw.weight_fn}, ref = {iw.ref}; allowed: None")
+    if is_ratio and iw.ref == "column" and REFERENCE not in dataset.column_names:
+        raise UserError(f"ref = column: no column {REFERENCE!r}; the data have {', '.join(dataset.column_names)}")
+    scores = scores_of(dataset, iw) if iw.quality_column is not None or exponentiates else np.ones(1)
+    if not exponentiates:
         quality_probabilities(scores)  # refuses what can neither be drawn nor weighted by
-    weighs_by_quality = iw.quality_column is not None and iw.quality == "weight" and not _exponentiates(iw)
+    weighs_by_quality = iw.quality_column is not None and iw.quality == "weight" and not exponentiates
     if iw.weight_fn == "none" and not weighs_by_quality:
         return None
     return Weighting(
         function=_weight_function(iw, weighs_by_quality, scores),
-        columns=(str(iw.quality_column),) if weighs_by_quality or _exponentiates(iw) else (),
-        reference="none" if iw.weight_fn != "iw" else reference_model if iw.ref == "model" else iw.ref,
-        q_ema=iw.q_ema,
+        columns=(str(iw.quality_column),) if weighs_by_quality or exponentiates else (),
+        reference="none" if not is_ratio else reference_model if iw.ref == "model" else iw.ref,
+        q_ema=iw.q_ema if is_ratio else 0.0,
         whole_batch=iw.normalize != "none" and iw.weight_fn != "none",
     )
 
@@ -133,10 +145,10 @@ def _weight_function(iw: IWSFTConfig, weighs_by_quality: bool, scores: np.ndarra
             level=iw.level,
             log_ratio=iw.log_ratio,
             temperature=iw.temperature,
-            clip=iw.weight_clip,
+            clip=iw.clip,
         )
         raw = torch.ones(len(mask_BT), device=mask_BT.device) if raw is None else raw
-        metrics = method.weight_statistics(raw, iw.weight_clip if iw.weight_fn == "iw" else None, mask_BT)
+        metrics = weight_statistics(raw, iw.clip if iw.weight_fn == "iw" else None, mask_BT)
         weights = method.normalize_weights(raw, iw.normalize, mask_BT)
         if weighs_by_quality:
             weights = weights * (score / mean).reshape(-1, *[1] * (weights.dim() - 1))
@@ -168,13 +180,6 @@ def scores_of(dataset: Dataset, iw: IWSFTConfig) -> np.ndarray:
         if not isinstance(value, int | float) or not np.isfinite(value):
             raise UserError(f"{iw.quality_column} of row {row} is {value!r}; allowed: a finite number")
     return np.asarray(dataset[iw.quality_column], dtype=np.float64)
-
-
-def with_reference_name(dataset: Dataset, iw: IWSFTConfig) -> Dataset:
-    """The dataset with its stored reference under the name that the shared trainer reads."""
-    if iw.weight_fn == "iw" and iw.ref == "column" and STORED_REFERENCE in dataset.column_names:
-        return dataset.rename_column(STORED_REFERENCE, REFERENCE)
-    return dataset
 
 
 def _exponentiates(iw: IWSFTConfig) -> bool:

@@ -5,6 +5,7 @@ kept ones, those with the right answer. The score is the share of held-out probl
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from tenfold.core.errors import UserError
 from tenfold.core.types import Scores
 from tenfold.papers.iw_sft import arithmetic
 from tenfold.papers.iw_sft.config import Config, IWSFTConfig
-from tenfold.papers.iw_sft.language import drawn_by_quality, weighting_of, with_reference_name
+from tenfold.papers.iw_sft.language import drawn_by_quality, weighting_of
 from tenfold.papers.iw_sft.method import effective_exponent
 from tenfold.papers.iw_sft.own_data import read_questions, read_supervised
 from tenfold.policies import Policy, Sampling, load_policy, rollout, tiny_policy
@@ -30,10 +31,7 @@ Questions = list[tuple[str, str]]
 
 def run_language(config: Config, arm: str, iw: IWSFTConfig, seed: int, cell: Cell) -> Scores:
     """Both stages of one arm with one seed, and the test."""
-    if arm == "iql":
-        raise UserError(
-            "arm iql: needs rewards step by step, which solutions in text do not have; name others in --arms"
-        )
+    _require_study(config, arm)
     everything, kept, questions = load_texts(config, seed)
     policy = load_model(config, seed)
     trained = train_texts(config, arm, iw, policy, everything, kept, questions, cell)
@@ -105,7 +103,7 @@ def train_texts(
     data = everything if arm in ("bc", "awr") else kept
     if arm == "awr":
         iw = replace(iw, quality_column="quality")
-    first, second = (_steps(settings, rows) for settings, rows in ((c.cloning, everything), (c.fine_tuning, data)))
+    first, second = c.cloning.total_steps(len(everything)), c.fine_tuning.total_steps(len(data))
     held_out = questions[c.num_test :] or questions
 
     def evaluate(model: nn.Module, step: int) -> dict[str, float]:
@@ -118,13 +116,12 @@ def train_texts(
         policy = sft(policy, everything.select_columns(["prompt", "completion"]), settings, part, evaluate=evaluate)
         policy = merged(policy)
     part = cell.part("fine-tuning", steps_before=first, total_steps=first + second)
-    data = with_reference_name(data, iw)
     return sft(
         policy,
         data,
         _with_rate(c.fine_tuning, getattr(config.rates, arm)),
         part,
-        weighting=weighting_of(iw, data),
+        weighting=partial(weighting_of, iw),
         sampling_column=iw.quality_column if drawn_by_quality(iw) else None,
         evaluate=evaluate,
     )
@@ -151,9 +148,18 @@ def merged(policy: Policy) -> Policy:
     return policy if merge is None else replace(policy, model=merge())
 
 
+def _require_study(config: Config, arm: str) -> None:
+    if arm == "iql":
+        raise UserError(
+            "arm iql: needs rewards step by step, which solutions in text do not have; name others in --arms"
+        )
+    c = config.language
+    if c.model == "tiny" and not (c.cloning.steps or c.cloning.epochs):
+        raise UserError(
+            "language.cloning.steps = 0 with language.model = tiny: a model from scratch knows nothing to refer to; "
+            "allowed: more steps, or a trained model"
+        )
+
+
 def _with_rate(settings: SFTSettings, rate: float) -> SFTSettings:
     return replace(settings, optimizer=replace(settings.optimizer, learning_rate=rate))
-
-
-def _steps(settings: SFTSettings, rows: Dataset) -> int:
-    return int(np.ceil(settings.epochs * len(rows) / settings.batch_size)) if settings.epochs else settings.steps

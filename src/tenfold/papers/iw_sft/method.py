@@ -1,24 +1,25 @@
 """iw-SFT: supervised fine-tuning as a lower bound on the RL objective, and the weights that tighten it.
 
-Everything minimises one loss, ``weight * -log p``; a method is a choice of weight (section 2 of the derivation):
+Everything minimises one loss, ``weight * -log p`` (``tenfold.models.weighted_nll``); a method is a choice of weight:
 
     SFT            w = 1
     iw-SFT         w_i   = clip(exp(alpha * d_i)),  d_i = sum or mean over t of (log q_t - log ref_t)   per trajectory
     iw-SFT-step    w_i,t = clip(exp(log q_t - log ref_t), 1 - eps, 1 + eps)                               per step
     DFT            w_i,t = p(a_t)                RWR  w = exp(R / T)              AWR  w = min(exp(A / T), C)
 
-No weight carries a gradient: :func:`weighted_nll` detaches what it is given. Weights are computed in float32, the
-exponent is clamped before ``exp``, and what a mask leaves out never enters. Left out: the authors' micro-batch shape
-(right for one row only) and their unweighted evaluation.
+No weight carries a gradient: the loss detaches what it is given. Weights are computed in float32, the exponent is
+clamped before ``exp``, and what a mask leaves out never enters. Left out: the authors' micro-batch shape (right for one
+row only) and their unweighted evaluation.
 
 Shapes: B sequences (or trajectories), T steps (or tokens), N arms or trajectories of an enumerable toy.
 """
 
-import math
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from tenfold.models.weighted_likelihood import counted_weights
 
 LARGEST_EXPONENT = 80.0
 """exp(80) and its inverse are ordinary float32 numbers."""
@@ -28,43 +29,6 @@ LogRatio = Literal["mean", "sum"]
 Normalize = Literal["none", "batch_mean", "batch_sum"]
 Clip = tuple[float, float]
 WeightName = Literal["iw", "dft", "rwr", "awr", "none"]
-
-
-def weighted_nll(
-    log_probs_BT: Tensor, mask_BT: Tensor, weights: Tensor | None = None, normalizer: Tensor | float | None = None
-) -> Tensor:
-    """The one loss: minus the sum of ``weight * log p`` over supervised steps, divided by ``normalizer``.
-
-    Args:
-        log_probs_BT: log p(a_t | s_t) with gradient, float [B, T]; what the mask leaves out may be anything.
-        mask_BT: supervised steps, bool or 0/1 [B, T].
-        weights: [B] for trajectories, [B, T] for steps, detached here; ``None`` for 1.
-        normalizer: by default the number of supervised steps; under gradient accumulation or several processes that
-            number over the global batch.
-
-    Returns:
-        A scalar.
-
-    Example:
-        >>> log_probs = torch.tensor([[-1.0, -2.0], [-3.0, 0.0]])
-        >>> mask = torch.tensor([[True, True], [True, False]])
-        >>> weighted_nll(log_probs, mask, torch.tensor([1.0, 2.0])).item()
-        3.0
-    """
-    mask_BT = mask_BT.bool()
-    nll_BT = -log_probs_BT.masked_fill(~mask_BT, 0.0)
-    if weights is not None:
-        nll_BT = nll_BT * per_step(weights, mask_BT)
-    return nll_BT.sum() / (mask_BT.sum().clamp(min=1) if normalizer is None else normalizer)
-
-
-def per_step(weights: Tensor, mask_BT: Tensor) -> Tensor:
-    """Weights of trajectories [B] or steps [B, T] as detached weights of steps [B, T], 0 where the mask leaves out."""
-    weights = weights.detach()
-    weights_BT = weights[:, None].expand(mask_BT.shape) if weights.dim() == 1 else weights
-    if weights_BT.shape != mask_BT.shape:
-        raise ValueError(f"weights have shape {tuple(weights.shape)}; allowed: [B] or [B, T] = {tuple(mask_BT.shape)}")
-    return weights_BT.masked_fill(~mask_BT.bool(), 0.0)
 
 
 def step_log_ratio(q_log_probs_BT: Tensor, reference_log_probs_BT: Tensor, mask_BT: Tensor) -> Tensor:
@@ -140,16 +104,17 @@ def dft_weights(log_probs_BT: Tensor) -> Tensor:
     return log_probs_BT.detach().exp()
 
 
-def rwr_weights(returns: Tensor, temperature: float, shift: float = 0.0) -> Tensor:
-    """Reward-weighted regression: exp((R - shift) / T).
+def rwr_weights(returns: Tensor, temperature: float) -> Tensor:
+    """Reward-weighted regression: exp(R / T).
 
-    The shift, such as the largest return of the data, divides all weights by one number and keeps them representable.
+    Take the largest return of the data off first: that divides all weights by one number. Returns above 80 T would
+    otherwise all have the largest weight that is representable, which is plain SFT.
 
     Example:
-        >>> rwr_weights(torch.tensor([1000.0, 0.0]), 1000.0, shift=1000.0).tolist()[0]
+        >>> rwr_weights(torch.tensor([1000.0, 0.0]) - 1000.0, 1000.0).tolist()[0]
         1.0
     """
-    return bounded_exp((returns - shift) / temperature)
+    return bounded_exp(returns / temperature)
 
 
 def awr_weights(advantages: Tensor, temperature: float, largest: float = 20.0) -> Tensor:
@@ -176,7 +141,7 @@ def raw_weights(
         q_log_probs_BT: under q; for ``dft`` those of the trained policy.
         mask_BT: supervised steps.
         reference_log_probs_BT: ``iw`` needs them.
-        scores: returns for ``rwr``, advantages for ``awr``; [B] or [B, T].
+        scores: returns minus the largest of the data for ``rwr``, advantages for ``awr``; [B] or [B, T].
         level: see :func:`importance_weights`.
         log_ratio: see :func:`importance_weights`.
         temperature: see :func:`importance_weights`; divides the scores of ``rwr`` and ``awr``.
@@ -216,51 +181,9 @@ def normalize_weights(weights: Tensor, how: Normalize, mask_BT: Tensor | None = 
     """
     if how == "none":
         return weights
-    counted = _counted(weights, mask_BT)
+    counted = counted_weights(weights, mask_BT)
     total = counted.mean() if how == "batch_mean" else counted.sum()
     return weights / total.clamp(min=torch.finfo(weights.dtype).tiny)
-
-
-def effective_sample_size(weights: Tensor) -> Tensor:
-    """ESS = (sum w)^2 / sum w^2: how many equally weighted samples these are worth; a scalar.
-
-    Example:
-        >>> effective_sample_size(torch.tensor([1.0, 1.0, 0.0, 0.0])).item()
-        2.0
-    """
-    scaled = weights.double() / weights.double().max().clamp(min=torch.finfo(torch.float32).tiny)
-    return (scaled.sum() ** 2 / scaled.square().sum().clamp(min=torch.finfo(torch.float32).tiny)).float()
-
-
-def weight_statistics(weights: Tensor, clip: Clip | None = None, mask_BT: Tensor | None = None) -> dict[str, Tensor]:
-    """What to log about unnormalised weights: mean, max, min, fraction at a bound of the clip, ESS over their number.
-
-    Example:
-        >>> {name: value.item() for name, value in weight_statistics(torch.tensor([16.0, 0.0]), (0.0, 16.0)).items()}
-        {'mean': 8.0, 'max': 16.0, 'min': 0.0, 'clip_fraction': 1.0, 'ess_fraction': 0.5}
-    """
-    counted = _counted(weights.detach(), mask_BT)
-    low, high = (-math.inf, math.inf) if clip is None else clip
-    return {
-        "mean": counted.mean(),
-        "max": counted.max(),
-        "min": counted.min(),
-        "clip_fraction": ((counted <= low) | (counted >= high)).float().mean(),
-        "ess_fraction": effective_sample_size(counted) / counted.numel(),
-    }
-
-
-def quality_weights(quality: Tensor) -> Tensor:
-    """R / mean R: what multiplies the loss when quality enters by weight; quality enters by sampling with these, too.
-
-    Sampling row i with probability R_i / sum R has, in expectation, the gradient of uniform rows with these weights.
-
-    Raises:
-        ValueError: a score is negative or not finite, or all are 0.
-    """
-    if not bool(torch.isfinite(quality).all()) or bool((quality < 0).any()) or not bool((quality > 0).any()):
-        raise ValueError("quality scores must be finite, not negative, and not all 0")
-    return quality / quality.mean()
 
 
 def lower_bound(p_N: Tensor, q_N: Tensor, rewards_N: Tensor) -> Tensor:
@@ -290,8 +213,3 @@ def stationary_policy(kept_N: Tensor, reference_N: Tensor, alpha: float) -> Tens
         [0.2, 0.8]
     """
     return torch.softmax((kept_N.log() - alpha * reference_N.log()) / (1 - alpha), -1)
-
-
-def _counted(weights: Tensor, mask_BT: Tensor | None) -> Tensor:
-    """The weights that count: all of those of trajectories, the supervised ones of steps; flat."""
-    return weights if weights.dim() == 1 or mask_BT is None else weights[mask_BT.bool()]

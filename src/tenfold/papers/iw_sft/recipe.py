@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from tenfold.core.cell import Cell
+from tenfold.core.errors import UserError
 from tenfold.core.seeding import key_to_seed
 from tenfold.core.types import Claim, Picture, Report, Scores
 from tenfold.papers.iw_sft import pictures
@@ -108,6 +109,7 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
 
 def train_arm(config: Config, arm: str, task: ControlTask, seed: int, cell: Cell) -> tuple[nn.Module, float]:
     """Both stages of an arm; returns the policy, and the test score after stage 1."""
+    require_weights(weighting(config, arm), arm, task)
     steps = parts_of(config, arm)
     before = dict(zip(steps, np.cumsum([0, *steps.values()]).tolist(), strict=False))
     part = {name: cell.part(name, steps_before=before[name], total_steps=sum(steps.values())) for name in steps}
@@ -178,6 +180,20 @@ def weighting(config: Config, arm: str) -> IWSFTConfig:
     }[arm]
 
 
+def require_weights(chosen: IWSFTConfig, arm: str, task: ControlTask) -> None:
+    """Refuse weights that would all be equal, under whatever name.
+
+    Raises:
+        UserError: no trajectory is kept, or the weights need advantages or unequal returns that an arm does not have.
+    """
+    if not len(task.kept):
+        raise UserError(f"control: none of {len(task.data)} trajectories is kept; allowed: at least one")
+    if chosen.weight_fn == "awr" and arm not in ("awr", "iql"):
+        raise UserError(f"weighting.weight_fn = awr: arm {arm} learns no advantages; use the arm awr, or iw, dft, rwr")
+    if chosen.weight_fn == "rwr" and np.ptp(task.data.returns[task.kept]) == 0:
+        raise UserError("weighting.weight_fn = rwr: all kept returns are equal, which is the arm sft; allowed: iw, dft")
+
+
 def exponent(chosen: IWSFTConfig, num_steps: float) -> float:
     """The exponent on q / reference of a trajectory of so many steps; 0 for weights of another kind."""
     if chosen.weight_fn != "iw":
@@ -218,6 +234,8 @@ def validation_scores(config: Config, arms: Sequence[str], rates: Sequence[float
         ``(arm, rate, score)``.
     """
     task = load_task(config, seed)
+    for arm in arms:
+        require_weights(weighting(config, arm), arm, task)
     cloned = clone(config, task, seed, cell.part("cloning", steps_before=0, total_steps=config.cloning.steps))
     for arm in arms:
         values = cell.part(f"values-{arm}", steps_before=0, total_steps=config.baselines.value_steps)
@@ -254,7 +272,6 @@ def estimate(config: Config) -> dict[str, float]:
 
 def _sizes(env_id: str) -> tuple[int, int]:
     """Observation and action values of an environment, where it can be made; else those of HalfCheetah."""
-    from tenfold.core.errors import UserError
     from tenfold.papers.iw_sft.gym_control import make
 
     try:

@@ -18,7 +18,8 @@ from torch.func import functional_call
 from tenfold.core.cell import Cell
 from tenfold.core.seeding import numpy_generator
 from tenfold.data.trajectories import TrajectoryDataset, quality_probabilities
-from tenfold.optim import warmup_cosine
+from tenfold.models import weight_statistics, weighted_nll
+from tenfold.optim import lagging_average, warmup_cosine
 from tenfold.papers.iw_sft import method
 from tenfold.papers.iw_sft.config import IWSFTConfig, StageConfig
 from tenfold.train.loop import LoopConfig, train
@@ -29,14 +30,17 @@ Evaluate = Callable[[nn.Module, int], Mapping[str, float]]
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """A dataset as tensors: N trajectories of T steps, with the columns that weights are made of."""
+    """A dataset as tensors: N trajectories of T steps, with the columns that weights are made of.
+
+    Returns are those below the largest one of the data, so that exp(return / temperature) is at most 1.
+    """
 
     observations_NTO: Tensor
     actions_NTA: Tensor
     mask_NT: Tensor
     reference_NT: Tensor
     advantages_NT: Tensor
-    returns_N: Tensor
+    returns_below_best_N: Tensor
     quality_N: Tensor
 
     def rows(self, index: np.ndarray | list[int], device: torch.device) -> "Columns":
@@ -46,7 +50,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Lagging:
-    """q's parameters as one vector [P], carried by the training loop."""
+    """Parameters of q (or of another average) as one vector [P], carried by the training loop."""
 
     parameters: Tensor
 
@@ -76,7 +80,7 @@ def columns(
     scores = torch.ones(len(data))
     if quality is not None:
         scores = torch.as_tensor(quality_probabilities(quality) * len(data), dtype=torch.float32)
-    returns = torch.from_numpy(data.returns)
+    returns = torch.from_numpy(data.returns - data.returns.max())
     return Columns(
         observations, actions, mask, reference_NT, zeros if advantages is None else advantages.cpu(), returns, scores
     )
@@ -110,17 +114,17 @@ def batch_weights(
             q_NT,
             batch.mask_NT,
             reference_log_probs_BT=batch.reference_NT,
-            scores=batch.advantages_NT if weighting.weight_fn == "awr" else batch.returns_N,
+            scores=batch.advantages_NT if weighting.weight_fn == "awr" else batch.returns_below_best_N,
             level=weighting.level,
             log_ratio=weighting.log_ratio,
             temperature=weighting.temperature,
-            clip=weighting.weight_clip,
+            clip=weighting.clip,
         )
         weights = None if raw is None else method.normalize_weights(raw, weighting.normalize, batch.mask_NT)
         if weighting.quality_column is not None and weighting.quality == "weight":
             by_quality = batch.quality_N  # over its mean in the whole data, so that the expectation is that of sampling
             weights = by_quality if weights is None else weights * by_quality.reshape(-1, *[1] * (weights.dim() - 1))
-    return weights, torch.ones_like(batch.returns_N) if raw is None else raw
+    return weights, torch.ones_like(batch.returns_below_best_N) if raw is None else raw
 
 
 def fit(
@@ -145,30 +149,10 @@ def fit(
         cell: a cell of this training alone.
         evaluate: validation.
     """
-
-    def step_function(wrapped: nn.Module, carry: Lagging, step: int, slots: range):
-        bare = unwrapped(wrapped)
-        q = Lagging(_lagged(carry.parameters, bare, weighting.q_ema if step > 1 else 0.0))
-        rows = drawn_rows(data, weighting, stage.batch_size, *key, step)
-        batch = data.rows(rows, carry.parameters.device)
-        weights, raw = batch_weights(bare, q, batch, weighting)
-        mine = slice(slots.start, slots.stop)
-        log_probs = wrapped(batch.observations_NTO[mine], batch.actions_NTA[mine])
-        share = len(slots) / stage.batch_size  # the loop averages the pieces, this normaliser is of the whole batch
-        loss = method.weighted_nll(
-            log_probs,
-            batch.mask_NT[mine],
-            None if weights is None else weights[mine],
-            normalizer=batch.mask_NT.sum() * share,
-        )
-        clip = weighting.weight_clip if weighting.weight_fn == "iw" else None
-        statistics = method.weight_statistics(raw, clip, batch.mask_NT)
-        return loss, q, {f"weights/{name}": value for name, value in statistics.items()}
-
-    trained = train(
+    return train(
         policy,
         lambda model: [torch.optim.Adam(model.parameters(), lr=learning_rate)],
-        step_function,
+        partial(_step, data, weighting, stage.batch_size, key),
         LoopConfig(
             steps=stage.steps,
             batch_size=stage.batch_size,
@@ -182,8 +166,34 @@ def fit(
             warmup_cosine, total_steps=stage.steps, warmup_steps=stage.warmup_steps, floor=stage.rate_floor
         ),
         evaluate=evaluate,
+    ).model
+
+
+def _step(
+    data: Columns,
+    weighting: IWSFTConfig,
+    batch_size: int,
+    key: tuple[int | str, ...],
+    wrapped: nn.Module,
+    carry: Lagging,
+    step: int,
+    slots: range,
+) -> tuple[Tensor, Lagging, dict[str, Tensor]]:
+    """One process's part of a step: loss, q as it is now, and what to log about the weights of the whole batch."""
+    bare = unwrapped(wrapped)
+    q = lagged(carry, bare, weighting.q_ema if step > 1 else 0.0)  # before the first step q is the policy
+    batch = data.rows(drawn_rows(data, weighting, batch_size, *key, step), carry.parameters.device)
+    weights, raw = batch_weights(bare, q, batch, weighting)
+    mine = slice(slots.start, slots.stop)
+    share = len(slots) / batch_size  # the loop averages the pieces, this normaliser is of the whole batch
+    loss = weighted_nll(
+        wrapped(batch.observations_NTO[mine], batch.actions_NTA[mine]),
+        batch.mask_NT[mine],
+        None if weights is None else weights[mine],
+        normalizer=batch.mask_NT.sum() * share,
     )
-    return trained.model
+    statistics = weight_statistics(raw, weighting.clip if weighting.weight_fn == "iw" else None, batch.mask_NT)
+    return loss, q, {f"weights/{name}": value for name, value in statistics.items()}
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -196,9 +206,9 @@ def flat_parameters(model: nn.Module) -> Tensor:
     return nn.utils.parameters_to_vector(model.parameters()).detach().clone()
 
 
-def _lagged(parameters: Tensor, model: nn.Module, decay: float) -> Tensor:
-    """q after the step before: decay * q + (1 - decay) * policy; before the first step it is the policy."""
-    return torch.lerp(flat_parameters(model), parameters, decay)
+def lagged(lagging: Lagging, model: nn.Module, decay: float) -> Lagging:
+    """The parameters that lag behind, after another step of the model."""
+    return Lagging(lagging_average(lagging.parameters, flat_parameters(model), decay))
 
 
 def as_parameters(model: nn.Module, vector: Tensor) -> dict[str, Tensor]:
