@@ -15,9 +15,10 @@ from trl import GRPOConfig, GRPOTrainer
 
 from tenfold.core.errors import UserError
 from tenfold.core.types import Trajectory
-from tenfold.train.grpo import RolloutGRPOTrainer, _require_whole_groups, completion_text, grpo, without_variance
+from tenfold.train.grpo import RolloutGRPOTrainer, _require_whole_groups, grpo
+from tenfold.train.scoring import completion_text, without_variance
 from tenfold.train.settings import LoraSettings, OptimizerSettings
-from tenfold.train.trl_run import quiet
+from tenfold.train.trl_run import make_optimizer, quiet
 
 ONE = replace(
     GRPO,
@@ -58,23 +59,38 @@ def log_probs_and_entropies(model, trajectory, temperature):
     return chosen, -(logs.exp() * logs).sum(1)
 
 
-def gradient_norm_by_hand(settings, trajectories):
-    """Of the first, on-policy step: ratio 1 and no clipping, so the gradient is that of -A log p."""
-    actor, group = policy(), settings.num_generations
-    rewards = torch.tensor([reward_of(trajectory) for trajectory in trajectories]).view(-1, group)
+def loss_by_hand(settings, trajectories, actor, old, reference):
+    """The equation of one step, and what it logs: entropy, divergence and the fraction of clipped tokens.
+
+    ``old`` and ``reference`` are models; the actor's gradients are left in place.
+    """
+    rewards = torch.tensor([reward_of(trajectory) for trajectory in trajectories]).view(-1, settings.num_generations)
     advantages = rewards - rewards.mean(1, keepdim=True)
     if settings.scale_rewards == "group":
         advantages = advantages / (rewards.std(1, keepdim=True) + 1e-4)
     if settings.scale_rewards == "batch":
         advantages = advantages / (rewards.std() + 1e-4)
-    totals, lengths, entropy = [], [], 0.0
+    totals, lengths, sums = [], [], dict.fromkeys(("entropy", "kl", "clipped"), 0.0)
     for advantage, trajectory in zip(advantages.flatten(), trajectories, strict=True):
         counted = settings.mask_truncated and trajectory.stop_reason == "length"
         mask = torch.tensor(trajectory.loss_mask) & (not counted)
-        chosen, entropies = log_probs_and_entropies(actor.model, trajectory, settings.temperature)
-        totals.append((-advantage * chosen * mask).sum())
+        chosen, entropies = log_probs_and_entropies(actor, trajectory, settings.temperature)
+        with torch.no_grad():
+            before, _ = log_probs_and_entropies(old, trajectory, settings.temperature)
+            initial, _ = log_probs_and_entropies(reference, trajectory, settings.temperature)
+        difference = chosen - before
+        if settings.importance_sampling_level == "sequence":
+            difference = ((difference * mask).sum() / mask.sum().clamp(min=1)).expand_as(difference)
+        ratio, high = difference.exp(), settings.epsilon_high or settings.epsilon
+        within = ratio.clamp(1 - settings.epsilon, 1 + high)
+        divergence = (initial - chosen).exp() - (initial - chosen) - 1
+        losses = -torch.min(ratio * advantage, within * advantage) + settings.beta * divergence
+        totals.append((losses * mask).sum())
         lengths.append(int(mask.sum()))
-        entropy = entropy + (entropies * mask).sum()
+        clipped = ratio < 1 - settings.epsilon if advantage < 0 else ratio > 1 + high
+        clipped = clipped & (advantage != 0)
+        for name, values in (("entropy", entropies), ("kl", divergence), ("clipped", clipped)):
+            sums[name] = sums[name] + (values * mask).sum()
     totals, lengths = torch.stack(totals), torch.tensor(lengths)
     loss = {
         "grpo": (totals / lengths.clamp(min=1)).mean(),
@@ -82,9 +98,19 @@ def gradient_norm_by_hand(settings, trajectories):
         "dapo": totals.sum() / lengths.sum(),
         "dr_grpo": totals.sum() / (len(trajectories) * settings.max_completion_length),
     }[settings.loss_type]
-    loss = loss - settings.entropy_coefficient * entropy / lengths.sum()
-    loss.backward()
-    return torch.stack([p.grad.norm() for p in actor.model.parameters() if p.grad is not None]).norm().item()
+    (loss - settings.entropy_coefficient * sums["entropy"] / lengths.sum()).backward()
+    return {name: float((value / lengths.sum()).detach()) for name, value in sums.items()}
+
+
+def gradient_norm(model):
+    return torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm().item()
+
+
+def gradient_norm_by_hand(settings, trajectories):
+    """Of the first step, where policy, old policy and reference are one."""
+    actor = policy().model
+    loss_by_hand(settings, trajectories, actor, actor, actor)
+    return gradient_norm(actor)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +131,46 @@ def test_the_first_gradient_is_that_of_the_equation(tmp_path, changes):
     assert len({trajectory.stop_reason for trajectory in recorder.trajectories}) == 2 or not settings.stop
     ((_, measured),) = cell.curves()["train/grad_norm"]
     assert measured == pytest.approx(gradient_norm_by_hand(settings, recorder.trajectories), rel=1e-4)
+
+
+LARGE = OptimizerSettings(learning_rate=1e-2, max_grad_norm=100.0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"beta": 2.0},
+        {"num_iterations": 2, "epsilon": 0.02, "temperature": 0.7},
+        {"num_iterations": 2, "epsilon": 0.1, "epsilon_high": 0.01, "beta": 0.5, "entropy_coefficient": 0.3},
+        {"num_iterations": 2, "epsilon": 0.02, "importance_sampling_level": "sequence", "loss_type": "grpo"},
+    ],
+    ids=lambda changes: ",".join(changes),
+)
+def test_the_second_gradient_is_that_of_the_equation(tmp_path, changes):
+    """After one step the policy differs from the old one and from the reference: clipping and divergence act."""
+    settings = replace(ONE, steps=2, evaluate_every=1, max_completion_length=12, optimizer=LARGE, **changes)
+    recorder, cell, after = Recorder(), cell_of("grpo", tmp_path), {}
+
+    def keep(model, step):
+        after[step] = {name: value.clone() for name, value in model.state_dict().items()}
+        return {}
+
+    train_grpo(cell, settings, rewards=(recorder,), evaluate=keep, environment=Echo)
+    assert any(not all(trajectory.loss_mask) for trajectory in recorder.trajectories)
+    initial, actor = policy().model, policy().model
+    actor.load_state_dict(after[1])
+    again = settings.num_iterations > 1
+    trajectories = recorder.trajectories if again else recorder.trajectories[16:]
+    assert len(trajectories) == 16
+    truth = loss_by_hand(settings, trajectories, actor, initial if again else actor, initial)
+    curves = {name: values[1][1] for name, values in cell.curves().items() if len(values) > 1}
+    assert curves["train/grad_norm"] == pytest.approx(gradient_norm(actor), rel=1e-4)
+    assert curves["train/entropy"] == pytest.approx(truth["entropy"], rel=1e-5)
+    if settings.beta:
+        assert truth["kl"] > 1e-3 and curves["train/kl"] == pytest.approx(truth["kl"], rel=1e-3)
+    if settings.importance_sampling_level == "token":
+        assert (truth["clipped"] > 0.05) == again
+        assert curves["clip_ratio/region_mean"] == pytest.approx(truth["clipped"], abs=1e-6)
 
 
 def test_tokens_of_the_environment_are_answered_to_but_not_learned_from(tmp_path):
@@ -214,6 +280,39 @@ def test_groups_in_which_all_rewards_are_equal_are_counted():
     assert without_variance(torch.full((2, 1), torch.nan), torch.ones(1), 2) == 1
 
 
+def halves(prompts, completions, **columns):
+    """Applies to every second completion."""
+    return [None if i % 2 else float(len(text)) for i, text in enumerate(completions)]
+
+
+def test_what_tells_how_training_goes_is_always_logged(tmp_path):
+    recorder, cell = Recorder(), cell_of("grpo", tmp_path)
+    settings = replace(ONE, stop=("3", "7", "?"), reward_weights=(1.0, 0.5))
+    train_grpo(cell, settings, rewards=(recorder, halves), evaluate=None)
+    curves = {name: values[0][1] for name, values in cell.curves().items()}
+    trajectories, texts = recorder.trajectories, recorder.calls[0][1]
+    lengths = [len(trajectory.token_ids) for trajectory in trajectories]
+    first = [reward_of(trajectory) for trajectory in trajectories]
+    second = halves(None, texts)
+    total = [one + 0.5 * (other or 0.0) for one, other in zip(first, second, strict=True)]
+    groups = [total[i : i + 4] for i in range(0, 16, 4)]
+    _, entropies = zip(*(log_probs_and_entropies(policy().model, one, 1.0) for one in trajectories), strict=True)
+    truth = {
+        "groups/without_variance": sum(max(group) == min(group) for group in groups) / 4,
+        "rewards/recorder/mean": sum(first) / 16,
+        "rewards/halves/mean": sum(second[::2]) / 8,
+        "train/reward": sum(total) / 16,
+        "train/entropy": torch.cat(entropies).mean().item(),
+        "clip_ratio/region_mean": 0.0,
+        "completions/mean_length": sum(lengths) / 16,
+        "completions/max_length": max(lengths),
+        "completions/clipped_ratio": sum(one.stop_reason == "length" for one in trajectories) / 16,
+        "train/learning_rate": 1e-3,
+    }
+    assert {name: curves[name] for name in truth} == pytest.approx(truth, rel=1e-5)
+    assert "train/kl" not in curves and "train/loss" in curves and "train/grad_norm" in curves
+
+
 def test_the_divergence_is_from_the_initial_policy(tmp_path):
     cell = cell_of("grpo", tmp_path)
     settings = replace(ONE, steps=3, beta=0.5, optimizer=replace(FAST, learning_rate=1e-2, warmup_steps=0))
@@ -257,8 +356,8 @@ def test_the_text_of_a_completion_loses_its_final_end_alone():
     end = actor.tokenizer.eos_token_id
     token_ids = [*actor.encode("12"), end, *actor.encode("3"), end]
     trajectory = Trajectory((1,), token_ids, [True] * 5, [0.0] * 5, "stop")
-    assert completion_text(trajectory, actor.tokenizer) == f"12{actor.tokenizer.eos_token}3"
-    assert completion_text(Trajectory((1,), [end], [True], [0.0], "stop"), actor.tokenizer) == ""
+    assert completion_text(trajectory, actor.tokenizer, actor.end_ids) == f"12{actor.tokenizer.eos_token}3"
+    assert completion_text(Trajectory((1,), [end], [True], [0.0], "stop"), actor.tokenizer, actor.end_ids) == ""
 
 
 @pytest.mark.parametrize(
@@ -281,12 +380,32 @@ def infinite(prompts, completions, **columns):
     return [float("inf")] * len(completions)
 
 
+def no_number(prompts, completions, **columns):
+    return [1.0] * (len(completions) - 1) + [float("nan")]
+
+
+async def no_number_later(prompts, completions, **columns):
+    return no_number(prompts, completions)
+
+
+def one_too_few(prompts, completions, **columns):
+    return [1.0] * (len(completions) - 1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"rewards": (digits, digits)}, "rewards: digits, digits; each needs a name of its own"),
         ({"rewards": ()}, "rewards: none given"),
-        ({"rewards": (infinite,)}, "reward 'infinite': gave an infinite number"),
+        ({"rewards": (infinite,)}, r"reward 'infinite': gave inf for '.*'; allowed: finite numbers, None"),
+        ({"rewards": (digits, no_number)}, r"reward 'no_number': gave nan for '.*'; allowed: finite numbers, None"),
+        ({"rewards": (no_number_later,)}, "reward 'no_number_later': gave nan"),
+        ({"rewards": (one_too_few,)}, "reward 'one_too_few': gave 15 values for 16 completions"),
+        ({"extra": {"top_k": 5}}, "top_k = 5: rollouts do not serve it; allowed: 0"),
+        ({"extra": {"chat_template_kwargs": {"a": 1}}}, "chat_template_kwargs = .*: rollouts do not serve it"),
+        ({"extra": {"sync_ref_model": True}}, "sync_ref_model = True"),
+        ({"extra": {"save_only_model": True}}, "save_only_model = True is decided by the settings"),
+        ({"extra": {"generation_batch_size": 4}}, "GRPOConfig refuses the settings with it"),
         ({"extra": {"beta": 1.0}}, "extra: beta = 1.0 is decided by the settings"),
         ({"extra": {"entropy_coefficient": 1.0}}, "is no field of GRPOConfig"),
     ],
@@ -307,6 +426,64 @@ def test_a_process_with_parts_of_groups_is_refused():
     per_process = SimpleNamespace(per_device_train_batch_size=6, steps_per_generation=2, num_generations=8)
     with pytest.raises(UserError, match="= 12: must be a multiple of num_generations = 8"):
         _require_whole_groups(per_process)
+
+
+def test_users_of_the_trainer_are_refused_checkpoints_off_the_cycle_and_parts_of_groups(tmp_path):
+    data = sums().select(range(4))
+    with pytest.raises(UserError, match=r"save_steps = 500: .* must be a multiple of .* = 3"):
+        trainer_of(tmp_path, [digits], data, num_generations=4, num_iterations=3)
+    with pytest.raises(UserError, match="save_strategy = 'epoch'"):
+        trainer_of(tmp_path, [digits], data, num_generations=4, save_strategy="epoch")
+    with quiet():
+        trainer = trainer_of(
+            tmp_path, [digits], data, num_generations=2, num_generations_eval=3, per_device_eval_batch_size=4
+        )
+        with pytest.raises(UserError, match=r"per_device_eval_batch_size = 4: must be a multiple of .* = 3"):
+            trainer.evaluate()
+
+
+def test_tools_come_in_by_the_environment_alone(tmp_path):
+    actor, arguments = policy(), GRPOConfig(str(tmp_path), use_cpu=True, bf16=False, activation_checkpointing=False)
+    with pytest.raises(UserError, match="tools: tools and environments come in by environment"):
+        RolloutGRPOTrainer(actor.model, [digits], arguments, processing_class=actor.tokenizer, tools=[print])
+
+
+def test_an_async_reward_is_awaited_and_named(tmp_path):
+    async def later(prompts, completions, **columns):
+        return short(prompts, completions)
+
+    cell = cell_of("grpo", tmp_path)
+    train_grpo(cell, ONE, rewards=(later, short), evaluate=None)
+    assert cell.curves()["rewards/later/mean"] == cell.curves()["rewards/short/mean"]
+
+
+def test_every_end_token_of_the_model_is_an_end_for_rewards():
+    """Models such as Llama 3 have several, of which the tokenizer names one."""
+    actor = policy()
+    other = actor.encode("9")[0]
+    actor.model.generation_config.eos_token_id = [actor.tokenizer.eos_token_id, other]
+    said = Trajectory((1,), [*actor.encode("12"), other], [True] * 3, [0.0] * 3, "stop")
+    assert completion_text(said, actor.tokenizer, actor.end_ids) == "12"
+
+
+def test_muon_clip_takes_the_settings_of_its_adamw():
+    optimizer = OptimizerSettings(name="muon_clip", beta1=0.8, beta2=0.7, epsilon=1e-3, momentum=0.6)
+    made = make_optimizer(policy().model, optimizer, LoraSettings())
+    assert {(group["betas"], group["eps"], group["momentum"]) for group in made.param_groups} == {
+        ((0.8, 0.7), 1e-3, 0.6)
+    }
+    made.qk_clip.detach()
+
+
+@pytest.mark.parametrize("changes", [{}, {"lora": LoraSettings(rank=2)}], ids=["all weights", "lora"])
+def test_activations_computed_again_change_nothing(tmp_path, changes):
+    settings = replace(ONE, steps=2, **changes)
+    first, second = (
+        weights_of(train_grpo(cell_of("grpo", tmp_path / str(again)), replace(settings, gradient_checkpointing=again)))
+        for again in (False, True)
+    )
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=0, atol=1e-6)
 
 
 def test_what_the_adapter_relies_on_is_still_so_in_trl(tmp_path):

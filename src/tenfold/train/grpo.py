@@ -2,6 +2,7 @@
 
     A_ij = r_ij - mean_j r_ij  (over the group j of prompt i; divided by a deviation on request)
     loss = - mean of min(ratio A, clip(ratio, 1 - eps, 1 + eps) A)  + beta KL  - entropy_coefficient H
+    KL of a sampled token: exp(d) - d - 1 with d = log reference - log p
 
 :class:`RolloutGRPOTrainer` is for users of trl; :func:`grpo` is one training in one cell of a run, exact to continue.
 ``rollout_func`` is experimental in trl; :meth:`RolloutGRPOTrainer._rollout` is the only thing here that fits it.
@@ -9,8 +10,10 @@
 Different from trl's ``GRPOTrainer``: the noise of sampling is keyed by (seed, round, prompt, sample), so that resuming,
 several processes and other prompts change no completion; a stop string ends a completion as the end-of-sequence token
 does, where trl would count it as truncated; tokens of an environment are left out of the loss; rewards read the text
-that was sampled, with all but a final end-of-sequence token; the reference for the KL divergence is a copy of the
-initial model, not a model loaded anew by its name. Not covered: FSDP's sharded generation, images.
+that was sampled, with all but a final end-of-sequence token; a reward that is not a number is an error; the reference
+for the KL divergence is a copy of the initial model, not a model loaded anew by its name; the divergence is not
+multiplied by the ratio (trl's default since DeepSeek-V3.2), for the publications here do not; what trl could do and
+this cannot is refused by name. Not covered: FSDP's sharded generation, images.
 """
 
 import copy
@@ -25,15 +28,17 @@ from datasets import Dataset
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
-from trl.trainer.utils import add_fused_lm_head, get_callable_name
+from trl.trainer.utils import add_fused_lm_head
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
 from tenfold.core.types import Environment, Message, Trajectory
 from tenfold.policies import Policy, Sampling, rollout
 from tenfold.train.distributed import num_launched
+from tenfold.train.scoring import RewardFunction, check_rewards, completion_text, finite, without_variance
 from tenfold.train.settings import GRPOSettings
 from tenfold.train.trl_run import (
+    OPEN,
     Evaluate,
     Watcher,
     bare,
@@ -46,11 +51,29 @@ from tenfold.train.trl_run import (
     with_extra,
 )
 
-RewardFunction = Callable[..., Sequence[float | None]]
-"""trl's: ``(prompts, completions, **columns) -> a number for each completion``, ``None`` where it does not apply.
-
-A completion is text, or ``[{"role": "assistant", "content": text}]`` where the prompt is a conversation. The columns
-are those of the dataset, and ``trajectory``, the :class:`~tenfold.core.types.Trajectory` itself."""
+# What no setting decides and ``extra`` may change, as GRPO was published.
+OPEN_OF_GRPO = OPEN | {
+    "use_bias_correction_kl": False,
+    "delta": None,
+    "multi_objective_aggregation": "sum_then_normalize",
+    "top_entropy_quantile": 1.0,
+    "off_policy_mask_threshold": None,
+    "use_adaptive_entropy": False,
+    "cast_lm_head_to_fp32": False,
+}
+# What :func:`tenfold.policies.rollout` does not do and would ignore, with the values that ask for nothing.
+NOT_SERVED: dict[str, tuple[Any, ...]] = {
+    "top_k": (0, None),
+    "min_p": (None, 0.0),
+    "repetition_penalty": (1.0,),
+    "generation_kwargs": (None, {}),
+    "chat_template_kwargs": (None, {}),
+    "cache_implementation": (None,),
+    "use_vllm": (False,),
+    "use_transformers_paged": (False,),
+    "use_transformers_continuous_batching": (False,),
+    "sync_ref_model": (False,),
+}
 
 EnvironmentOf = Callable[[Sequence[Mapping[str, Any]]], Environment]
 """The environment of one round of generation from the dataset's rows of its prompts, in their order."""
@@ -71,7 +94,8 @@ class RolloutGRPOTrainer(GRPOTrainer):
         **options: as for ``GRPOTrainer``.
 
     Raises:
-        UserError: if two rewards share a name, their weights are not as many, or a process would get parts of groups.
+        UserError: if two rewards share a name, their weights are not as many, a process would get parts of groups,
+            checkpoints would not fall on the generation cycle, or the configuration asks for what is not served.
 
     Example:
         >>> RolloutGRPOTrainer.__mro__[1].__name__
@@ -95,8 +119,10 @@ class RolloutGRPOTrainer(GRPOTrainer):
         self.rollout_batch_size, self.mask_truncated = rollout_batch_size, args.mask_truncated_completions
         self.sampling = Sampling(args.max_completion_length, args.temperature, args.top_p, stop)
         self.rows: list[dict[str, Any]] = []
-        _check_rewards(reward_funcs, args.reward_weights)
+        check_rewards(reward_funcs, args.reward_weights)
+        _require_served(args, options)
         _require_whole_groups(args)
+        _require_whole_cycles(args)
         # trl would load the reference by the model's name, and tell a stop string's end from a truncation by its token.
         # With new adapters the reference is the model without them.
         reference = copy.deepcopy(model) if args.beta and options.get("peft_config") is None else None
@@ -106,7 +132,7 @@ class RolloutGRPOTrainer(GRPOTrainer):
             warnings.filterwarnings("ignore", "You are using 'rollout_func'", UserWarning)
             super().__init__(
                 model,
-                list(reward_funcs),
+                [finite(reward) for reward in reward_funcs],
                 ours,
                 processing_class=processing_class,
                 rollout_func=type(self)._rollout_for,
@@ -126,6 +152,9 @@ class RolloutGRPOTrainer(GRPOTrainer):
         """Completions of this process's prompts, each of which is there once for each of its samples."""
         was_training = self.model.training
         num_samples = self.num_generations if was_training else self.num_generations_eval
+        if len(prompts) % num_samples:
+            batch = f"per_device_eval_batch_size = {len(prompts)}"
+            raise UserError(f"{batch}: must be a multiple of num_generations_eval = {num_samples}, for whole groups")
         first, keys = prompts[::num_samples], self._keys(prompts[::num_samples])
         wrapped = unwrap_model_for_generation(
             self.model_wrapped, self.accelerator, gather_deepspeed3_params=self.args.ds3_gather_for_generation
@@ -180,14 +209,11 @@ class RolloutGRPOTrainer(GRPOTrainer):
         self, inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any], completion_ids_list: Any
     ) -> Tensor:
         """Rewards of all processes [N, F], from the text that was sampled; NaN where a reward does not apply."""
-        trajectories = [row["trajectory"] for row in inputs]
-        texts: list[Any] = [completion_text(trajectory, self.processing_class) for trajectory in trajectories]
+        trajectories, policy = [row["trajectory"] for row in inputs], Policy(self.model, self.processing_class)
+        texts: list[Any] = [completion_text(one, policy.tokenizer, policy.end_ids) for one in trajectories]
         if not isinstance(prompts[0], str):
             texts = [[{"role": "assistant", "content": text}] for text in texts]
         rewards_NF = super()._calculate_rewards(inputs, prompts, texts, completion_ids_list)
-        for name, column in zip(self.reward_func_names, rewards_NF.T, strict=True):
-            if bool(column.isinf().any()):
-                raise UserError(f"reward {name!r}: gave an infinite number; allowed: finite numbers, None")
         self._note(trajectories, rewards_NF)
         return rewards_NF
 
@@ -217,34 +243,6 @@ class RolloutGRPOTrainer(GRPOTrainer):
             for trajectory in trajectories:
                 for name, part in trajectory.reward_parts.items():
                     self._log_metric(f"environment/{name}", part)
-
-
-def completion_text(trajectory: Trajectory, tokenizer: Any) -> str:
-    """What a reward reads: the text of all tokens but a final end of sequence, other special tokens spelled out."""
-    token_ids = trajectory.token_ids
-    if token_ids and token_ids[-1] in (tokenizer.eos_token_id, tokenizer.pad_token_id):
-        token_ids = token_ids[:-1]
-    return tokenizer.decode(token_ids, clean_up_tokenization_spaces=False)
-
-
-def without_variance(rewards_NF: Tensor, weights_F: Tensor, num_samples: int) -> float:
-    """Fraction of groups whose completions all have the same weighted reward, from which nothing is learned.
-
-    Args:
-        rewards_NF: N completions, groups one after the other, F functions; NaN where one does not apply.
-        weights_F: of the functions.
-        num_samples: completions of a group.
-
-    Example:
-        >>> rewards_NF = torch.tensor([[1.0], [1.0], [0.0], [1.0]])
-        >>> without_variance(rewards_NF, torch.ones(1), 2)
-        0.5
-    """
-    rewards_N = (rewards_NF * weights_F).nansum(1)
-    unscored = rewards_NF.isnan().all(1)
-    highest = rewards_N.masked_fill(unscored, -torch.inf).view(-1, num_samples).amax(1)
-    lowest = rewards_N.masked_fill(unscored, torch.inf).view(-1, num_samples).amin(1)
-    return (highest - lowest < 1e-6).float().mean().item()
 
 
 def grpo(
@@ -285,7 +283,7 @@ def grpo(
     prompts = settings.steps // settings.num_iterations * settings.prompts_per_step
     lora = make_lora(settings.lora)
     watcher = Watcher(cell, settings, settings.steps, sequences, settings.cycle, evaluate)
-    config = with_extra(GRPOConfig, arguments, extra or {})
+    config = with_extra(GRPOConfig, arguments, extra or {}, OPEN_OF_GRPO)
     with weights_alone_change(policy.model), quiet():
         trainer = RolloutGRPOTrainer(
             policy.model,
@@ -360,11 +358,23 @@ def _require_whole_groups(args: GRPOConfig) -> None:
         )
 
 
-def _check_rewards(rewards: Sequence[RewardFunction], weights: Sequence[float] | None) -> None:
-    names = [get_callable_name(reward) for reward in rewards]
-    if not names:
-        raise UserError("rewards: none given; at least one is needed")
-    if len(set(names)) < len(names):
-        raise UserError(f"rewards: {', '.join(names)}; each needs a name of its own")
-    if weights is not None and len(weights) != len(names):
-        raise UserError(f"reward_weights = {list(weights)}: must be {len(names)}, one for each of {', '.join(names)}")
+def _require_whole_cycles(args: GRPOConfig) -> None:
+    """trl keeps no completions in a checkpoint: what would still be used of them is lost, and it says nothing."""
+    if args.save_strategy == "no":
+        return
+    cycle = args.steps_per_generation * args.num_iterations
+    pieces = args.save_steps * args.gradient_accumulation_steps
+    if args.save_strategy != "steps" or pieces % cycle:
+        raise UserError(
+            f"save_strategy = {args.save_strategy.value!r} with save_steps = {args.save_steps}: save_steps * "
+            f"gradient_accumulation_steps must be a multiple of steps_per_generation * num_iterations = {cycle}"
+        )
+
+
+def _require_served(args: GRPOConfig, options: Mapping[str, Any]) -> None:
+    for name, nothing in NOT_SERVED.items():
+        if getattr(args, name) not in nothing:
+            raise UserError(f"{name} = {getattr(args, name)!r}: rollouts do not serve it; allowed: {nothing[0]!r}")
+    for name in ("tools", "environment_factory"):
+        if options.get(name) is not None:
+            raise UserError(f"{name}: tools and environments come in by environment = …; {name} must be None")

@@ -43,6 +43,13 @@ WINDOW = "window.json"
 NOT_LOGGED = ("epoch", "step_time", "num_tokens", "frac_reward_zero_std")
 LEFT_BEHIND = ("forward", "_original_forward", "_is_accelerate_prepared")  # on a model, by trl and accelerate
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+# What ``extra`` may change and no setting decides, said by name: a default of trl may be another in its next release.
+OPEN = {
+    "label_smoothing_factor": 0.0,
+    "neftune_noise_alpha": None,
+    "lr_scheduler_kwargs": None,
+    "router_aux_loss_coef": None,  # that of the model's configuration
+}
 
 Evaluate = Callable[[nn.Module, int], Mapping[str, float]]
 
@@ -82,6 +89,10 @@ def shared_arguments(settings: SFTSettings | GRPOSettings, cell: Cell, steps: in
         "logging_steps": 1,  # the watcher takes the means over ``log_every``
         "logging_nan_inf_filter": False,
         "save_strategy": "no",  # the watcher decides
+        # Each of these would break an exact continuation, and trl would not say so.
+        "save_only_model": False,
+        "ignore_data_skip": False,
+        "auto_find_batch_size": False,
         "eval_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
@@ -113,11 +124,20 @@ def _rows_of_a_piece(sequences: int, gradient_accumulation: int) -> int:
     return sequences // pieces
 
 
-def with_extra(config_class: Any, ours: Mapping[str, Any], extra: Mapping[str, Any]) -> Any:
+def with_extra(
+    config_class: Any, ours: Mapping[str, Any], extra: Mapping[str, Any], open_values: Mapping[str, Any] = OPEN
+) -> Any:
     """trl's configuration from our arguments and what the user passes on untouched.
 
+    Args:
+        config_class: trl's.
+        ours: what our settings decide.
+        extra: what the user passes on.
+        open_values: of fields that no setting decides, where ``extra`` does not name them.
+
     Raises:
-        UserError: if ``extra`` names what one of our settings decides, or what trl does not know.
+        UserError: if ``extra`` names what one of our settings decides, or what trl does not know; or if trl refuses
+            the whole.
     """
     known = [field.name for field in fields(config_class)]
     for name, value in extra.items():
@@ -127,7 +147,13 @@ def with_extra(config_class: Any, ours: Mapping[str, Any], extra: Mapping[str, A
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UserError(f"extra: {name} = {value!r} is no field of {config_class.__name__}{hint}")
-    return config_class(**ours, **extra)
+    try:
+        return config_class(**{**open_values, **ours, **extra})
+    except ValueError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"extra = {dict(extra)}: {config_class.__name__} refuses the settings with it ({reason})"
+        ) from error
 
 
 def make_optimizer(model: PreTrainedModel, optimizer: OptimizerSettings, lora: LoraSettings) -> MuonClip | None:
@@ -145,7 +171,11 @@ def make_optimizer(model: PreTrainedModel, optimizer: OptimizerSettings, lora: L
         lr=optimizer.learning_rate,
         weight_decay=optimizer.weight_decay,
         tau=optimizer.tau,
-        muon_options={"momentum": optimizer.momentum},
+        muon_options={
+            "momentum": optimizer.momentum,
+            "betas": (optimizer.beta1, optimizer.beta2),
+            "eps": optimizer.epsilon,
+        },
     )
 
 
