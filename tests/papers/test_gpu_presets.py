@@ -1,0 +1,55 @@
+"""The presets for one GPU on language models, run here with tiny random weights, few rows and few steps.
+
+What is left as it is: precision, adapters, optimizer and schedule, loss, rewards, stop strings, prompts and data.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from tenfold.core.cell import Cell
+from tenfold.papers.iw_sft import config as iw_sft
+from tenfold.papers.iw_sft import recipe as iw_sft_recipe
+from tenfold.papers.rlcr import config as rlcr
+from tenfold.papers.rlcr import recipe as rlcr_recipe
+from tenfold.policies import tiny_policy
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A folder as ``load_policy`` takes it, with a chat template and room for long prompts."""
+    folder = tmp_path_factory.mktemp("weights")
+    tiny_policy(width=16, layers=1, heads=2, context=2048).save(folder)
+    return str(folder)
+
+
+def test_rlcr_on_one_gpu(tmp_path, weights):
+    preset = rlcr.gpu()
+    assert preset.policy.model == "smollm2-135m" and preset.training.mixed_precision == "bf16"
+    warm = replace(preset.warm_start.training, steps=2, batch_size=4)
+    training = replace(preset.training, steps=2, prompts_per_step=4, num_generations=4, log_every=1)
+    config = replace(
+        preset,
+        task=replace(preset.task, num_validation=4, num_test=8),
+        policy=replace(preset.policy, model=weights),
+        warm_start=replace(preset.warm_start, num_examples=8, training=warm),
+        training=training,
+        ablation_steps=2,
+        evaluation=replace(preset.evaluation, num_ballots=4),
+    )
+    scores = rlcr_recipe.run(config, "rlcr", 0, Cell(arm="rlcr", seed=0, directory=tmp_path, device="cpu"))
+    assert 0 <= scores.metrics["test/brier"] <= 1
+    entropies = [value for name, curve in scores.curves.items() if name.endswith("train/entropy") for _, value in curve]
+    assert len(entropies) >= 2 and all(value > 0 for value in entropies)
+
+
+@pytest.mark.parametrize("arm", ["sft", "iw_sft"])
+def test_iw_sft_on_one_gpu(tmp_path, weights, arm):
+    preset = iw_sft.gpu()
+    assert preset.language.model == "smollm2-135m" and preset.language.fine_tuning.lora.rank == 16
+    short = replace(preset.language.fine_tuning, steps=2, batch_size=4, log_every=1)
+    language = replace(preset.language, model=weights, num_traces=24, num_test=4, cloning=short, fine_tuning=short)
+    config = replace(preset, language=language)
+    scores = iw_sft_recipe.run(config, arm, 0, Cell(arm=arm, seed=0, directory=tmp_path, device="cpu"))
+    assert 0 <= scores.metrics["test/score"] <= 1
+    assert (scores.metrics["weights/effective_exponent"] > 0) == (arm == "iw_sft")
