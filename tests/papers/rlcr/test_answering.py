@@ -78,6 +78,20 @@ def test_votes_with_samples_made_by_hand(scripted, sums, evaluation):
     assert found["vote/confidence_sum"] == pytest.approx(np.mean([0.9 + 0.15, 0.4 + 0.6, 0.3]))
 
 
+def test_answers_that_the_verifier_takes_for_the_same_vote_together(scripted, evaluation):
+    capital = [Question("1+1=", "paris", "1+1=")]
+    said = [[completion(answer, "0.5") for answer in ("rome", "the paris", "paris.")]]
+    again = [[completion("", "0.5")]] * 2  # the confidence after each answer is read once more
+    found = answering.vote(scripted(said + again), capital, JUDGE, evaluation, seed=0)
+    assert found["vote/majority"] == 1 and found["vote/single"] == 0
+
+
+def test_where_the_law_is_known_an_answer_is_read_as_the_verifier_reads_it():
+    knowing, question = Judge("ac", exact_match, knows_law=True), Question("?+1=", "1", "?+1=", 1)
+    for answer in ("1", "1.", "(1)", "12", "", None):
+        assert (knowing.chance(question, answer) > 0) is knowing.right(question, answer)
+
+
 def test_a_question_without_ballots_counts_as_wrong(scripted, sums, evaluation):
     found = answering.vote(scripted([[""] * 3] * 3), sums, JUDGE, evaluation, seed=0)
     assert found["vote/weighted"] == found["vote/majority"] == 0 and np.isnan(found["vote/confidence_sum"])

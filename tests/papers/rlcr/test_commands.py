@@ -1,8 +1,13 @@
 """RLCR's own verbs, called as a user calls them."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
+import torch
 
 from tenfold.cli.main import main
 from tenfold.core.errors import UserError
@@ -45,6 +50,7 @@ def test_calibrate_takes_other_names_and_bins(tmp_path, capsys):
         ('{"confidence": NaN, "correct": 1}', "row 2: confidence is nan"),
         ('{"confidence": "0.5", "correct": 1}', "row 2: confidence is '0.5'"),
         ('{"confidence": true, "correct": 1}', "row 2: confidence is True"),
+        ('{"confidence": 1' + "0" * 400 + ', "correct": 1}', "row 2: confidence is 10"),
         ('{"confidence": 0.5, "correct": 0.5}', "row 2: correct is 0.5; allowed: true, false, 1, 0"),
         ('{"confidence": 0.5, "correct": "yes"}', "row 2: correct is 'yes'"),
         ('{"confidence": 0.5, "correct": [1]}', r"row 2: correct is \[1\]"),
@@ -92,6 +98,33 @@ def test_train_refuses_an_unsafe_weight_and_a_bad_row(own, tmp_path, capsys):
     assert main(own) == 2
     assert "row 1: no column 'answer'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_train_refuses_instructions_for_other_blocks_and_takes_those_of_its_own(own, capsys):
+    words = own[: own.index("--system-prompt")] + own[own.index("--system-prompt") + 2 :]
+    assert main([*words, "--system-prompt", "tabc_long"]) == 2
+    assert "tabc_long: asks for other blocks than ac; allowed: none, ac" in capsys.readouterr().err
+    assert main(words) == 2  # the default is the instructions of the blocks, which the tiny model cannot spell
+    assert "<|system|>Solve the problem" in capsys.readouterr().err
+
+
+def test_train_takes_one_answer_in_a_row_and_several_in_another(own, tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "1+1=", "answer": 2}\n{"prompt": "1+2=", "answer": ["3", "4"]}')
+    assert main(own) == 0
+
+
+def test_train_that_was_killed_goes_on_to_the_same_weights(own, tmp_path):
+    words = [*own[:-4], "--steps", "12", "--learning-rate", "1e-3"]
+    whole = [str(tmp_path / "whole") if word == str(tmp_path / "run") else word for word in words]
+    process = subprocess.Popen([sys.executable, "-m", "tenfold", *words], stdout=subprocess.DEVNULL)
+    checkpoints = tmp_path / "run" / "checkpoints"
+    while process.poll() is None and not list(checkpoints.glob("step-*/COMPLETE")):
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL and not (tmp_path / "run" / "model").exists()
+    assert main(words) == 0 and main(whole) == 0
+    resumed, unbroken = (load_policy(tmp_path / name / "model").model.state_dict() for name in ("run", "whole"))
+    assert all(torch.equal(resumed[name], value) for name, value in unbroken.items())
 
 
 def test_tune_refuses_unknown_arms(tmp_path, capsys):

@@ -7,8 +7,17 @@ import pytest
 
 from tenfold.core.errors import UserError
 from tenfold.papers.rlcr.config import TaskConfig, paper
-from tenfold.papers.rlcr.prompts import SYSTEM_PROMPTS, render
-from tenfold.papers.rlcr.questions import big_math_digits, hotpotqa_modified, load_questions, own_questions
+from tenfold.papers.rlcr.prompts import BLOCKS, SYSTEM_PROMPTS, render, require_same_blocks
+from tenfold.papers.rlcr.questions import (
+    VERIFIERS,
+    Question,
+    big_math_digits,
+    hotpotqa_modified,
+    load_questions,
+    own_questions,
+)
+from tenfold.papers.rlcr.recipe import as_dataset
+from tenfold.rewards import FORMATS
 
 
 def hotpot_row(number, sentence="Words. "):
@@ -78,6 +87,7 @@ def test_rows_of_ones_own(tmp_path):
         ('{"prompt": "a", "answer": true}', "row 1: answer is True"),
         ('{"prompt": "a", "answer": {"x": 1}}', "row 1: answer is"),
         ('\n{"prompt": "a", "answer": "b"', "row 1: not JSON"),
+        ('{"prompt": "a", "answer": ["b", null]}', "row 1: answer is"),
         ("[1]", "row 1: list; allowed: a JSON object"),
         ("", "has no rows"),
     ],
@@ -87,6 +97,30 @@ def test_mistakes_in_a_file_name_their_row(text, message, tmp_path):
     path.write_text(text)
     with pytest.raises(UserError, match=message):
         own_questions(path)
+
+
+def test_an_answer_that_the_verifier_cannot_read_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a", "answer": "2"}\n{"prompt": "b", "answer": ["3", "three"]}')
+    assert len(own_questions(path)) == 2
+    with pytest.raises(UserError, match="row 2: answer is 'three', which the verifier cannot read"):
+        own_questions(path, verifier=lambda answer, reference: answer.isdigit() and answer == reference)
+    pytest.importorskip("math_verify")
+    with pytest.raises(UserError, match="row 2: answer is 'three', which the verifier cannot read"):
+        own_questions(path, verifier=VERIFIERS["math"])
+
+
+def test_numbers_are_answers_as_one_writes_them(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    answers = [2, 2.0, -0.5, 10**400, 1e300]
+    path.write_text("\n".join(json.dumps({"prompt": "a", "answer": answer}) for answer in answers))
+    assert [q.answer for q in own_questions(path)] == ["2", "2", "-0.5", str(10**400), "1e+300"]
+
+
+def test_answers_and_lists_of_answers_make_one_column():
+    questions = [Question("a", "1", "a"), Question("b", ["2", "3"], "b")]
+    assert as_dataset(questions)["answer"][:] == [["1"], ["2", "3"]]
+    assert as_dataset(questions[:1])["answer"][:] == ["1"]
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -112,6 +146,13 @@ def test_files_are_split_without_overlap_and_read_in_their_layout(tmp_path):
     assert len(load_questions(replace(task, num_train=3), 100, seed=0).train) == 3
     with pytest.raises(UserError, match="num_validation = 20"):
         load_questions(replace(task, num_validation=20), 100, seed=0)
+    assert load_questions(task, 100, seed=1).test == found.test  # what is dropped belongs to the data, not to the run
+    (tmp_path / "test.json").write_text(json.dumps([hotpot_row(0, "x" * 800)]))
+    with pytest.raises(UserError, match=r"test\.json: has no usable problem"):
+        load_questions(task, 100, seed=0)
+    (tmp_path / "test.json").write_text(json.dumps([hotpot_row(0), 3]))
+    with pytest.raises(UserError, match="row 2: int; allowed: a JSON object"):
+        load_questions(task, 100, seed=0)
 
 
 def test_masked_addition_has_three_parts_of_its_own():
@@ -127,3 +168,13 @@ def test_unknown_instructions_are_refused_and_the_published_ones_exist():
     assert render("1+1=", "none") == "1+1="
     for task in ("hotpotqa", "big-math"):
         assert paper(task).task.system_prompt in SYSTEM_PROMPTS
+
+
+def test_instructions_ask_for_the_blocks_that_are_rewarded():
+    for name, asked in BLOCKS.items():
+        require_same_blocks(name, asked)
+        places = [SYSTEM_PROMPTS[name].find(f"<{block}>") for block in FORMATS[asked]]
+        assert -1 not in places and places == sorted(places)
+        assert all(f"<{block}>" not in SYSTEM_PROMPTS[name] for block in set(FORMATS["tabc"]) - set(FORMATS[asked]))
+    with pytest.raises(UserError, match="system_prompt = tabc: asks for other blocks than tac; allowed: none, tac"):
+        require_same_blocks("tabc", "tac")

@@ -12,14 +12,19 @@ import numpy as np
 
 from tenfold.core.types import Message, Trajectory
 from tenfold.eval.calibration import calibration_report, confidence_sum, intra_answer_std
-from tenfold.eval.voting import confidence_weighted_vote, ensembled_confidence, majority_vote, max_confidence
+from tenfold.eval.exact_match import normalized
+from tenfold.eval.voting import (
+    confidence_weighted_vote,
+    ensembled_confidence,
+    in_one_form,
+    majority_vote,
+    max_confidence,
+)
 from tenfold.papers.rlcr.config import EvaluationConfig
 from tenfold.papers.rlcr.masked_addition import probability_right
 from tenfold.papers.rlcr.questions import Question
 from tenfold.policies import Policy, Sampling, rollout
-from tenfold.rewards import Parsed, Verifier, parse_tagged
-
-STOP = ("</confidence>",)
+from tenfold.rewards import Parsed, Verifier, blocks_of, parse_tagged
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,19 @@ class Judge:
     Args:
         blocks: their form.
         verifier: whether an answer is right.
+        stop: strings that end a completion, as in training.
         knows_law: the questions are those of masked addition, so that the probability of any answer is known.
     """
 
     blocks: str
     verifier: Verifier
+    stop: tuple[str, ...] = ("</confidence>",)
     knows_law: bool = False
+
+    @property
+    def reads_confidence(self) -> bool:
+        """Whether completions of this form state one."""
+        return "confidence" in blocks_of(self.blocks)
 
     def read(self, policy: Policy, trajectory: Trajectory) -> Parsed:
         """What a completion says."""
@@ -66,7 +78,9 @@ class Judge:
 
     def chance(self, question: Question, answer: str | None) -> float:
         """The probability that an answer is right: by the law where it is known, else 1 or 0."""
-        return probability_right(question.text, answer) if self.knows_law else float(self.right(question, answer))
+        if not self.knows_law:
+            return float(self.right(question, answer))
+        return probability_right(question.text, None if answer is None else normalized(answer))
 
 
 def encode(policy: Policy, question: Question) -> list[int]:
@@ -80,7 +94,7 @@ def answer(policy: Policy, questions: Sequence[Question], judge: Judge, config: 
     """The greedy answers; equal prompts are answered once."""
     prompts = [tuple(encode(policy, question)) for question in questions]
     distinct = list(dict.fromkeys(prompts))
-    sampling = Sampling(config.max_new_tokens, temperature=0.0, stop=STOP)
+    sampling = Sampling(config.max_new_tokens, temperature=0.0, stop=judge.stop)
     said = dict(zip(distinct, rollout(policy, distinct, sampling, batch_size=config.batch_size), strict=True))
     parsed = {prompt: judge.read(policy, trajectory) for prompt, trajectory in said.items()}
     right = [judge.right(q, parsed[prompt].answer) for q, prompt in zip(questions, prompts, strict=True)]
@@ -112,13 +126,14 @@ def vote(
 ) -> dict[str, float]:
     """Several sampled answers to each question: accuracy of one, of the majority, weighted by confidence, the surest.
 
-    Completions without an answer don't vote; a question without any answer counts as wrong.
+    Answers that the verifier takes for the same are counted as one. Completions without an answer don't vote; a
+    question without any answer counts as wrong.
     """
-    sampling = Sampling(config.max_new_tokens, config.vote_temperature, stop=STOP)
+    sampling = Sampling(config.max_new_tokens, config.vote_temperature, stop=judge.stop)
     prompts = [encode(policy, question) for question in questions]
     said = rollout(policy, prompts, sampling, num_samples=config.votes, seed=seed, batch_size=config.batch_size)
     parsed = [judge.read(policy, trajectory) for trajectory in said]
-    greedy = Sampling(config.max_new_tokens, temperature=0.0, stop=STOP)
+    greedy = Sampling(config.max_new_tokens, temperature=0.0, stop=judge.stop)
     stated = _stated_after(policy, said, [p.confidence or 0.0 for p in parsed], judge, greedy, config.batch_size)
     rules = {
         "single": lambda answers, confidences: answers[0],
@@ -131,7 +146,8 @@ def vote(
     for number, question in enumerate(questions):
         places = range(number * config.votes, (number + 1) * config.votes)
         ballots = [(answer, stated[place][0]) for place in places if (answer := parsed[place].answer) is not None]
-        answers, confidences = [answer for answer, _ in ballots], [confidence for _, confidence in ballots]
+        answers = in_one_form([answer for answer, _ in ballots], judge.verifier)
+        confidences = [confidence for _, confidence in ballots]
         for name, rule in rules.items():
             scores[name].append(judge.chance(question, rule(answers, confidences)) if ballots else 0.0)
         if ballots:
@@ -148,7 +164,7 @@ def resampled_confidences(
 
     An answer without the closing tag keeps the confidence it has.
     """
-    sampling = Sampling(config.max_new_tokens, stop=STOP)
+    sampling = Sampling(config.max_new_tokens, stop=judge.stop)
     known = answers.confidences.tolist()
     return _stated_after(policy, answers.trajectories, known, judge, sampling, config.batch_size, num=num, seed=seed)
 

@@ -23,6 +23,7 @@ from tenfold.papers.rlcr.answering import first_token
 from tenfold.papers.rlcr.prompts import POST_HOC
 from tenfold.policies import Policy, Sampling, rollout
 from tenfold.rewards import parse_tagged
+from tenfold.train.trl_run import bare
 
 Loss = Literal["bce", "brier"]
 
@@ -215,7 +216,6 @@ def _padded(policy: Policy, trajectories: Sequence[Trajectory]) -> tuple[Tensor,
 
 def _states(model: Any, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
     positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
-    outputs = model(
-        ids_BT, attention_mask=mask_BT, position_ids=positions_BT, output_hidden_states=True, use_cache=False
-    )
-    return outputs.hidden_states[-1][:, -1]
+    # Without the head: the logits of all tokens would take most of the memory.
+    outputs = bare(model).base_model(ids_BT, attention_mask=mask_BT, position_ids=positions_BT, use_cache=False)
+    return outputs.last_hidden_state[:, -1]

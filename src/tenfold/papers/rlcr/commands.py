@@ -4,7 +4,6 @@
 else.
 """
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -78,7 +77,7 @@ def calibrate(
             table.add_row(f"{row.low:.2f} to {row.high:.2f}", str(row.size), *(f"{number:.3f}" for number in numbers))
     print(f"{file}: {len(stated)} predictions")
     for name, value in calibration_report(stated, right, bins).items():
-        print(f"{name.replace('_', ' '):22}{value:.0f}" if name.startswith("distinct") else f"{name:22}{value:.4f}")
+        print(f"{name.replace('_', ' '):22}{value:.{0 if name.startswith('distinct') else 4}f}")
     Console(highlight=False).print(table)
     if len(set(right)) == 1:
         print("auroc needs right and wrong predictions; all of these are alike.")
@@ -95,7 +94,7 @@ def read_predictions(file: Path, confidence: str = "confidence", correct: str = 
     stated, right = [], []
     for number, row in enumerate(read_json_lines(file, (confidence, correct)), start=1):
         q, c = row[confidence], row[correct]
-        if isinstance(q, bool) or not isinstance(q, int | float) or not (math.isfinite(q) and 0 <= q <= 1):
+        if isinstance(q, bool) or not isinstance(q, int | float) or not 0 <= q <= 1:
             raise UserError(f"{file}, row {number}: {confidence} is {q!r}; allowed: a number from 0 to 1")
         if not isinstance(c, bool | int | float) or c not in (0, 1):
             raise UserError(f"{file}, row {number}: {correct} is {c!r}; allowed: true, false, 1, 0")
@@ -109,7 +108,7 @@ def train(
     data: Path,
     out: Path,
     blocks: Literal["tabc", "tac", "tbac", "ac"] = "tabc",
-    system_prompt: Literal["none", "tabc", "tabc_long", "tac"] = "tabc",
+    system_prompt: Literal["blocks", "none", "tabc_long"] = "blocks",
     verifier: Literal["exact", "math"] = "exact",
     rule: Literal["brier", "spherical"] = "brier",
     calibration_weight: float = 0.5,
@@ -133,7 +132,8 @@ def train(
         data: JSON lines with prompt and answer (a text, a number, or a list of accepted texts).
         out: a folder for checkpoints and, in ``model``, the trained model.
         blocks: what a completion consists of: think, answer, analysis, confidence, by their letters.
-        system_prompt: instructions in a chat; none gives the model the plain prompt.
+        system_prompt: instructions in a chat, for the blocks (tabc_long: with guidelines for the analysis of tabc);
+            none gives the model the plain prompt.
         verifier: exact match after normalisation, or equality as mathematics.
         rule: the scoring rule.
         calibration_weight: of the calibration reward; form and correctness weigh 0.5 each. 0 is the binary reward.
@@ -150,10 +150,9 @@ def train(
         seed: of order and samples.
         device: where to compute.
     """
-    from tenfold.eval.exact_match import exact_match
-    from tenfold.eval.math_match import math_match
     from tenfold.papers.rlcr.method import rlcr_rewards
-    from tenfold.papers.rlcr.questions import own_questions
+    from tenfold.papers.rlcr.prompts import require_same_blocks
+    from tenfold.papers.rlcr.questions import VERIFIERS, own_questions
     from tenfold.papers.rlcr.recipe import as_dataset
     from tenfold.policies import load_policy
     from tenfold.rewards import RULES
@@ -162,7 +161,7 @@ def train(
     reward = presets.RewardConfig(blocks=blocks, rule=rule, calibration_weight=calibration_weight)
     functions, weights = rlcr_rewards(
         blocks,
-        verifier={"exact": exact_match, "math": math_match}[verifier],
+        verifier=VERIFIERS[verifier],
         rule=RULES[rule],
         weights=(reward.format_weight, reward.correctness_weight, calibration_weight),
     )
@@ -181,9 +180,11 @@ def train(
         log_every=1,
         checkpoint_every=max(1, steps // 4),
     )
-    rows = as_dataset(own_questions(data, system_prompt))
+    prompt = blocks if system_prompt == "blocks" else system_prompt
+    require_same_blocks(prompt, blocks)
+    rows = as_dataset(own_questions(data, prompt, VERIFIERS[verifier]))
     claim_folder(
-        out, OwnTraining(model, str(data.resolve()), seed, system_prompt, verifier, reward, settings), "training.yaml"
+        out, OwnTraining(model, str(data.resolve()), seed, prompt, verifier, reward, settings), "training.yaml"
     )
     cell = Cell(arm="rlcr", seed=seed, directory=out, device=device)
     trained = grpo(load_policy(model), rows, functions, settings, cell)
@@ -198,7 +199,7 @@ def train(
 def tune(
     out: Path,
     preset: Literal["smoke", "laptop"] = "laptop",
-    rates: tuple[float, ...] = (5e-4, 1e-3, 2e-3),
+    rates: tuple[float, ...] = (7.5e-4, 1.5e-3, 3e-3),
     arms: tuple[str, ...] = (),
     seed: int = 1000,
     device: Literal["auto", "cpu", "cuda"] = "auto",

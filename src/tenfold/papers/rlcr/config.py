@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tenfold.core.errors import UserError
+from tenfold.papers.rlcr.prompts import require_same_blocks
 from tenfold.papers.rlcr.sources import SOURCES as SOURCES
 from tenfold.papers.rlcr.sources import TASKS as TASKS
 from tenfold.train.settings import GRPOSettings, OptimizerSettings, SFTSettings
@@ -24,8 +25,8 @@ class TaskConfig:
     """questions: the same, to test on."""
     layout: Literal["json_lines", "hotpotqa", "big_math"] = "json_lines"
     """questions: how the files are read; hotpotqa drops paragraphs, big_math keeps problems with short numbers."""
-    system_prompt: Literal["none", "sums", "tabc", "tabc_long", "tac", "ta"] = "none"
-    """none: the policy completes the plain text; else a chat with these instructions."""
+    system_prompt: Literal["none", "sums", "tabc", "tabc_long", "tac", "tbac", "ac"] = "none"
+    """none: the policy completes the plain text; else a chat with these instructions, which fit ``reward.blocks``."""
     num_train: int = 0
     """Most training problems; 0 for all that the files hold, or as many as training asks for."""
     num_validation: int = 1000
@@ -70,6 +71,8 @@ class RewardConfig:
 
     blocks: Literal["tabc", "tac", "tbac", "ac"] = "ac"
     """The blocks of a completion, in their order: think, answer, analysis, confidence."""
+    rlvr_blocks: Literal["same", "ta"] = "same"
+    """Of the arm rlvr. ta: as published, it states no confidence in training and is asked for one after its answers."""
     rule: Literal["brier", "spherical"] = "brier"
     """The scoring rule of rlcr and brier_only."""
     format_weight: float = 0.5
@@ -110,6 +113,8 @@ class EvaluationConfig:
     """Of these samples; after training the policy says nearly the same each time at temperature 1."""
     resampled: int = 8
     """Confidences sampled anew for one fixed answer, whose mean is the ensembled confidence; 0 for none."""
+    classifier_steps: int = 100
+    """Training steps of the classifiers of the arm rlvr, each a copy of the policy beside it; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +146,17 @@ class Config:
                 raise UserError(f"{name} = {law}: must be 11 numbers from 0 on, for 0.0 to 1.0, not all 0")
         if self.task.kind == "masked_addition" and self.policy.model == "" and self.task.system_prompt != "none":
             raise UserError(f"system_prompt = {self.task.system_prompt}: the tiny policy knows no words; allowed: none")
-        if self.task.kind == "questions" and self.warm_start.training.steps:
-            raise UserError("warm_start.training.steps: a warm start is for masked_addition; allowed with questions: 0")
+        if self.task.kind == "questions":
+            if self.warm_start.training.steps:
+                raise UserError("warm_start.training.steps: a warm start is for masked_addition; with questions: 0")
+            if self.task.system_prompt == "sums":
+                raise UserError("system_prompt = sums: is for masked_addition; with questions: none, or blocks' name")
+            for name in ("train_file", "test_file"):
+                if not getattr(self.task, name):
+                    raise UserError(f"{name} is empty: questions need a file to train and one to test on")
+        elif self.reward.blocks != "ac" and self.warm_start.training.steps:
+            raise UserError(f"blocks = {self.reward.blocks}: a warm start teaches the form ac; allowed with it: ac")
+        require_same_blocks(self.task.system_prompt, self.reward.blocks)
 
 
 _STOP = ("</confidence>",)
@@ -198,8 +212,8 @@ def _masked_grpo(
 def gpu() -> Config:
     """Masked addition in words by SmolLM2-135M, sized for half an hour on one GPU; untimed.
 
-    ``--task.kind questions --task.train-file … --task.test-file … --warm-start.training.steps 0`` with a larger
-    ``--policy.model`` puts questions of your own in place of the sums.
+    ``--task.kind questions --task.train-file … --task.test-file … --task.system-prompt tac --reward.blocks tac
+    --warm-start.training.steps 0`` with a larger ``--policy.model`` puts questions of your own in place of the sums.
     """
     optimizer = OptimizerSettings(learning_rate=5e-5, schedule="cosine", warmup_fraction=0.05)
     rate = 1e-5
@@ -253,7 +267,7 @@ def paper(task: str = "hotpotqa") -> Config:
         ),
         policy=PolicyConfig(model="Qwen/Qwen2.5-7B"),
         warm_start=WarmStartConfig(training=SFTSettings(steps=0)),
-        reward=RewardConfig(blocks="tabc"),
+        reward=RewardConfig(blocks="tabc", rlvr_blocks="ta"),
         training=GRPOSettings(
             steps=steps,
             prompts_per_step=prompts_per_step,
@@ -273,7 +287,9 @@ def paper(task: str = "hotpotqa") -> Config:
         ),
         ablation_steps=steps,
         rates=RatesConfig(rlvr=rate, rlcr=rate, brier_only=rate, log_score=rate),
-        evaluation=EvaluationConfig(max_new_tokens=4096, batch_size=64, num_ballots=500, vote_temperature=0.7),
+        evaluation=EvaluationConfig(
+            max_new_tokens=4096, batch_size=64, num_ballots=500, vote_temperature=0.7, classifier_steps=0
+        ),
     )
 
 

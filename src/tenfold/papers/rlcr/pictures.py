@@ -14,7 +14,7 @@ Finished = Mapping[str, Mapping[int, Scores]]
 """Arm to seed to scores; no arm without a seed."""
 COLOURS = {"rlvr": "#8a8f98", "rlcr": "#1f6f8b", "brier_only": "#d1603d", "log_score": "#7a5195"}
 BEST = {0: 1.0, 1: 0.5, 2: 0.304}
-"""Best possible accuracy by number of hidden operands, which is the right confidence."""
+"""Masked addition: best possible accuracy by number of hidden operands, which is the right confidence."""
 
 
 def material(answers: Answers, start: Answers, questions: Sequence[Question]) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def draw(report: Report) -> list[Picture]:
         return []
     pictures = [_reliability({arm: finished[arm] for arm in finished if arm in ("rlvr", "rlcr")} or finished)]
     if all(scores.samples["by_hidden"] for cells in finished.values() for scores in cells.values()):
-        pictures.append(_difficulty(finished))
+        pictures.append(_difficulty(finished, BEST if report.config["task"]["kind"] == "masked_addition" else {}))
     if any("reinforcement/validation/accuracy" in s.curves for cells in finished.values() for s in cells.values()):
         pictures.append(_learning_curves(finished))
     return pictures
@@ -68,7 +68,7 @@ def _reliability(shown: Finished) -> Picture:
     )
 
 
-def _difficulty(finished: Finished) -> Picture:
+def _difficulty(finished: Finished, best: Mapping[int, float]) -> Picture:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 4.0), layout="constrained")
@@ -81,15 +81,22 @@ def _difficulty(finished: Finished) -> Picture:
         [_by_hidden(s.samples["by_hidden_at_start"]) for cells in finished.values() for s in cells.values()]
     )
     axes.plot(range(3), start.mean(0), color="#16181d", linewidth=1.2, linestyle=":", label="warm start")
-    axes.scatter(BEST.keys(), BEST.values(), color="#16181d", marker="_", s=400, zorder=3, label="right confidence")
-    axes.set(xlabel="hidden operands", ylabel="mean confidence", ylim=(-0.02, 1.06), xticks=range(3))
+    if best:
+        axes.scatter(best.keys(), best.values(), color="#16181d", marker="_", s=400, zorder=3, label="right confidence")
+    axes.set(
+        xlabel="hidden operands" if best else "gold paragraphs dropped",
+        ylabel="mean confidence",
+        ylim=(-0.02, 1.06),
+        xticks=range(3),
+    )
     _finish(axes)
     axes.legend(frameon=False, ncols=2)
     return Picture(
         "difficulty",
         "Confidence against difficulty",
-        "Mean stated confidence by the number of hidden operands. The bars mark the accuracy that the best answers "
-        "reach, which is what an honest policy states. Thin: one seed; thick: mean.",
+        "Mean stated confidence by how much of what the answer needs is hidden. "
+        + ("The bars mark the accuracy that the best answers reach, which an honest policy states. " if best else "")
+        + "Thin: one seed; thick: mean.",
         figure,
     )
 

@@ -32,6 +32,8 @@ SYSTEM_PROMPTS = {
     + "; ".join(_GUIDELINES)
     + ".",
     "tac": _order("think", "answer", "confidence"),
+    "tbac": _order("think", "analysis", "answer", "confidence"),
+    "ac": _order("answer", "confidence"),
     "ta": _order("think", "answer"),
     "sums": (
         "You add two digits and give the last digit of the sum. A ? hides a digit, which is 0 with probability 0.5, "
@@ -41,6 +43,9 @@ SYSTEM_PROMPTS = {
     ),
 }
 """By the names that ``task.system_prompt`` takes, beside none."""
+
+BLOCKS = {name: name for name in SYSTEM_PROMPTS} | {"tabc_long": "tabc", "sums": "ac"}
+"""The blocks that each of them asks for."""
 
 POST_HOC = "\n\nBetween 0 and 100, my confidence that this answer is right is "
 """What asks a policy that was trained without confidences for one, after its answer."""
@@ -62,9 +67,34 @@ def render(problem: str, system_prompt: str) -> str | list[dict[str, str]]:
     """
     if system_prompt == "none":
         return problem
-    if system_prompt not in SYSTEM_PROMPTS:
-        raise UserError(f"system_prompt = {system_prompt!r}: must be one of none, {', '.join(SYSTEM_PROMPTS)}")
+    _require_known(system_prompt)
     return [
         {"role": "system", "content": SYSTEM_PROMPTS[system_prompt]},
         {"role": "user", "content": f"\n\nPROBLEM: {problem}\n\n"},
     ]
+
+
+def require_same_blocks(system_prompt: str, blocks: str) -> None:
+    """Refuse instructions that ask for other blocks than those that are rewarded: no completion could earn anything.
+
+    Args:
+        system_prompt: ``none`` or one of :data:`SYSTEM_PROMPTS`.
+        blocks: the form that is rewarded.
+
+    Raises:
+        UserError: if the two differ, or there are no such instructions.
+
+    Example:
+        >>> require_same_blocks("tabc_long", "tabc")
+    """
+    if system_prompt == "none":
+        return
+    _require_known(system_prompt)
+    if BLOCKS[system_prompt] != blocks:
+        fitting = ", ".join(["none", *(name for name, asked in BLOCKS.items() if asked == blocks)])
+        raise UserError(f"system_prompt = {system_prompt}: asks for other blocks than {blocks}; allowed: {fitting}")
+
+
+def _require_known(system_prompt: str) -> None:
+    if system_prompt not in SYSTEM_PROMPTS:
+        raise UserError(f"system_prompt = {system_prompt!r}: must be one of none, {', '.join(SYSTEM_PROMPTS)}")

@@ -16,10 +16,15 @@ from typing import Any
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import numpy_generator
 from tenfold.data.json_lines import read_json_lines
+from tenfold.eval.exact_match import exact_match
+from tenfold.eval.math_match import math_match
 from tenfold.papers.rlcr.config import TaskConfig
 from tenfold.papers.rlcr.masked_addition import problems
 from tenfold.papers.rlcr.prompts import render
+from tenfold.rewards import Verifier
 
+VERIFIERS: dict[str, Verifier] = {"exact": exact_match, "math": math_match}
+"""By the names that ``task.verifier`` takes."""
 MOST_CHARACTERS = 6000
 MOST_ANSWER = 20
 SOLVE_RATE = 0.75
@@ -51,43 +56,52 @@ class Questions:
     test: list[Question]
 
 
-def load_questions(task: TaskConfig, num_train: int, seed: int) -> Questions:
+def load_questions(task: TaskConfig, num_train: int, seed: int, system_prompt: str | None = None) -> Questions:
     """The problems of a seed.
 
     Args:
         task: which.
         num_train: how many training asks for; ``task.num_train`` caps it.
         seed: masked addition draws by it; of files only the validation part depends on it.
+        system_prompt: other instructions than the task's.
 
     Raises:
         UserError: a file is missing or has a row that cannot be used, or too few rows.
     """
+    system_prompt = task.system_prompt if system_prompt is None else system_prompt
     if task.kind == "masked_addition":
         wanted = min(num_train, task.num_train or num_train)
         return Questions(
-            sums(task, wanted, seed, "training"),
-            sums(task, task.num_validation, seed, "validation"),
-            sums(task, task.num_test, seed, "test"),
+            sums(system_prompt, wanted, seed, "training"),
+            sums(system_prompt, task.num_validation, seed, "validation"),
+            sums(system_prompt, task.num_test, seed, "test"),
         )
-    train, test = (_read(task, Path(file), seed) for file in (task.train_file, task.test_file))
+    train, test = (_read(task, Path(file), system_prompt) for file in (task.train_file, task.test_file))
     if len(train) <= task.num_validation:
         raise UserError(f"num_validation = {task.num_validation}: {task.train_file} has {len(train)} usable problems")
+    if not test:
+        raise UserError(f"{task.test_file}: has no usable problem; at least 1 is needed")
     order = numpy_generator(seed, "validation part").permutation(len(train)).tolist()
     kept = sorted(order[task.num_validation :])[: task.num_train or None]
     held_out = [train[row] for row in order[: task.num_validation]]
     return Questions([train[row] for row in kept], held_out, test[: task.num_test])
 
 
-def sums(task: TaskConfig, num: int, *key: int | str) -> list[Question]:
+def sums(system_prompt: str, num: int, *key: int | str) -> list[Question]:
     """Problems of masked addition as questions."""
     return [
-        Question(render(problem.prompt, task.system_prompt), problem.answer, problem.prompt, problem.num_hidden)
+        Question(render(problem.prompt, system_prompt), problem.answer, problem.prompt, problem.num_hidden)
         for problem in problems(num, *key)
     ]
 
 
-def own_questions(path: Path, system_prompt: str = "none") -> list[Question]:
+def own_questions(path: Path, system_prompt: str = "none", verifier: Verifier = exact_match) -> list[Question]:
     """JSON lines with ``prompt`` (a text) and ``answer`` (a text, a number, or a list of texts).
+
+    Args:
+        path: the file.
+        system_prompt: see :func:`~tenfold.papers.rlcr.prompts.render`.
+        verifier: must find every answer equal to itself, or no completion could be right.
 
     Raises:
         UserError: with the row, counted from 1, and what is wrong with it.
@@ -101,6 +115,12 @@ def own_questions(path: Path, system_prompt: str = "none") -> list[Question]:
             raise UserError(
                 f"{path}, row {number}: answer is {row['answer']!r}; allowed: a text, a finite number, a list of texts"
             )
+        for text in [answer] if isinstance(answer, str) else answer:
+            if not verifier(text, text):
+                raise UserError(
+                    f"{path}, row {number}: answer is {text!r}, which the verifier cannot read; "
+                    "allowed: what it finds equal to itself"
+                )
         found.append(Question(render(prompt, system_prompt), answer, prompt))
     return found
 
@@ -148,29 +168,31 @@ def big_math_digits(rows: Iterable[Mapping[str, Any]], system_prompt: str = "non
     return found
 
 
-def _read(task: TaskConfig, path: Path, seed: int) -> list[Question]:
+def _read(task: TaskConfig, path: Path, system_prompt: str) -> list[Question]:
     if task.layout == "json_lines":
-        return own_questions(path, task.system_prompt)
+        return own_questions(path, system_prompt, VERIFIERS[task.verifier])
     names = {
         "hotpotqa": ("_id", "question", "answer", "context", "supporting_facts"),
         "big_math": ("problem", "answer", "llama8b_solve_rate"),
     }[task.layout]
     rows = _json_array(path, names) if path.suffix == ".json" else read_json_lines(path, names)
     if task.layout == "hotpotqa":
-        return hotpotqa_modified(rows, seed, task.system_prompt)
-    return big_math_digits(rows, task.system_prompt)
+        return hotpotqa_modified(rows, 0, system_prompt)  # a data set, the same for all seeds of a run
+    return big_math_digits(rows, system_prompt)
 
 
 def _json_array(path: Path, columns: tuple[str, ...]) -> list[dict[str, Any]]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; allowed: JSON with {', '.join(columns)}")
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error})") from None
     if not isinstance(rows, list) or not rows:
         raise UserError(f"{path}: allowed: a JSON list with at least one row")
     for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, row {number}: {type(row).__name__}; allowed: a JSON object")
         missing = [name for name in columns if name not in row]
         if missing:
             raise UserError(f"{path}, row {number}: no column {missing[0]!r}")
@@ -183,8 +205,10 @@ def _as_answer(value: Any) -> str | list[str] | None:
         texts = [_as_answer(one) for one in value]
         usable = texts and all(isinstance(text, str) for text in texts)
         return [str(text) for text in texts] if usable else None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value) if math.isfinite(value) else None
+    if isinstance(value, float) and math.isfinite(value):
+        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     return value if isinstance(value, str) and value.strip() else None
 
 

@@ -18,15 +18,13 @@ from tenfold.core.cell import Cell
 from tenfold.core.seeding import key_to_seed
 from tenfold.core.types import Claim, Picture, Report, Scores
 from tenfold.eval.calibration import auroc, brier, expected_calibration_error
-from tenfold.eval.exact_match import exact_match
-from tenfold.eval.math_match import math_match
 from tenfold.papers.rlcr import answering, baselines, pictures
 from tenfold.papers.rlcr.answering import Answers, Judge
 from tenfold.papers.rlcr.bandit import SUCCESS, ascend
 from tenfold.papers.rlcr.config import Config, training_of
 from tenfold.papers.rlcr.masked_addition import ALPHABET, CONFIDENCES, TAGS, Problem, overconfident
-from tenfold.papers.rlcr.method import WeightedRewards, rlcr_reward, rlcr_rewards
-from tenfold.papers.rlcr.questions import Question, Questions, load_questions, sums
+from tenfold.papers.rlcr.method import WeightedRewards, rlcr_reward, rlcr_rewards, rlvr_rewards
+from tenfold.papers.rlcr.questions import VERIFIERS, Question, Questions, load_questions, sums
 from tenfold.policies import Policy, load_policy, tiny_policy
 from tenfold.rewards import RULES, brier_rule, is_safe, log_rule
 from tenfold.train.grpo import grpo
@@ -131,15 +129,15 @@ CLAIMS = (
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     """Train one arm with one seed and test what it says and how sure it is."""
     rewards, settings = rewards_of(config, arm), training_of(config, arm, tuple(rewards_of(config, arm).weights))
-    questions = load_questions(config.task, settings.steps * settings.prompts_per_step, seed)
-    judge = judge_of(config)
+    judge = judge_of(config, arm)
+    questions = load_questions(config.task, settings.steps * settings.prompts_per_step, seed, prompt_of(config, arm))
     before = config.warm_start.training.steps
     parts = {
         name: cell.part(name, steps_before=done, total_steps=before + settings.steps)
         for name, done in (("warm-start", 0), ("reinforcement", before))
     }
     policy = warm_start(config, seed, parts["warm-start"])
-    start = answering.answer(policy, questions.test, judge, config.evaluation)
+    start = ask(policy, questions.test, judge, config)
     policy = grpo(
         policy,
         as_dataset(questions.train),
@@ -150,7 +148,7 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     )
     if cell.is_main:
         policy.save(cell.directory / "model")
-    answers = answering.answer(policy, questions.test, judge, config.evaluation)
+    answers = ask(policy, questions.test, judge, config)
     metrics = {
         **answering.report(answers, questions.test, judge, "test"),
         **answering.report(start, questions.test, judge, "start"),
@@ -181,15 +179,35 @@ def rewards_of(config: Config, arm: str) -> WeightedRewards:
         "log_score": (r.format_weight, r.correctness_weight, r.calibration_weight),
     }[arm]
     rule = log_rule if arm == "log_score" else RULES[r.rule]
-    verifier = judge_of(config).verifier
+    judge = judge_of(config, arm)
+    if not judge.reads_confidence:
+        return WeightedRewards(rlvr_rewards(judge.blocks, verifier=judge.verifier).functions, list(weights[:2]))
     is_ablation = arm in ("brier_only", "log_score")
-    return rlcr_rewards(r.blocks, verifier=verifier, rule=rule, weights=weights, allow_unsafe=is_ablation)
+    return rlcr_rewards(judge.blocks, verifier=judge.verifier, rule=rule, weights=weights, allow_unsafe=is_ablation)
 
 
-def judge_of(config: Config) -> Judge:
-    """How completions are read and judged."""
-    verifier = {"exact": exact_match, "math": math_match}[config.task.verifier]
-    return Judge(config.reward.blocks, verifier, knows_law=config.task.kind == "masked_addition")
+def judge_of(config: Config, arm: str) -> Judge:
+    """How an arm's completions are read and judged."""
+    blocks = "ta" if arm == "rlvr" and config.reward.rlvr_blocks == "ta" else config.reward.blocks
+    return Judge(
+        blocks, VERIFIERS[config.task.verifier], config.training.stop, knows_law=config.task.kind == "masked_addition"
+    )
+
+
+def prompt_of(config: Config, arm: str) -> str:
+    """The instructions of an arm: those of its blocks where it has blocks of its own."""
+    asks_otherwise = config.task.system_prompt != "none" and judge_of(config, arm).blocks != config.reward.blocks
+    return "ta" if asks_otherwise else config.task.system_prompt
+
+
+def ask(policy: Policy, questions: Sequence[Question], judge: Judge, config: Config) -> Answers:
+    """Greedy answers; a form without confidences is followed by the question for one."""
+    answers = answering.answer(policy, questions, judge, config.evaluation)
+    if judge.reads_confidence:
+        return answers
+    stated = baselines.verbalised_confidence(policy, answers.trajectories, batch_size=config.evaluation.batch_size)
+    parsed = [replace(said, confidence=float(q)) for said, q in zip(answers.parsed, stated, strict=True)]
+    return replace(answers, parsed=parsed)
 
 
 def build(config: Config, seed: int) -> Policy:
@@ -213,7 +231,7 @@ def warm_start(config: Config, seed: int, cell: Cell) -> Policy:
     policy, w = build(config, seed), config.warm_start
     if not w.training.steps:
         return policy
-    questions = sums(config.task, w.num_examples, seed, "warm start")
+    questions = sums(config.task.system_prompt, w.num_examples, seed, "warm start")
     found = [Problem(question.text, str(question.answer), question.num_hidden) for question in questions]
     rows = as_dataset(questions).remove_columns("answer")
     said: list[Any] = overconfident(found, (w.even_law, w.odd_law), seed, "warm start")
@@ -223,8 +241,11 @@ def warm_start(config: Config, seed: int, cell: Cell) -> Policy:
 
 
 def as_dataset(questions: Sequence[Question]) -> Dataset:
-    """Rows with prompt and answer, as trl takes them."""
-    return Dataset.from_dict({"prompt": [q.prompt for q in questions], "answer": [q.answer for q in questions]})
+    """Rows with prompt and answer, as trl takes them; a column has one type, so all answers are lists if one is."""
+    answers: list[Any] = [q.answer for q in questions]
+    if any(isinstance(answer, list) for answer in answers):
+        answers = [[answer] if isinstance(answer, str) else answer for answer in answers]
+    return Dataset.from_dict({"prompt": [q.prompt for q in questions], "answer": answers})
 
 
 def validation(config: Config, questions: Questions, judge: Judge, tokenizer: Any) -> Any:
@@ -232,7 +253,7 @@ def validation(config: Config, questions: Questions, judge: Judge, tokenizer: An
 
     def evaluate(model: torch.nn.Module, step: int) -> Mapping[str, float]:
         policy = Policy(model, tokenizer)  # type: ignore[arg-type]
-        answers = answering.answer(policy, questions.validation, judge, config.evaluation)
+        answers = ask(policy, questions.validation, judge, config)
         metrics = answering.report(answers, questions.validation, judge, "validation")
         shown = ("accuracy", "brier", "ece", "auroc", "mean_confidence")
         hidden = answering.by_hidden(answers, questions.validation)
@@ -246,8 +267,10 @@ def validation(config: Config, questions: Questions, judge: Judge, tokenizer: An
 def uses(
     policy: Policy, answers: Answers, questions: Questions, judge: Judge, config: Config, seed: int
 ) -> dict[str, float]:
-    """What confidences are good for at test time: votes, and the mean of several."""
-    e, metrics = config.evaluation, {}
+    """What confidences are good for at test time: votes, and the mean of several; nothing where none are stated."""
+    if not judge.reads_confidence:
+        return {}
+    e, metrics = config.evaluation, dict[str, float]()
     if e.num_ballots:
         metrics |= answering.vote(policy, questions.test[: e.num_ballots], judge, e, seed)
     if e.resampled:
@@ -260,17 +283,22 @@ def estimators(
 ) -> dict[str, float]:
     """Confidences for a policy that was trained without: answer probability, probe and classifier (both losses).
 
+    A policy that reads words is also asked for one (where :func:`ask` has done so, that is the stated confidence).
     Probe and classifier learn from greedy answers to training problems, half as many as there are test problems.
     """
     seen = questions.train[: max(1, len(questions.test) // 2)]
     learned = answering.answer(policy, seen, judge, config.evaluation)
     states, test_states = (baselines.last_states(policy, part.trajectories) for part in (learned, answers))
     given = {"answer_probability": baselines.answer_probability(policy, answers.trajectories)}
+    if config.policy.model and judge.reads_confidence:
+        given["verbalised"] = baselines.verbalised_confidence(
+            policy, answers.trajectories, batch_size=config.evaluation.batch_size
+        )
     for loss in ("bce", "brier"):
         given[f"probe_{loss}"] = baselines.Probe(loss).fit(states, learned.right).predict(test_states)
-    rate = 1e-3 if not config.policy.model else 1e-5
-    for loss in ("bce", "brier"):
-        classifier = baselines.Classifier(policy, loss, learning_rate=rate, seed=seed)
+    rate, steps = 1e-3 if not config.policy.model else 1e-5, config.evaluation.classifier_steps
+    for loss in ("bce", "brier") if steps else ():
+        classifier = baselines.Classifier(policy, loss, steps, learning_rate=rate, seed=seed)
         classifier.fit(learned.trajectories, learned.right)
         given[f"classifier_{loss}"] = classifier.predict(answers.trajectories)
     metrics = {}
@@ -301,9 +329,10 @@ def validation_score(config: Config, arm: str, rate: float, seed: int, cell: Cel
     config = replace(config, rates=replace(config.rates, **{arm: rate}))
     rewards = rewards_of(config, arm)
     settings = training_of(config, arm, tuple(rewards.weights))
-    questions, judge = load_questions(config.task, settings.steps * settings.prompts_per_step, seed), judge_of(config)
+    judge = judge_of(config, arm)
+    questions = load_questions(config.task, settings.steps * settings.prompts_per_step, seed, prompt_of(config, arm))
     trained = grpo(policy, as_dataset(questions.train), rewards.functions, settings, cell)
-    answers = answering.answer(trained, questions.validation, judge, config.evaluation)
+    answers = ask(trained, questions.validation, judge, config)
     metrics = answering.report(answers, questions.validation, judge, "validation")
     earned = cell.curves()["train/reward"][-3:]
     return metrics | {"train/reward": float(np.mean([value for _, value in earned]))}

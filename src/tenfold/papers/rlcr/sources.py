@@ -61,6 +61,7 @@ _BIG_MATH = _TASK | {
 _POLICY = {"model": "code: Qwen2.5-7B, the base model"} | dict.fromkeys(("width", "layers", "heads"), _UNUSED)
 _REWARD = {
     "blocks": "code: tabc, analysis between answer and confidence",
+    "rlvr_blocks": "code: ta, and a confidence that is asked for afterwards",
     "rule": "paper: the Brier score",
     "format_weight": "code: 0.5",
     "correctness_weight": "code: 0.5",
@@ -125,6 +126,7 @@ _EVALUATION = {
     "votes": "unstated: ours (8)",
     "vote_temperature": "unstated: ours (0.7, as in training)",
     "resampled": "unstated: ours (8)",
+    "classifier_steps": "unstated: ours (0: the paper's, a 7B model of its own, does not fit beside the policy)",
 }
 
 

@@ -1,0 +1,149 @@
+"""The presets for real models, with random weights in place of them: everything but the size is as published."""
+
+import json
+import math
+import string
+from dataclasses import replace
+
+import pytest
+
+from tenfold.core.cell import Cell
+from tenfold.core.errors import UserError
+from tenfold.core.types import Report
+from tenfold.papers.rlcr import pictures, recipe
+from tenfold.papers.rlcr.config import SOURCES, Config, gpu, laptop, paper
+from tenfold.papers.rlcr.masked_addition import CONFIDENCES, TAGS
+from tenfold.papers.rlcr.prompts import SYSTEM_PROMPTS
+from tenfold.policies import tiny_policy
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    letters = string.ascii_letters + string.digits + " .,:;?<>/()+=\n"
+    tiny_policy(letters, special=(*TAGS, *CONFIDENCES), width=16, layers=1, heads=2, context=4096).save(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A train and a test file of each task."""
+    folder = tmp_path_factory.mktemp("files")
+    context = [[f"title {k}", [f"Words about {k}."]] for k in range(10)]
+    gold = {"context": context, "supporting_facts": [["title 3", 0], ["title 7", 0]]}
+    hotpot = [{"_id": str(k), "question": f"Which {k}?", "answer": "yes", **gold} for k in range(12)]
+    maths = [{"problem": f"{k} and {k}?", "answer": str(2 * k), "llama8b_solve_rate": 0.5} for k in range(12)]
+    for task, rows in {"hotpotqa": hotpot, "big-math": maths}.items():
+        for part, chosen in {"train": rows[:8], "test": rows[8:]}.items():
+            (folder / f"{task}-{part}.json").write_text(json.dumps(chosen))
+    return folder
+
+
+def shrunk(config: Config, model: str, **task) -> Config:
+    """One step of four completions, and a test on four problems."""
+    training = replace(
+        config.training,
+        steps=1,
+        prompts_per_step=2,
+        num_generations=2,
+        gradient_accumulation=1,
+        max_completion_length=8,
+        mixed_precision="no",
+        evaluate_every=0,
+        checkpoint_every=0,
+        log_every=1,
+    )
+    warm_start = replace(config.warm_start, num_examples=4)
+    if warm_start.training.steps:
+        small = replace(warm_start.training, steps=1, batch_size=2, mixed_precision="no")
+        warm_start = replace(warm_start, training=small)
+    steps = min(config.evaluation.classifier_steps, 2)
+    return replace(
+        config,
+        task=replace(config.task, num_validation=0, num_test=4, **task),
+        policy=replace(config.policy, model=model),
+        training=training,
+        warm_start=warm_start,
+        ablation_steps=1,
+        evaluation=replace(
+            config.evaluation, max_new_tokens=8, num_ballots=2, votes=2, resampled=2, classifier_steps=steps
+        ),
+    )
+
+
+def run(config, arm, folder):
+    return recipe.run(config, arm, 0, Cell(arm=arm, seed=0, directory=folder, device="cpu"))
+
+
+@pytest.mark.parametrize("task", SOURCES)
+def test_the_published_setting_runs_with_random_weights(task, model, files, tmp_path):
+    if task == "big-math":
+        pytest.importorskip("math_verify")
+    named = {f"{part}_file": str(files / f"{task}-{part}.json") for part in ("train", "test")}
+    config = shrunk(paper(task), model, **named)
+    scores = {arm: {0: run(config, arm, tmp_path / arm)} for arm in ("rlvr", "rlcr")}
+    binary, rlcr = scores["rlvr"][0].metrics, scores["rlcr"][0].metrics
+    assert "probe_bce/brier" in binary and not {"verbalised/brier", "classifier_bce/brier"} & set(binary)
+    assert "vote/gain" in rlcr and "vote/gain" not in binary  # it states no confidences to weigh votes with
+    assert {name for name in rlcr if name.startswith("test/")} == {name for name in binary if name.startswith("test/")}
+    assert "rewards/calibration/mean" in {name.split("/", 1)[1] for name in scores["rlcr"][0].curves}
+    drawn = pictures.draw(Report("rlcr", "paper", [0], scores, [], {}, {"task": {"kind": "questions"}}))
+    captions = {picture.name: picture.caption for picture in drawn}
+    assert ("difficulty" in captions) is (task == "hotpotqa")
+    assert "best answers" not in captions.get("difficulty", "")  # whose accuracy is known for masked addition alone
+
+
+def test_the_binary_reward_is_published_without_a_confidence_which_is_asked_for_afterwards(model, files, monkeypatch):
+    task = {f"{part}_file": str(files / f"hotpotqa-{part}.json") for part in ("train", "test")}
+    config = shrunk(paper("hotpotqa"), model, **task)
+    weighted = recipe.rewards_of(config, "rlvr")
+    assert [function.__name__ for function in weighted.functions] == ["format", "correctness"]
+    assert weighted.weights == [0.5, 0.5] and weighted.functions[0].blocks == "ta"
+    assert recipe.prompt_of(config, "rlvr") == "ta" and recipe.prompt_of(config, "rlcr") == "tabc_long"
+    assert [recipe.judge_of(config, arm).blocks for arm in recipe.ARMS] == ["ta", "tabc", "tabc", "tabc"]
+    asked = recipe.load_questions(config.task, 8, 0, "ta").test
+    assert asked[0].prompt[0]["content"] == SYSTEM_PROMPTS["ta"]
+    monkeypatch.setattr(recipe.baselines, "verbalised_confidence", lambda policy, said, **_: [0.25] * len(said))
+    answers = recipe.ask(recipe.build(config, 0), asked, recipe.judge_of(config, "rlvr"), config)
+    assert answers.confidences.tolist() == [0.25] * 4
+
+
+def test_the_preset_for_one_gpu_runs_with_random_weights(model, tmp_path):
+    config = shrunk(gpu(), model)
+    metrics = run(config, "rlvr", tmp_path).metrics
+    assert {
+        "verbalised/brier",
+        "probe_bce/brier",
+        "classifier_brier/auroc",
+        "vote/gain",
+        "ensemble/brier",
+        "start/accuracy",
+    } <= set(metrics)
+    assert all(math.isfinite(metrics[name]) for name in ("test/brier", "test/ece", "verbalised/ece"))
+
+
+def test_training_and_test_end_a_completion_at_the_same_strings():
+    for config in (laptop(), gpu(), paper("hotpotqa"), paper("big-math")):
+        assert {recipe.judge_of(config, arm).stop for arm in recipe.ARMS} == {config.training.stop}
+    assert paper("hotpotqa").training.stop == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"system_prompt": "tac"}, "system_prompt = tac: asks for other blocks than ac; allowed: none, ac, sums"),
+        ({"kind": "questions", "train_file": "a", "test_file": "b"}, "system_prompt = sums: is for masked_addition"),
+        ({"kind": "questions", "system_prompt": "none", "train_file": "a"}, "test_file is empty"),
+    ],
+)
+def test_tasks_that_contradict_themselves_are_refused(changes, message):
+    config = replace(gpu(), warm_start=paper().warm_start)
+    with pytest.raises(UserError, match=message):
+        replace(config, task=replace(config.task, **changes))
+
+
+def test_a_warm_start_and_another_form_are_refused():
+    with pytest.raises(UserError, match="blocks = tac: a warm start teaches the form ac"):
+        replace(gpu(), reward=replace(gpu().reward, blocks="tac"))
+    with pytest.raises(UserError, match="with questions: 0"):
+        replace(gpu(), task=replace(gpu().task, kind="questions"))
