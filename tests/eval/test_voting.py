@@ -19,6 +19,8 @@ ANSWERS, CONFIDENCES = ["a", "b", "b", "c", "c"], [0.9, 0.5, 0.1, 0.4, 0.45]
 def test_three_rules_three_winners():
     assert majority_vote(ANSWERS) == "b"  # two votes, seen before c's two
     assert max_confidence(ANSWERS, CONFIDENCES) == "a"
+    assert max_confidence(["b", "a", "b"], [0.4, 0.5, 0.4]) == "a"  # one sample is surest, though b's sum is higher
+    assert confidence_weighted_vote(["b", "a", "b"], [0.4, 0.5, 0.4]) == "b"
     assert confidence_weighted_vote(["a", "b", "b", "c", "c"], [0.6, 0.5, 0.1, 0.4, 0.45]) == "c"  # .6, .6, .85
 
 

@@ -79,7 +79,12 @@ def test_the_condition_on_pairs_agrees_with_the_rules(rule):
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong"), [(lambda q: q, lambda q: -q), (lambda q: -((1 - q) ** 2), lambda q: -2 * q**2)]
+    ("right", "wrong"),
+    [
+        (lambda q: q, lambda q: -q),
+        (lambda q: -((1 - q) ** 2), lambda q: -2 * q**2),
+        (lambda q: 1 + (1 - q) ** 2, lambda q: q**2),  # Brier's with the sign turned: both slopes fit, and pay for lies
+    ],
 )
 def test_pairs_that_are_not_proper_are_refused(right, wrong):
     assert not check_scoring_rule(right, wrong).proper

@@ -31,7 +31,8 @@ def test_the_opening_think_is_optional_and_white_space_is_free(text):
 
 @pytest.mark.spec("rlcr", "4")
 @pytest.mark.parametrize(
-    "stated", ["nan", "NaN", "-nan", "inf", "-inf", "1.2", "-0.1", "90%", "", " ", "0.5 or so", "½", "0.9.", "95", "0_1"]
+    "stated",
+    ["nan", "NaN", "-nan", "inf", "-inf", "1.2", "-0.1", "90%", "", " ", "0.5 or so", "½", "0.9.", "95", "0_1"],
 )
 def test_training_takes_no_confidence_but_a_bare_number_in_the_unit_interval(stated):
     parsed = parse_tagged(with_confidence(stated), "ac")
@@ -100,7 +101,7 @@ def test_each_format_wants_its_blocks_in_its_order(blocks):
     [
         ("90", False, 0.9), ("90%", False, 0.9), ("about 0.7, I think", False, 0.7), ("1", False, 1.0),
         ("1", True, 0.01), ("100", False, 1.0), ("250", False, 0.0), ("none", False, 0.0), ("-0.3", False, 0.0),
-        ("1e-1", False, 0.1), ("1e-1 or so", False, 0.1), ("0.9.", False, 0.9), ("nan", False, 0.0), ("1e2", False, 1.0),
+        ("1, surely", False, 1.0), ("1e-1", False, 0.1), ("1e-1 or so", False, 0.1), ("0.9.", False, 0.9), ("nan", False, 0.0), ("1e2", False, 1.0),
     ],
 )  # fmt: skip
 def test_evaluation_reads_more_and_keeps_the_judgement_of_the_form(stated, percent, value):

@@ -136,8 +136,7 @@ def _has_form(text: str, names: Sequence[str], strict: bool) -> bool:
         if found is None:
             return False
         found = re.compile(rf"</{name}>\s*<{after}>").search(text, found.end())
-    text, closing = text.rstrip(), f"</{names[-1]}>"
-    return found is not None and text.endswith(closing) and found.end() <= len(text) - len(closing)
+    return found is not None and text.rstrip().endswith(f"</{names[-1]}>")
 
 
 def _form_problem(text: str, names: Sequence[str]) -> str:
