@@ -346,10 +346,14 @@ def test_reward_weighted_regression_is_that_of_the_formula_for_large_returns(sma
 @pytest.mark.slow
 @pytest.mark.spec("iw_sft", "6")
 def test_the_claim_on_the_two_route_task(tmp_path):
-    """Three seeds in the check's setting: iw-SFT gains at least 0.08 over SFT, next to nothing at temperature 1."""
+    """In each of three seeds iw-SFT gains at least 0.08 over SFT, and next to nothing at temperature 1.
+
+    The check's ranges of success are asked of the mean over the seeds, give or take 0.02: single seeds scatter more.
+    """
     config = laptop()
     assert {getattr(config.rates, arm) for arm in ("sft", "iw_sft", "iw_sft_mean")} == {5e-4}
     assert config.cloning.steps == 600 and config.fine_tuning.steps == 400 and config.fine_tuning.batch_size == 64
+    scores = []
     for seed in range(3):
         task = load_task(config, seed)
         cloned = recipe.clone(config, task, seed, cell_in(tmp_path, f"cloning-{seed}"))
@@ -360,9 +364,12 @@ def test_the_claim_on_the_two_route_task(tmp_path):
             data = recipe.curated(config, arm, task, cloned, seed, None)
             policy = recipe.fine_tune(config, arm, task, data, cloned, seed, cell_in(tmp_path, f"{arm}-{seed}"))
             score[arm] = task.play(policy, 10_000, "test").mean()
+        scores.append(score)
         assert score["bc"] < score["sft"] - 0.03, score
         assert score["iw_sft"] - score["sft"] >= 0.08, score
         assert score["iw_sft_mean"] - score["sft"] < 0.03, score
+    for arm, low, high in (("bc", 0.72, 0.76), ("sft", 0.82, 0.84), ("iw_sft", 0.97, 0.99)):
+        assert low - 0.02 <= np.mean([score[arm] for score in scores]) <= high + 0.02, (arm, scores)
 
 
 def test_acting_is_the_same_for_equal_keys():

@@ -77,7 +77,7 @@ def train(
         out: a folder for checkpoints and, in ``model``, the trained model.
         weight: iw-SFT, DFT, reward-weighted regression on quality, or plain SFT.
         log_ratio: mean of the completion's log-ratios, or their sum.
-        temperature: factor on it; the effective exponent, temperature / tokens for a mean, is printed.
+        temperature: factor on it; the effective exponent, temperature / tokens for a mean, is printed. rwr: divides.
         reference: the model as it is now, or the column ref_log_probs.
         use_quality: draw rows by the column quality, or multiply their loss by it.
         steps: optimizer steps.
@@ -132,8 +132,7 @@ def own_weights(
         "use-quality": use_quality != "no" and weight == "rwr",
     }
     for name in (name for name, is_idle in idle.items() if is_idle):
-        why = "its weight is exp(quality / temperature) already" if name == "use-quality" else "it has no such thing"
-        raise UserError(f"--{name} has no effect with --weight {weight}: {why}; leave it out")
+        raise UserError(f"--{name} has no effect with --weight {weight}; leave it out")
     return IWSFTConfig(
         weight_fn=weight,
         log_ratio=log_ratio,
@@ -153,8 +152,8 @@ def _train(about: OwnTraining, rows: "Dataset", cell: Cell) -> None:
 
     iw = about.iw
     weighting_of(iw, rows)
-    claim_folder(cell.directory, about, "training.yaml")
     policy = load_policy(about.model)
+    claim_folder(cell.directory, about, "training.yaml")
     if iw.weight_fn == "iw":
         tokens = sum(len(policy.encode(text)) + 1 for text in rows["completion"]) / len(rows)
         print(exponent_note(iw, tokens))
