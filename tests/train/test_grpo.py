@@ -350,6 +350,24 @@ def test_what_tells_how_training_goes_is_always_logged(tmp_path):
     assert "train/kl" not in curves and "train/loss" in curves and "train/grad_norm" in curves
 
 
+def test_a_reward_without_weight_brings_no_variance(tmp_path):
+    cell = cell_of("grpo", tmp_path)
+    train_grpo(cell, replace(ONE, reward_weights=(0.0,)), rewards=(Recorder(),), evaluate=None)
+    assert cell.curves()["groups/without_variance"] == [(1.0, 1.0)]
+    assert cell.curves()["rewards/recorder/std"][0][1] > 0
+
+
+@pytest.mark.parametrize(("max_grad_norm", "moves"), [(1e-6, False), (100.0, True)])
+def test_gradients_are_scaled_down_to_the_norm_of_the_settings(tmp_path, max_grad_norm, moves):
+    """AdamW's first step is rate * g / (|g| + epsilon): visible when epsilon is large."""
+    optimizer = OptimizerSettings(learning_rate=1e-2, epsilon=1e-3, max_grad_norm=max_grad_norm)
+    cell = cell_of("grpo", tmp_path)
+    trained = weights_of(train_grpo(cell, replace(ONE, optimizer=optimizer), rewards=(Recorder(),), evaluate=None))
+    assert cell.curves()["train/grad_norm"][0][1] > 1e-2, "of the gradient as it was"
+    change = max((trained[name] - value).abs().max().item() for name, value in weights_of(policy()).items())
+    assert change > 1e-3 if moves else change <= 1.1e-5
+
+
 def test_the_divergence_is_from_the_initial_policy(tmp_path):
     cell = cell_of("grpo", tmp_path)
     settings = replace(ONE, steps=3, beta=0.5, optimizer=replace(FAST, learning_rate=1e-2, warmup_steps=0))

@@ -73,7 +73,7 @@ def test_a_supervised_step_has_the_loss_of_the_model_itself(tmp_path):
     assert any(bool(p.any()) for name, p in trained.model.named_parameters() if "lora_B" in name), "0 before the step"
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 0.3)], ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.15)], ids=str)
 def test_a_step_of_grpo_samples_from_the_model_itself(tmp_path, dtype, tolerance):
     policy, cell, seen = smollm2(dtype), cell_of("grpo", tmp_path), []
 
@@ -84,9 +84,9 @@ def test_a_step_of_grpo_samples_from_the_model_itself(tmp_path, dtype, tolerance
     trained = grpo(policy, sums([(1, 2), (13, 44)]), [brevity], replace(GRPO, beta=0.1), cell)
     assert len(seen) == 8 and len({trajectory.prompt_ids for trajectory in seen}) == 2
     with trained.model.disable_adapter():
-        for trajectory in seen:
-            difference = (torch.tensor(trajectory.log_probs) - fresh_log_probs(trained.model, trajectory)).abs()
-            assert difference.mean() < tolerance, difference
+        fresh = torch.cat([fresh_log_probs(trained.model, trajectory) for trajectory in seen])
+    reported = torch.cat([torch.tensor(trajectory.log_probs) for trajectory in seen])
+    assert (reported - fresh).abs().mean() < tolerance
     curves = {name: values[0][1] for name, values in cell.curves().items()}
     assert curves["train/kl"] == pytest.approx(0, abs=1e-6) and curves["train/grad_norm"] > 0
     assert 0 < curves["train/entropy"] < 11 and curves["groups/without_variance"] < 1
