@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from tenfold.eval.exact_match import exact_match
 from tenfold.papers.rlcr import answering
@@ -28,6 +29,15 @@ def test_equal_prompts_are_answered_once_and_the_end_token_is_no_text(scripted, 
     assert answers.right.tolist() == [1] * 3 and answers.parsed[0].ok
     unstopped = scripted([["<answer>2</answer>"]])
     assert answering.answer(unstopped, sums[:1], Judge("a", exact_match), evaluation).parsed[0].ok
+
+
+def test_answers_are_the_most_probable_tokens(tiny, sums, evaluation):
+    answers = answering.answer(tiny, sums, JUDGE, evaluation)
+    for question, trajectory in zip(sums, answers.trajectories, strict=True):
+        ids = [*tiny.encode(question.prompt, start=True), *trajectory.token_ids]
+        with torch.no_grad():
+            best = tiny.model(torch.tensor([ids])).logits[0, : len(ids) - 1].argmax(-1).tolist()
+        assert trajectory.token_ids == best[-len(trajectory.token_ids) :]
 
 
 def test_where_the_law_is_known_accuracy_is_expected(scripted, evaluation):

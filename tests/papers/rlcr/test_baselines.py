@@ -78,6 +78,14 @@ def test_the_probe_finds_a_linear_law_and_gives_its_probabilities(loss):
     assert np.abs(probe.predict(torch.tensor(5 + 3 * states)) - p).mean() < 0.03
 
 
+def test_the_penalty_keeps_a_probe_of_separable_states_from_certainty():
+    states, right = torch.tensor([[0.0], [1.0]]).repeat(20, 1), np.array([0.0, 1.0] * 20)
+    by_penalty = [
+        baselines.Probe("bce", penalty).fit(states, right).predict(states)[1] for penalty in (0.3, 0.03, 3e-4)
+    ]
+    assert 0.5 < by_penalty[0] < by_penalty[1] < by_penalty[2] < 0.999
+
+
 def test_the_probe_is_scikit_learns_logistic_regression():
     from sklearn.linear_model import LogisticRegression
 

@@ -5,16 +5,20 @@ import math
 import string
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
 from tenfold.core.types import Report
 from tenfold.papers.rlcr import pictures, recipe
+from tenfold.papers.rlcr.answering import Answers
 from tenfold.papers.rlcr.config import SOURCES, Config, gpu, laptop, paper
 from tenfold.papers.rlcr.masked_addition import CONFIDENCES, TAGS
 from tenfold.papers.rlcr.prompts import SYSTEM_PROMPTS
+from tenfold.papers.rlcr.questions import Question
 from tenfold.policies import tiny_policy
+from tenfold.rewards import Parsed
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +112,15 @@ def test_the_binary_reward_is_published_without_a_confidence_which_is_asked_for_
     assert answers.confidences.tolist() == [0.25] * 4
 
 
-def test_the_preset_for_one_gpu_runs_with_random_weights(model, tmp_path):
+def test_the_preset_for_one_gpu_runs_with_random_weights(model, tmp_path, monkeypatch):
+    trained = []
+
+    class Classifier(recipe.baselines.Classifier):
+        def fit(self, *arguments):
+            trained.append((self.loss, self.steps))
+            return super().fit(*arguments)
+
+    monkeypatch.setattr(recipe.baselines, "Classifier", Classifier)
     config = shrunk(gpu(), model)
     metrics = run(config, "rlvr", tmp_path).metrics
     assert {
@@ -119,6 +131,7 @@ def test_the_preset_for_one_gpu_runs_with_random_weights(model, tmp_path):
         "ensemble/brier",
         "start/accuracy",
     } <= set(metrics)
+    assert trained == [("bce", 2), ("brier", 2)]
     assert all(math.isfinite(metrics[name]) for name in ("test/brier", "test/ece", "verbalised/ece"))
 
 
@@ -126,6 +139,14 @@ def test_training_and_test_end_a_completion_at_the_same_strings():
     for config in (laptop(), gpu(), paper("hotpotqa"), paper("big-math")):
         assert {recipe.judge_of(config, arm).stop for arm in recipe.ARMS} == {config.training.stop}
     assert paper("hotpotqa").training.stop == ()
+
+
+def test_a_report_shows_confidences_along_and_right_answers_up():
+    parsed = [Parsed("2", q, True, ()) for q in (0.9, 0.9, 0.2)]
+    answers = Answers([], parsed, np.array([1.0, 0.0, 0.0]))
+    shown = pictures.material(answers, answers, [Question("1+1=", "2", "1+1=", k) for k in (0, 0, 2)])
+    assert shown["reliability"] == [[1, 0.2, 0.0], [2, pytest.approx(0.9), 0.5]]
+    assert shown["by_hidden"] == {"0": [pytest.approx(0.9), 0.5], "2": [0.2, 0.0]}
 
 
 @pytest.mark.parametrize(
