@@ -127,6 +127,19 @@ def test_train_that_was_killed_goes_on_to_the_same_weights(own, tmp_path):
     assert all(torch.equal(resumed[name], value) for name, value in unbroken.items())
 
 
+def test_ablate_prints_mean_and_range_of_every_variant(monkeypatch, capsys):
+    from tenfold.papers.rlcr import small_policy
+
+    report = dict.fromkeys(("accuracy", "brier", "ece"), 0.5)
+    monkeypatch.setattr(
+        small_policy, "compare", lambda seed, variants: {name: report | {"auroc": seed / 10} for name in variants}
+    )
+    assert main(["ablate", "rlcr", "--seeds", "2", "6"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("0.400 (0.200-0.600)") == len(small_policy.VARIANTS) and "rlcr, no bonus, scaled" in printed
+    assert main(["ablate", "rlcr", "--seeds"]) == 2
+
+
 def test_tune_refuses_unknown_arms(tmp_path, capsys):
     assert main(["tune", "rlcr", "--out", str(tmp_path / "t"), "--preset", "smoke", "--arms", "best"]) == 2
     assert "arms: 'best'; allowed: rlvr, rlcr" in capsys.readouterr().err

@@ -2,8 +2,10 @@
 
 import json
 import math
+import re
 import string
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,8 @@ from tenfold.papers.rlcr.prompts import SYSTEM_PROMPTS
 from tenfold.papers.rlcr.questions import Question
 from tenfold.policies import tiny_policy
 from tenfold.rewards import Parsed
+
+README = Path(recipe.__file__).with_name("README.md")
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +136,10 @@ def test_the_preset_for_one_gpu_runs_with_random_weights(model, tmp_path, monkey
         "start/accuracy",
     } <= set(metrics)
     assert trained == [("bce", 2), ("brier", 2)]
+    explained = re.findall(r"`(\w+/[^`]*)`", README.read_text())
+    groups = {name.removesuffix("…") for name in explained if name.endswith("/…")}
+    named = {*metrics, *recipe.bandit_metrics()}
+    assert [name for name in named if name not in explained and name.split("/")[0] + "/" not in groups] == []
     assert all(math.isfinite(metrics[name]) for name in ("test/brier", "test/ece", "verbalised/ece"))
 
 

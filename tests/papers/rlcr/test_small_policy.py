@@ -9,8 +9,10 @@ import torch
 
 from tenfold.papers.rlcr.masked_addition import problems
 from tenfold.papers.rlcr.small_policy import (
+    VARIANTS,
     SmallTraining,
     brier_only,
+    compare,
     group_advantages,
     measure,
     reinforce,
@@ -19,25 +21,25 @@ from tenfold.papers.rlcr.small_policy import (
     warm_start,
 )
 
-SEEDS = range(3)
-
 
 @pytest.fixture(scope="module")
 def reports():
-    """Reward to the reports of three seeds, each from the same over-confident start."""
+    """For each of three seeds the report of every variant, from the same over-confident start."""
     torch.set_num_threads(1)
-    found = {"start": [], "rlcr": [], "rlvr": [], "brier_only": []}
-    for seed in SEEDS:
-        start = warm_start(seed, SmallTraining())
-        found["start"].append(measure(start, seed))
-        for reward in (rlcr, rlvr, brier_only):
-            policy = reinforce(copy.deepcopy(start), reward, seed, SmallTraining())
-            found[reward.__name__].append(measure(policy, seed))
-    return found
+    return [compare(seed, VARIANTS) for seed in range(3)]
 
 
 def of(reports, arm, metric):
-    return np.array([report[metric] for report in reports[arm]])
+    return np.array([report[arm][metric] for report in reports])
+
+
+@pytest.mark.spec("rlcr", "6")
+def test_the_setting_is_the_one_of_the_specification():
+    t = SmallTraining()
+    assert (t.prompts, t.samples, t.steps, t.learning_rate, t.entropy_bonus) == (32, 16, 600, 1e-3, 0.01)
+    assert t.scale == "none" and VARIANTS["rlcr"] == (rlcr, t) and VARIANTS["rlvr"] == (rlvr, t)
+    changed = {name: {f for f in vars(t) if vars(used)[f] != vars(t)[f]} for name, (_, used) in VARIANTS.items()}
+    assert changed["rlcr, no bonus, scaled"] == {"entropy_bonus", "scale"} and changed["brier_only"] == set()
 
 
 @pytest.mark.slow

@@ -85,7 +85,7 @@ class RewardConfig:
 
 @dataclass(frozen=True)
 class RatesConfig:
-    """Each arm's learning rate, chosen on the validation problems over the same grid."""
+    """Each arm's learning rate; one for all, chosen on rlcr with seeds that are not reported."""
 
     rlvr: float = 1.5e-3
     """Binary reward."""

@@ -2,7 +2,7 @@
 
 Every arm starts from the same over-confident policy: supervised, on right answers with confidences that say nothing
 about the difficulty; equal seeds give equal weights. It is then trained by GRPO with the arm's own reward. The two
-ablations are shorter: what they show comes early. Every arm had one grid of learning rates (``tenfold tune rlcr``).
+ablations are shorter: what they show comes early. All arms have one learning rate; ``tenfold tune rlcr`` tries others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,8 +37,8 @@ ARMS = {
     "log_score": "form, correctness and the logarithmic score, which is not safe; fewer steps",
 }
 
-_BUDGET = "equal warm start, steps, prompts and samples; rates from one grid on the validation problems of another seed"
-_SHORTER = "equal warm start, prompts and samples; brier_only has fewer steps; rates from one grid"
+_BUDGET = "equal warm start, steps, prompts, samples and learning rate"
+_SHORTER = "equal warm start, prompts, samples and learning rate; brier_only has fewer steps"
 
 
 def _compared(id: str, text: str, kind: Any, metric: str, arm: str, baseline: str | None, **rest: Any) -> Claim:

@@ -9,7 +9,8 @@ entropy bonus and rewards can be compared over seeds without a language model; t
 Shapes: B prompts, G samples of each, N = B·G.
 """
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -170,3 +171,32 @@ def rlvr(q_N: Tensor, c_N: Tensor) -> Tensor:
 def brier_only(q_N: Tensor, c_N: Tensor) -> Tensor:
     """−(q − c)²."""
     return -((q_N - c_N) ** 2)
+
+
+VARIANTS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], SmallTraining]] = {
+    "rlvr": (rlvr, SmallTraining()),
+    "rlcr": (rlcr, SmallTraining()),
+    "brier_only": (brier_only, SmallTraining()),
+    "rlcr, no bonus": (rlcr, SmallTraining(entropy_bonus=0.0)),
+    "rlcr, no bonus, scaled": (rlcr, SmallTraining(entropy_bonus=0.0, scale="group")),
+}
+"""Name to reward and training; the last two tell what dividing by the group's deviation does."""
+
+
+def compare(seed: int, variants: Mapping[str, tuple[Callable[..., Tensor], SmallTraining]]) -> dict[str, dict]:
+    """Variant to its calibration report, all from the same warm start, whose own report is ``start``.
+
+    Args:
+        seed: of weights, problems and samples.
+        variants: as :data:`VARIANTS`; the warm start is that of the first one's training.
+
+    Example:
+        >>> short = SmallTraining(steps=1, warm_start_steps=1)
+        >>> list(compare(0, {"rlcr": (rlcr, short)}))
+        ['start', 'rlcr']
+    """
+    start = warm_start(seed, next(iter(variants.values()))[1])
+    trained = {
+        name: reinforce(copy.deepcopy(start), reward, seed, training) for name, (reward, training) in variants.items()
+    }
+    return {name: measure(policy, seed) for name, policy in ({"start": start} | trained).items()}
