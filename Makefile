@@ -39,5 +39,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(INSTALL) --editable '.[dev,arc,gguf,control,math]'
+	$(INSTALL) --editable '.[dev,arc,gguf,control,math,search,tantivy]'
 	touch $@
