@@ -1,5 +1,6 @@
 """What a policy can act on."""
 
+from tenfold.envs.sandbox import MODULES, SCIENTIFIC_MODULES, CodeSession, Execution, Limits, Sandbox
 from tenfold.envs.search import (
     BM25,
     FakeRetriever,
@@ -11,9 +12,15 @@ from tenfold.envs.search import (
 
 __all__ = [
     "BM25",
+    "MODULES",
+    "SCIENTIFIC_MODULES",
+    "CodeSession",
+    "Execution",
     "FakeRetriever",
+    "Limits",
     "Passage",
     "RetrievalError",
     "Retriever",
+    "Sandbox",
     "SearchTool",
 ]
