@@ -27,6 +27,7 @@ VERBS = {
     "compare": ("RUN RUN …", "metrics of runs side by side, with paired differences"),
     "report": ("[RUN …]", "write the report of runs again; --publish puts them into results/"),
     "env": ("", "versions and hardware, for bug reports"),
+    "index": ("build|search …", "index a corpus of passages, and search the index"),
     "new": ("NAME", "start a paper folder that runs and passes the conformance tests"),
 }
 

@@ -18,7 +18,7 @@ from tenfold.data.json_lines import read_json_lines
 COLUMNS = ("id", "title", "text")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Passage:
     """What a search finds.
 

@@ -46,7 +46,7 @@ def indexed_text(passage: Passage) -> str:
 
 
 class BM25:
-    """Ranks passages by BM25 in Lucene's variant.
+    """Ranks passages by BM25 in Lucene's variant, with the two numbers that Anserini has for passages.
 
     Args:
         passages: the corpus.
@@ -68,8 +68,8 @@ class BM25:
         self,
         passages: Sequence[Passage],
         *,
-        k1: float = 1.5,
-        b: float = 0.75,
+        k1: float = 0.9,
+        b: float = 0.4,
         tokenize: Callable[[str], list[str]] = words,
     ) -> None:
         check_corpus(passages)

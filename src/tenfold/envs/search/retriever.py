@@ -6,7 +6,6 @@ corpus, so that results are the same everywhere. Searching only reads: many thre
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -89,4 +88,5 @@ def scored(passages: Sequence[Passage], positions: Sequence[int], scores: Sequen
         >>> scored([Passage("a", "", "A"), Passage("b", "", "B")], [1], [0.5])
         [Passage(id='b', title='', text='B', score=0.5)]
     """
-    return [replace(passages[position], score=float(score)) for position, score in zip(positions, scores, strict=True)]
+    chosen = [passages[position] for position in positions]
+    return [Passage(each.id, each.title, each.text, score) for each, score in zip(chosen, scores, strict=True)]
