@@ -68,6 +68,8 @@ class RolloutGRPOTrainer(GRPOTrainer):
         environment: answers at the end of each turn.
         max_prompt_length: longer prompts lose their beginning; 0 for no limit.
         rollout_batch_size: completions that are sampled at the same time; 0 for all of a round.
+        deterministic: ask the environment in synchronous rounds, as for :func:`tenfold.policies.rollout`.
+        count_replies: the environment's tokens count toward ``max_completion_length``, see ``Sampling``.
         **options: as for ``GRPOTrainer``.
 
     Raises:
@@ -89,11 +91,14 @@ class RolloutGRPOTrainer(GRPOTrainer):
         environment: EnvironmentOf | None = None,
         max_prompt_length: int = 0,
         rollout_batch_size: int = 0,
+        deterministic: bool = False,
+        count_replies: bool = False,
         **options: Any,
     ) -> None:
         self.environment_of, self.max_prompt_length = environment, max_prompt_length
         self.rollout_batch_size, self.mask_truncated = rollout_batch_size, args.mask_truncated_completions
-        self.sampling = Sampling(args.max_completion_length, args.temperature, args.top_p, stop)
+        self.sampling = Sampling(args.max_completion_length, args.temperature, args.top_p, stop, count_replies)
+        self.deterministic = deterministic
         self.rows: list[dict[str, Any]] = []
         _check_rewards(reward_funcs, args.reward_weights)
         _require_whole_groups(args)
@@ -141,6 +146,7 @@ class RolloutGRPOTrainer(GRPOTrainer):
                 keys=keys,
                 environment=self.environment_of(self.rows[::num_samples]) if self.environment_of else None,
                 batch_size=self.rollout_batch_size or len(prompts),
+                deterministic=self.deterministic,
             )
             model.train(was_training)
         return {
@@ -255,6 +261,8 @@ def grpo(
     cell: Cell,
     *,
     environment: EnvironmentOf | None = None,
+    deterministic: bool = False,
+    count_replies: bool = False,
     evaluate: Evaluate | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Policy:
@@ -267,6 +275,8 @@ def grpo(
         settings: what is published about the training.
         cell: where to log and save, and whether to stop.
         environment: answers at the end of each turn of a completion.
+        deterministic: ask it in synchronous rounds; a run then repeats to the last bit, and a slow tool is waited for.
+        count_replies: its tokens count toward ``settings.max_completion_length``.
         evaluate: ``(model, step) -> metrics``, called on the unwrapped model in evaluation mode.
         extra: further fields of trl's ``GRPOConfig``.
 
@@ -296,6 +306,8 @@ def grpo(
             environment=environment,
             max_prompt_length=settings.max_prompt_length,
             rollout_batch_size=settings.rollout_batch_size,
+            deterministic=deterministic,
+            count_replies=count_replies,
             train_dataset=dataset.select(draw_rows(len(dataset), prompts, cell.seed)),
             callbacks=[watcher],
             optimizers=(make_optimizer(policy.model, settings.optimizer, settings.lora), None),
