@@ -79,8 +79,7 @@ def read_musique(path: Path) -> tuple[list[Question], list[Passage]]:
         where = f"{path}, row {number}"
         paragraphs = _musique_paragraphs(where, row["paragraphs"])
         passages |= {passage.id: passage for passage, _ in paragraphs if passage.id not in passages}
-        answers = [row["answer"], *_list_of_texts(f"{where}: answer_aliases", row["answer_aliases"])]
-        answers = _list_of_texts(f"{where}: answer", answers)
+        answers = _answers(where, row["answer"], row["answer_aliases"])
         if row["answerable"]:
             supporting = tuple(dict.fromkeys(passage.id for passage, supports in paragraphs if supports))
             hops = str(row["id"]).partition("__")[0]
@@ -88,7 +87,7 @@ def read_musique(path: Path) -> tuple[list[Question], list[Passage]]:
                 Question(
                     id=str(row["id"]),
                     question=str(row["question"]),
-                    answers=tuple(dict.fromkeys(answers)),
+                    answers=answers,
                     kind="open",
                     source="musique",
                     expected="search",
@@ -112,15 +111,20 @@ def _musique_paragraphs(where: str, paragraphs: Any) -> list[tuple[Passage, bool
             raise UserError(
                 f"{where}: a paragraph is {str(paragraph)[:60]!r}; allowed: title, paragraph_text and is_supporting"
             ) from None
+        if not isinstance(title, str) or not isinstance(text, str):
+            raise UserError(f"{where}: a paragraph has title {title!r} and text {text!r}; allowed: texts")
         digest = hashlib.blake2b(f"{title}\n{text}".encode(), digest_size=8).hexdigest()
         found.append((Passage(digest, title, text), bool(supports)))
     return found
 
 
-def _list_of_texts(where: str, value: Any) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(text, str) and text.strip() for text in value):
-        raise UserError(f"{where} = {value!r}; allowed: text that is not empty")
-    return value
+def _answers(where: str, answer: Any, aliases: Any) -> tuple[str, ...]:
+    """The answer and its aliases, each once; blank aliases, which nothing equals, are left out."""
+    if not isinstance(answer, str) or not answer.strip():
+        raise UserError(f"{where}: answer = {answer!r}; allowed: text that is not empty")
+    if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
+        raise UserError(f"{where}: answer_aliases = {aliases!r}; allowed: a list of texts")
+    return tuple(dict.fromkeys([answer, *(alias for alias in aliases if alias.strip())]))
 
 
 def read_mmlu(path: Path) -> list[Question]:

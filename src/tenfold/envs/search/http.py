@@ -102,6 +102,9 @@ class HTTPRetriever:
             body += part
             if time.monotonic() > deadline:
                 raise TimeoutError
+        promised = response.headers["Content-Length"]
+        if promised is not None and len(body) < int(promised):
+            raise http.client.IncompleteRead(bytes(body), int(promised) - len(body))
         return bytes(body)
 
 
@@ -127,4 +130,6 @@ def _passage(item: dict[str, Any]) -> Passage:
         title = title.strip('"')
     else:
         title, text = document["title"], document["text"]
+    if not isinstance(title, str) or not isinstance(text, str):
+        raise TypeError(f"title = {title!r}, text = {text!r}")
     return Passage(str(document["id"]), title, text, float(item["score"]))
