@@ -1,5 +1,6 @@
 """What a policy can act on."""
 
+from tenfold.envs.python_tool import PythonTool
 from tenfold.envs.sandbox import MODULES, SCIENTIFIC_MODULES, CodeSession, Execution, Limits, Sandbox
 from tenfold.envs.search import (
     BM25,
@@ -9,6 +10,7 @@ from tenfold.envs.search import (
     Retriever,
     SearchTool,
 )
+from tenfold.envs.tools import Observation, Tool, ToolEnvironment, ToolNotices, ToolSession
 
 __all__ = [
     "BM25",
@@ -18,9 +20,15 @@ __all__ = [
     "Execution",
     "FakeRetriever",
     "Limits",
+    "Observation",
     "Passage",
+    "PythonTool",
     "RetrievalError",
     "Retriever",
     "Sandbox",
     "SearchTool",
+    "Tool",
+    "ToolEnvironment",
+    "ToolNotices",
+    "ToolSession",
 ]
