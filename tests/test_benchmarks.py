@@ -1,6 +1,7 @@
 """The benchmarks run, their rivals compute what they say, and sides are compared fairly. Nothing here is timed."""
 
 import importlib
+import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +73,43 @@ def test_both_sides_of_the_rollout_benchmark_end_by_the_same_law():
     settings = dict(do_sample=True, top_k=0, max_new_tokens=options.limit, num_return_sequences=8)
     generated = policy.model.generate(**padded, **settings)[:, padded["input_ids"].shape[1] :]
     assert (generated != policy.tokenizer.pad_token_id).sum() == pytest.approx(expected, rel=0.15)
+
+
+def retrieval(capsys, *arguments):
+    importlib.import_module("retrieval").main(["--quick", "--json", *arguments])
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_every_quick_comparison_of_retrieval_is_a_line_of_json(capsys):
+    measured = retrieval(capsys)
+    assert [list(line) for line in measured] == [KEYS] * 16
+    assert {line["rival_name"] for line in measured} == {"rank-bm25", "SQLite FTS5"}
+    assert {line["unit"] for line in measured} == {"queries/s", "recall@5"}
+    assert all(line["ratio"] == pytest.approx(line["ours"] / line["rival"]) for line in measured)
+
+
+def test_the_rivals_of_retrieval_find_what_ours_finds():
+    """Their formulas differ in idf and in two numbers; on plain questions the first passage is the same."""
+    from tenfold.data.fact_corpus import fact_corpus
+    from tenfold.envs.search import BM25
+
+    full_text = importlib.import_module("rivals.full_text")
+    questions, passages = fact_corpus(300, 80)
+    queries = [question.question for question in questions if question.topic in ("name", "description")]
+    ours = [found[0].id for found in BM25(passages).search(queries, 5)]
+    for rival in (full_text.RankBM25(passages), full_text.FTS5(passages)):
+        theirs = rival.search(queries, 5)
+        assert all(len(found) == 5 for found in theirs)
+        assert sum(found[0] == first for found, first in zip(theirs, ours, strict=True)) >= 0.9 * len(queries)
+    rival.close()
+
+
+def test_an_engine_without_its_package_is_left_out(capsys, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tantivy" else find(name))
+    importlib.import_module("retrieval").main(["--quick", "--json", "--engines", "tantivy"])
+    said = capsys.readouterr()
+    assert not said.out and "tantivy is left out: " in said.err
 
 
 def random_computation(capsys, *arguments):
