@@ -59,7 +59,7 @@ class Parent:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._folder = tempfile.mkdtemp(prefix="tenfold-sandbox-")
         os.chmod(self._folder, 0o755)
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 -- read if the start fails
         settings = asdict(limits) | {
             "control": theirs.fileno(),
             "folder": self._folder,
@@ -201,12 +201,12 @@ def _in_bubblewrap(command: list[str], folder: str) -> tuple[list[int], list[str
     for device in ("null", "zero", "random", "urandom"):
         words += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     sources = []
-    for path in sorted(INSIDE.glob("*.py")):
-        source = os.memfd_create(path.name)
-        os.write(source, path.read_bytes())
+    for file in sorted(INSIDE.glob("*.py")):
+        source = os.memfd_create(file.name)
+        os.write(source, file.read_bytes())
         os.lseek(source, 0, os.SEEK_SET)
         sources.append(source)
-        words += ["--ro-bind-data", str(source), f"{OWN_PATH}/inside/{path.name}"]
+        words += ["--ro-bind-data", str(source), f"{OWN_PATH}/inside/{file.name}"]
     words += ["--dir", "/tmp", "--remount-ro", "/", "--chdir", "/", "--", *command]
     if root:
         helper = [INTERPRETER, "-I", "-S", as_unprivileged.__file__, folder]

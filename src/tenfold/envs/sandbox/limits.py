@@ -65,14 +65,3 @@ class Execution:
     output: str
     status: Status
     num_characters: int
-
-
-def cut(text: str, characters: int) -> str:
-    """The first and the last ``characters // 2`` characters with ``...`` between them, if the text is longer.
-
-    Example:
-        >>> cut("0123456789", 4)
-        '01...89'
-    """
-    half = characters // 2
-    return text if len(text) <= characters else f"{text[:half]}...{text[-half:]}"

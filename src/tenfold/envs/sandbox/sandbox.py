@@ -2,8 +2,8 @@
 
 A ``Sandbox`` keeps one warm parent process; a ``CodeSession`` is forked from it at its first program. Three processes
 guard each other: this one holds every deadline and can end a session as a whole through a descriptor of its process;
-the session's guard (``inside/guard.py``) is process 1 of a namespace, so that its end is the end of all; the interpreter
-has no rights but to compute. ``docs/code-sandbox.md`` says what this stops and what it does not.
+the session's guard (``inside/guard.py``) is process 1 of a namespace, so that its end is the end of all; the
+interpreter has no rights but to compute. ``docs/code-sandbox.md`` says what this stops and what it does not.
 """
 
 import contextlib

@@ -3,6 +3,17 @@
 CONTINUATION = bytes(range(0x80, 0xC0))  # bytes of UTF-8 that begin no character
 
 
+def cut(text: str, characters: int) -> str:
+    """The first and the last ``characters // 2`` characters with ``...`` between them, if the text is longer.
+
+    Example:
+        >>> cut("0123456789", 4)
+        '01...89'
+    """
+    half = characters // 2
+    return text if len(text) <= characters else f"{text[:half]}...{text[len(text) - half :]}"
+
+
 class Collector:
     """Collects bytes, and gives their text cut to the first and last half of ``characters``.
 
@@ -15,8 +26,7 @@ class Collector:
     """
 
     def __init__(self, characters: int) -> None:
-        self.half = characters // 2
-        self.whole = characters
+        self.characters = characters
         self.kept = 4 * characters + 64  # a character has at most four bytes
         self.head = b""
         self.tail = b""
@@ -34,11 +44,6 @@ class Collector:
 
     def result(self) -> tuple[bytes, int]:
         """The cut output in UTF-8, without line ends at its end, and its length in characters before the cut."""
-        if not self.tail:
-            text = self.head.decode(errors="replace").rstrip("\n")
-            if len(text) > self.whole:
-                text = f"{text[: self.half]}...{text[-self.half :]}"
-            return text.encode(), self.num_characters
-        first = self.head.decode(errors="replace")[: self.half]
-        last = (self.head + self.tail)[-self.kept :].decode(errors="replace").rstrip("\n")[-self.half :]
-        return f"{first}...{last}".encode(), self.num_characters
+        # Head and tail are longer than the halves that are kept, so what was between them is not missed.
+        text = (self.head + self.tail).decode(errors="replace").rstrip("\n")
+        return cut(text, self.characters).encode(), self.num_characters

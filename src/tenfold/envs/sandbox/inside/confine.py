@@ -71,6 +71,7 @@ SYSTEM_CALLS = {  # name: number on x86_64, number on aarch64
     "iopl": (172, None),
     "ioperm": (173, None),
 }
+SIGNALS = {"kill": (62, 129), "pidfd_send_signal": (424, 424), "rt_sigqueueinfo": (129, 138)}
 FORK, VFORK, CLONE, CLONE3, PRLIMIT = (57, None), (58, None), (56, 220), (435, 435), (302, 261)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -136,19 +137,24 @@ def set_limits(*, memory_bytes: int, cpu_seconds: int, temporary_bytes: int, pro
         resource.setrlimit(limit, (bound, bound))
 
 
-def deny_system_calls(*, children: bool) -> None:
-    """Refuse, from here on, what a computation does not need: see ``SYSTEM_CALLS``, and children unless wanted."""
+def deny_system_calls(*, children: bool, signals: bool) -> None:
+    """Refuse, from here on, what a computation does not need: see ``SYSTEM_CALLS``.
+
+    Args:
+        children: child processes are allowed.
+        signals: signals to processes are allowed, for there are only those of the session.
+    """
     machine = platform.machine()
     if machine not in ARCHITECTURES:
         raise OSError(f"the table of system calls has no column for {machine}")
     audit, column = ARCHITECTURES[machine]
-    code = _filter(audit, column, children)
+    code = _filter(audit, column, children, signals)
     buffer = ctypes.create_string_buffer(code)
     program = struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer))
     _call("prctl", SET_SECCOMP, 2, program, 0, 0)
 
 
-def _filter(audit: int, column: int, children: bool) -> bytes:
+def _filter(audit: int, column: int, children: bool, signals: bool) -> bytes:
     """A program for the kernel's packet filter; a word of it is operation, jump if true, jump if false, operand."""
 
     def load(offset: int) -> bytes:
@@ -176,7 +182,7 @@ def _filter(audit: int, column: int, children: bool) -> bytes:
     number, architecture, first_argument = 0, 4, 16
     words = load(architecture) + unless_equal(audit, give(KILL)) + load(number)
     words += if_any_bit(OTHER_ABI, give(DENY))
-    for numbers in SYSTEM_CALLS.values():
+    for numbers in (*SYSTEM_CALLS.values(), *(() if signals else SIGNALS.values())):
         words += if_number(numbers, give(DENY))
     words += if_number(CLONE3, give(ABSENT))  # its flags cannot be seen from here; libraries then use clone
     words += if_number(PRLIMIT, load(first_argument) + unless_equal(0, give(DENY)) + give(ALLOW))

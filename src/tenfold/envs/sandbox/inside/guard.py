@@ -7,7 +7,6 @@ no processor time.
 
 import fcntl
 import os
-import resource
 import select
 import signal
 import socket
@@ -20,6 +19,7 @@ from .frames import CANCEL, DONE, KILLED, REPLY, REQUEST, TASK, TIMEOUT, UNCONFI
 
 IDLE_MILLISECONDS = 50  # how long after a program the session is left running
 REAP_MILLISECONDS = 200
+MOST_DESCRIPTORS = 1 << 20
 LOST = "The names of this session are lost; the next program starts a new one."
 DRAINED_BYTES = 2 << 20  # more than any pipe holds; a process that goes on writing does not keep the answer back
 READY = b"+"
@@ -195,7 +195,7 @@ def _become_interpreter(tasks: int, answers: int, output: int, settings: Mapping
         high = {place: fcntl.fcntl(source, fcntl.F_DUPFD, 64) for place, source in places.items()}
         for place, source in high.items():
             os.dup2(source, place)
-        os.closerange(max(places) + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        os.closerange(max(places) + 1, MOST_DESCRIPTORS)
         if settings["isolated"]:
             confine.enter_new_user_namespace()
         else:
@@ -209,7 +209,7 @@ def _become_interpreter(tasks: int, answers: int, output: int, settings: Mapping
             isolated=settings["isolated"],
         )
         confine.drop_rights()
-        confine.deny_system_calls(children=settings["processes"] > 1)
+        confine.deny_system_calls(children=settings["processes"] > 1, signals=settings["isolated"])
         write_all(interpreter.ANSWERS, READY)
     except BaseException as error:
         write_all(1, f"{type(error).__name__}: {error}".encode())

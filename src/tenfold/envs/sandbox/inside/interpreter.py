@@ -34,8 +34,8 @@ def serve() -> NoReturn:
         number += 1
         if stdout.closed:
             stdout = _fresh_output()
-        sys.stdout = sys.__stdout__ = stdout
-        status = _run(source, f"<program {number}>", main.__dict__, wanted == RUN_AND_ECHO)
+        sys.stdout = stdout  # also where a program put something else there
+        status = _run(source, f"<program {number}>", main.__dict__, wanted == RUN_AND_ECHO, stdout)
         if os.getpid() != me:  # a child that a program forked comes by here, too
             stdout.flush()
             os._exit(0)
@@ -50,17 +50,17 @@ def _fresh_output() -> io.TextIOWrapper:
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=False)
 
 
-def _run(source: str, name: str, names: dict[str, object], echo: bool) -> bytes:
+def _run(source: str, name: str, names: dict[str, object], echo: bool, stdout: io.TextIOWrapper) -> bytes:
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     try:
         _execute(source, name, names, echo)
     except SystemExit as end:
         if end.code is None or end.code == 0:
             return OK
-        _report(end)
+        _report(end, stdout)
         return ERROR
     except BaseException as error:
-        _report(error)
+        _report(error, stdout)
         return ERROR
     return OK
 
@@ -78,7 +78,7 @@ def _execute(source: str, name: str, names: dict[str, object], echo: bool) -> No
             print(repr(value))
 
 
-def _report(error: BaseException) -> None:
+def _report(error: BaseException, stdout: io.TextIOWrapper) -> None:
     """Print the traceback from the program's own first line on."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals is globals():
@@ -88,10 +88,5 @@ def _report(error: BaseException) -> None:
     except BaseException:  # an exception that cannot be printed, or no memory to do it
         gc.collect()
         text = f"Traceback (most recent call last):\n{type(error).__name__}\n"
-    try:
-        sys.stdout.flush()  # what the program put there itself comes first
-    except BaseException:
-        sys.stdout = sys.__stdout__
-    stream = sys.__stdout__
-    if stream is not None and not stream.closed:
-        stream.write(text)
+    if not stdout.closed:
+        stdout.write(text)
