@@ -53,8 +53,28 @@ def test_every_quick_comparison_of_the_optimizers_is_a_line_of_json(capsys):
 def test_every_quick_comparison_of_rollouts_is_a_line_of_json(capsys):
     importlib.import_module("rollout").main(["--quick", "--json"])
     measured = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [list(line) for line in measured] == [KEYS] * 4 and {line["rival_name"] for line in measured} == {"generate"}
+    rivals = ["generate"] * 4 + ["synchronous rounds", "no latency", "all of it"]
+    assert [list(line) for line in measured] == [KEYS] * 7 and [line["rival_name"] for line in measured] == rivals
     assert all(line["ratio"] == pytest.approx(line["ours"] / line["rival"]) for line in measured)
+
+
+def test_a_slow_tool_is_busy_while_at_least_one_call_is_under_way():
+    tool = importlib.import_module("rollout").SlowTool(0.0)
+    assert tool.busy() == 0
+    tool.calls += [(5.0, 6.0), (1.0, 2.0), (1.5, 3.0), (1.6, 1.7), (3.0, 4.0)]
+    assert tool.busy() == pytest.approx(4.0)
+
+
+def test_the_ways_of_waiting_for_a_tool_sample_the_same_tokens():
+    benchmark = importlib.import_module("rollout")
+    options = benchmark.Options(quick=True, mean=4, prompt=8)
+    policy = benchmark.tiny_of(options)
+    benchmark.end_at_random(policy, options.mean)
+    ways = ((0.01, False), (0.01, True), (0.0, False))
+    said = [benchmark.Calls(policy, options, 8, *way)() for way in ways]
+    tokens = [[each.token_ids for each in trajectories] for trajectories in said]
+    assert tokens[0] == tokens[1] == tokens[2]
+    assert sum(not all(each.loss_mask) for each in said[0]) >= 6, "most of them end a turn, and call"
 
 
 def test_both_sides_of_the_rollout_benchmark_end_by_the_same_law():
