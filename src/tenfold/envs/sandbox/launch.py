@@ -114,6 +114,8 @@ class Parent:
         except TimeoutError:
             answer = warm_parent.FAILED + f"no answer within {START_SECONDS:g} s".encode()
         if answer == warm_parent.READY:
+            if isolated:  # it was a place to mount at, and only that
+                os.rmdir(self._folder)
             return
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").strip().splitlines() or ["no reason given"]

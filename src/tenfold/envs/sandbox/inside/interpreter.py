@@ -8,6 +8,7 @@ import gc
 import io
 import linecache
 import os
+import random
 import signal
 import sys
 import traceback
@@ -26,6 +27,7 @@ def serve() -> NoReturn:
     main = types.ModuleType("__main__")
     sys.modules["__main__"] = main
     sys.argv = [""]
+    _seed()
     number = 0
     stdout = _fresh_output()
     while header := read_exactly(TASKS, TASK.size):
@@ -43,6 +45,13 @@ def serve() -> NoReturn:
             stdout.flush()
         write_all(ANSWERS, DONE.pack(ticket, status))
     os._exit(0)
+
+
+def _seed() -> None:
+    """Every session starts from the same random numbers, so that a run can be repeated."""
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
 
 
 def _fresh_output() -> io.TextIOWrapper:

@@ -9,7 +9,6 @@ import gc
 import importlib
 import json
 import os
-import random
 import signal
 import socket
 import sys
@@ -47,10 +46,6 @@ def _import(settings: dict[str, Any]) -> None:
     sys.path = [path for path in sys.path if path != settings["own_path"]] + settings["paths"]
     for name in settings["modules"]:
         importlib.import_module(name)
-    # Every session starts from the same random numbers, so that a run can be repeated.
-    random.seed(0)
-    if numpy := sys.modules.get("numpy"):
-        numpy.random.seed(0)
 
 
 def _make_memory_shareable() -> None:
