@@ -39,8 +39,9 @@ def test_passages_are_numbered_lines_and_the_facts_tell_which():
 
 
 def test_what_the_query_of_a_turn_is():
-    calls = ["<search>Tiber</search>", "Tiber", " Tiber </search>", "<search>a</search><search>Tiber</search>"]
+    calls = ["<search>Tiber</search>", "Tiber", " Tiber\n", "<search>a</search><search>Tiber</search>"]
     assert [tool().query_of(text) for text in calls] == ["Tiber"] * 4
+    assert tool().query_of("a thought, never opened</search>") == ""
     assert tool(tag="find").query_of("x <find>Tiber</find>") == "Tiber" and tool(tag="find").stop == "</find>"
 
 
@@ -75,6 +76,11 @@ def test_a_failing_retriever_is_an_observation_and_may_recover(error, told):
     again = session.call("Tiber")
     assert again.ok and not again.facts["duplicate"], "what failed was not answered before"
     assert session.num_searches == 1
+
+
+def test_a_retriever_that_is_set_up_wrongly_is_not_the_policys_concern():
+    with pytest.raises(UserError, match="encode"):
+        tool(FakeRetriever(error=UserError("encode: no"))).open().call("Tiber")
 
 
 def test_a_retriever_with_a_wrong_number_of_answers_is_an_observation():

@@ -161,9 +161,10 @@ class SearchTool:
     def query_of(self, text: str) -> str:
         """The query in a turn that the closing tag ended: what follows the last opening tag, spaces around it removed.
 
-        A text without tags is a query itself.
+        A text without tags is a query itself; a closing tag that nothing opened closes an empty query.
         """
-        return text.removesuffix(self.stop).rpartition(f"<{self.tag}>")[2].strip()
+        _, opening, query = text.removesuffix(self.stop).rpartition(f"<{self.tag}>")
+        return query.strip() if opening or not text.endswith(self.stop) else ""
 
 
 class SearchSession:
@@ -180,6 +181,9 @@ class SearchSession:
 
         Args:
             text: the turn, ending in the closing tag, or a query alone.
+
+        Raises:
+            UserError: the retriever was set up in a way that cannot work.
         """
         tool, notices = self._tool, self._tool.notices
         query = tool.query_of(text)
@@ -193,6 +197,8 @@ class SearchSession:
         if not duplicate:
             try:
                 (self._asked[key],) = tool.retriever.search([query], tool.k)
+            except UserError:  # about how the retriever was set up: not the policy's concern
+                raise
             except RetrievalError as error:
                 return self._refusal(query, notices.failed, str(error))
             except Exception as error:  # of a retriever of the user's: told to the policy, and kept in the facts
