@@ -1,0 +1,2 @@
+TASKS = ()
+SOURCES = {}
