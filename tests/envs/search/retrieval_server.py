@@ -32,7 +32,7 @@ def handler(behaviour):
             if isinstance(what, int):
                 return self.send_error(what)
             if what == "hang":
-                return time.sleep(1)
+                return time.sleep(3)
             if what == "cut":
                 return self.answer(b'{"result": [', promised=1000)
             if what == "trickle":

@@ -44,6 +44,22 @@ def test_near_ties_are_decided_in_64_bits():
     assert [passage.id for passage in retriever.search(["q"], 2)[0]] == ["b", "a"]
 
 
+def test_an_order_that_32_bits_cannot_tell_is_found_all_the_same():
+    """500 vectors that differ in their last bits: the products of 32 bits are more noise than order."""
+    generator = numpy_generator("near ties")
+    vectors = (np.ones(D) + 1e-6 * generator.normal(size=(N, D))).astype(np.float32)
+    query = generator.normal(size=D).astype(np.float32)
+    retriever = Dense(
+        CORPUS,
+        lambda texts: vectors[[int(text) for text in texts]],
+        encode_queries=lambda texts: np.stack([query] * len(texts)),
+        normalize=False,
+    )
+    expected = np.argsort(-(vectors.astype(np.float64) @ query.astype(np.float64)), kind="stable")[:10].tolist()
+    assert np.argsort(-(vectors @ query), kind="stable")[:10].tolist() != expected
+    assert [int(passage.id) for passage in retriever.search(["q0"], 10)[0]] == expected
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_encoders_may_give_tensors(dtype):
     weights = torch.nn.Parameter(torch.eye(3, dtype=dtype))

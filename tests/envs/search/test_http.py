@@ -43,7 +43,7 @@ def test_queries_are_sent_in_batches(url, behaviour):
 @pytest.mark.parametrize("failures", [[503], [429, 500], ["cut", "hang"]])
 def test_what_may_pass_is_tried_again(url, behaviour, failures):
     behaviour.script = list(failures)
-    assert retriever(url, retries=2, seconds=0.3).search(["Seine"], 5) == [[PARIS]]
+    assert retriever(url, retries=2, seconds=1.0).search(["Seine"], 5) == [[PARIS]]
     assert len(behaviour.requests) == len(failures) + 1
 
 
@@ -69,6 +69,11 @@ def test_a_slow_server_is_given_up(url, behaviour, what):
     behaviour.script = [what]
     with pytest.raises(RetrievalError, match=r"no answer within 0.3 s$"):
         retriever(url, seconds=0.3, retries=0).search(["Seine"], 5)
+
+
+def test_a_server_that_sends_too_many_passages(url, behaviour):
+    behaviour.script = [json.dumps({"result": [[ITEM] * 4]}).encode()]
+    assert len(retriever(url).search(["Seine"], 3)[0]) == 3
 
 
 ITEM = {"document": {"id": 1, "contents": "t\nx"}, "score": 1}
@@ -103,8 +108,6 @@ def test_a_server_that_is_not_there():
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(RetrievalError, match=rf"^{url}: Connection refused \(tried 2 times\)$"):
             retriever(url, retries=1).search(["Tiber"], 5)
-    with pytest.raises(RetrievalError, match=r"^http://nowhere\.invalid: "):
-        retriever("http://nowhere.invalid", retries=0).search(["Tiber"], 5)
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "file:///etc/passwd", "ftp://host/", "http://"])
