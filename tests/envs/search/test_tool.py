@@ -63,7 +63,6 @@ def test_a_query_at_the_limit_is_asked_and_one_above_it_is_told():
     assert retriever.asked == [(("abcde",), 5)]
 
 
-@pytest.mark.spec("sem", "5")
 @pytest.mark.parametrize(
     ("error", "told"), [(RetrievalError("http://x: down"), "http://x: down"), (KeyError("id"), "KeyError: 'id'")]
 )
@@ -123,7 +122,6 @@ def test_other_texts():
     assert answers == ["?", "> 5", "-", "Rome is on the Tiber.\nA note.", "Rome is on the Tiber.\nA note."]
 
 
-@pytest.mark.spec("sem", "5")
 @pytest.mark.parametrize("limit", range(1, 16))
 def test_results_never_exceed_the_budget_of_tokens(limit):
     result = tool(max_result_tokens=limit).open().call("Tiber")
