@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -130,6 +131,27 @@ def test_an_engine_without_its_package_is_left_out(capsys, monkeypatch):
     importlib.import_module("retrieval").main(["--quick", "--json", "--engines", "tantivy"])
     said = capsys.readouterr()
     assert not said.out and "tantivy is left out: " in said.err
+
+
+@pytest.mark.filterwarnings("default")  # the Jupyter kernel's client warns
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing: apt install bubblewrap")
+def test_every_quick_comparison_of_the_code_sandbox_is_a_line_of_json(capsys):
+    importlib.import_module("tools").main(["--quick", "--json"])
+    measured = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [list(line) for line in measured] == [KEYS] * len(measured)
+    calls, *_, sessions = measured
+    assert calls["rival_name"] == "a fresh bubblewrap per call"
+    assert calls["ratio"] == pytest.approx(calls["ours"] / calls["rival"])
+    assert sessions["unit"] == "ms" and sessions["ratio"] == pytest.approx(sessions["rival"] / sessions["ours"])
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing: apt install bubblewrap")
+def test_a_side_of_the_sandbox_benchmark_that_prints_something_else_is_noticed():
+    tools = importlib.import_module("tools")
+    tools.many(lambda: "83810205\n", 2)()
+    with pytest.raises(AssertionError, match="is not 83810205"):
+        tools.many(lambda: "83810206", 1)()
+    assert tools.run_once("print(6 * 7, math.pi > 3)", tools.Limits(), ["math"]) == "42 True\n"
 
 
 def random_computation(capsys, *arguments):

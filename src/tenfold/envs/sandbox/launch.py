@@ -66,12 +66,12 @@ class Parent:
             "isolated": isolated,
             "modules": list(modules),
             "own_path": OWN_PATH if isolated else str(INSIDE.parent),
-            "paths": _package_folders(),
+            "paths": package_folders(),
         }
         sources: list[int] = []
         command = [INTERPRETER, "-s", "-P", "-c", START.format(settings["own_path"]), json.dumps(settings)]
         if isolated:
-            sources, command = _in_bubblewrap(command, self._folder)
+            sources, command = in_bubblewrap(command, self._folder)
         self._start(command, [theirs.fileno(), *sources])
         theirs.close()
         for source in sources:
@@ -176,13 +176,13 @@ def refuse(reason: str) -> NoReturn:
     raise Isolation(f"{reason}, {HOW_TO_ALLOW}")
 
 
-def _package_folders() -> list[str]:
+def package_folders() -> list[str]:
     """Where installed packages are, in the order in which they are found."""
     names = ("site-packages", "dist-packages")
     return [path for path in sys.path if os.path.basename(path) in names and os.path.isdir(path)]
 
 
-def _in_bubblewrap(command: list[str], folder: str) -> tuple[list[int], list[str]]:
+def in_bubblewrap(command: list[str], folder: str) -> tuple[list[int], list[str]]:
     """The command in a sandbox, and the descriptors from which it reads our files."""
     shown = _folders_to_show()
     bubblewrap = shutil.which("bwrap")
@@ -219,7 +219,7 @@ def _in_bubblewrap(command: list[str], folder: str) -> tuple[list[int], list[str
 def _folders_to_show() -> list[str]:
     """The interpreter's installation and the packages, without what lies below another of them or in ``/usr``."""
     shown: list[str] = []
-    for path in [sys.base_prefix, *_package_folders()]:
+    for path in [sys.base_prefix, *package_folders()]:
         if not any(Path(path).is_relative_to(parent) for parent in ["/usr", *shown]):
             shown.append(path)
     return shown

@@ -106,7 +106,12 @@ print(found[:5])
 
 @dataclass(frozen=True)
 class Finding:
-    """A line of the table: what was tried, whether it was stopped, and what was seen."""
+    """A line of the table: what was tried, whether it was stopped, and what was seen.
+
+    Example:
+        >>> Finding("connect out", stopped=True, seen="Operation not permitted").name
+        'connect out'
+    """
 
     name: str
     stopped: bool
@@ -147,10 +152,6 @@ def probe(*, allow_unsafe: bool = False) -> list[Finding]:
 
     Raises:
         UserError: programs cannot be isolated here, and that was not allowed.
-
-    Example:
-        >>> all(finding.stopped for finding in probe())
-        True
     """
     token = secrets.token_hex(16)
     os.environ[VARIABLE] = token

@@ -9,6 +9,7 @@ import os
 import platform
 import resource
 import struct
+from functools import cache
 
 NEW_MOUNTS, NEW_USERS, NEW_PROCESSES = 0x0002_0000, 0x1000_0000, 0x2000_0000
 NO_SETUID, NO_DEVICES, NO_EXECUTION = 2, 4, 8
@@ -137,8 +138,18 @@ def set_limits(*, memory_bytes: int, cpu_seconds: int, temporary_bytes: int, pro
         resource.setrlimit(limit, (bound, bound))
 
 
-def deny_system_calls(*, children: bool, signals: bool) -> None:
-    """Refuse, from here on, what a computation does not need: see ``SYSTEM_CALLS``.
+def deny_system_calls(code: bytes) -> None:
+    """Refuse, from here on, what ``system_call_filter`` says."""
+    buffer = ctypes.create_string_buffer(code)
+    program = struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer))
+    _call("prctl", SET_SECCOMP, 2, program, 0, 0)
+
+
+@cache
+def system_call_filter(*, children: bool, signals: bool) -> bytes:
+    """A program for the kernel's packet filter that refuses ``SYSTEM_CALLS``, which a computation does not need.
+
+    A word of it is operation, jump if true, jump if false, operand. Built once, in the warm parent.
 
     Args:
         children: child processes are allowed.
@@ -148,14 +159,6 @@ def deny_system_calls(*, children: bool, signals: bool) -> None:
     if machine not in ARCHITECTURES:
         raise OSError(f"the table of system calls has no column for {machine}")
     audit, column = ARCHITECTURES[machine]
-    code = _filter(audit, column, children, signals)
-    buffer = ctypes.create_string_buffer(code)
-    program = struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer))
-    _call("prctl", SET_SECCOMP, 2, program, 0, 0)
-
-
-def _filter(audit: int, column: int, children: bool, signals: bool) -> bytes:
-    """A program for the kernel's packet filter; a word of it is operation, jump if true, jump if false, operand."""
 
     def load(offset: int) -> bytes:
         return struct.pack("<HBBI", 0x20, 0, 0, offset)

@@ -209,7 +209,9 @@ def _become_interpreter(tasks: int, answers: int, output: int, settings: Mapping
             isolated=settings["isolated"],
         )
         confine.drop_rights()
-        confine.deny_system_calls(children=settings["processes"] > 1, signals=settings["isolated"])
+        confine.deny_system_calls(
+            confine.system_call_filter(children=settings["processes"] > 1, signals=settings["isolated"])
+        )
         write_all(interpreter.ANSWERS, READY)
     except BaseException as error:
         write_all(1, f"{type(error).__name__}: {error}".encode())

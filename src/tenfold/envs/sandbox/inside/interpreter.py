@@ -27,7 +27,7 @@ def serve() -> NoReturn:
     main = types.ModuleType("__main__")
     sys.modules["__main__"] = main
     sys.argv = [""]
-    _seed()
+    random.seed(0)  # every session draws the same numbers, so that a run can be repeated; a fork mixes them anew
     number = 0
     stdout = _fresh_output()
     while header := read_exactly(TASKS, TASK.size):
@@ -45,13 +45,6 @@ def serve() -> NoReturn:
             stdout.flush()
         write_all(ANSWERS, DONE.pack(ticket, status))
     os._exit(0)
-
-
-def _seed() -> None:
-    """Every session starts from the same random numbers, so that a run can be repeated."""
-    random.seed(0)
-    if numpy := sys.modules.get("numpy"):
-        numpy.random.seed(0)
 
 
 def _fresh_output() -> io.TextIOWrapper:

@@ -46,6 +46,9 @@ def _import(settings: dict[str, Any]) -> None:
     sys.path = [path for path in sys.path if path != settings["own_path"]] + settings["paths"]
     for name in settings["modules"]:
         importlib.import_module(name)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)  # a fork keeps this state; see ``interpreter`` for that of ``random``
+    confine.system_call_filter(children=settings["processes"] > 1, signals=settings["isolated"])
 
 
 def _make_memory_shareable() -> None:
