@@ -32,8 +32,10 @@ class Environment:
 class Session:
     def __init__(self, environment, number):
         self.environment, self.number, self.turns, self.lock = environment, number, 0, threading.Lock()
+        self.threads = set()
 
     def respond(self, turn):
+        self.threads.add(threading.current_thread())
         assert self.lock.acquire(blocking=False), "one question at a time"
         self.turns += 1
         try:
@@ -42,7 +44,7 @@ class Session:
             self.lock.release()
 
     def close(self):
-        assert not self.lock.locked()
+        assert not self.lock.locked() and self.threads <= {threading.current_thread()}, "one thread for a session"
         self.environment.closed.append(self.number)
 
 

@@ -223,7 +223,7 @@ class Reply:
 
 
 class Session(Protocol):
-    """The environment's side of one trajectory, with its state. Used by one thread at a time, but not by one alone."""
+    """The environment's side of one trajectory: its state lives here. It is asked and closed in one thread."""
 
     def respond(self, turn: Turn) -> Reply | None:
         """Answer a turn; ``None`` when there is nothing to answer, which ends the trajectory.

@@ -52,7 +52,7 @@ class Observed(Protocol):
 
 
 class ToolSession(Protocol):
-    """A tool for one trajectory: its state lives here. Asked by one thread at a time, not always the same one."""
+    """A tool for one trajectory: its state lives here. It is asked and closed in one thread."""
 
     def call(self, text: str) -> Observed:
         """The observation of a call.

@@ -122,7 +122,7 @@ def rollout(
         keys: what tells the noise of the prompts apart, one each; their numbers 0, 1, … by default. Sample j of a
             prompt with key k draws from the stream (seed, k, j).
         environment: answers at the end of each turn; none by default, so that a trajectory is one turn. Its sessions
-            are asked from several threads, each by one at a time, while other rows are sampled.
+            are asked in threads, each in one of its own, while other rows are sampled.
         batch_size: most rows that are sampled at the same time; memory grows with it, the result does not depend on
             it.
         deterministic: ask sessions in synchronous rounds, in this thread, which waits for them. Trajectories are the
@@ -149,7 +149,7 @@ def rollout(
         for j in range(num_samples)
     ]
     if rows:
-        sessions = Sessions(environment, len(rows), synchronous=deterministic or environment is None)
+        sessions = Sessions(environment, synchronous=deterministic)
         _run(_Turns(policy, sampling, sessions), policy.decoder(rows, sampling, batch_size), rows)
     return [row.trajectory() for row in rows]
 

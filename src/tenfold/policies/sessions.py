@@ -1,8 +1,9 @@
 """The sessions of an environment during a rollout: who is asked, whose replies have come, what must be closed.
 
 Sessions answer in threads while other rows are sampled, or, in synchronous rounds, at once. A row waits from its
-question to its reply. There is a thread for every row, though most are never started: sessions may wait for each other
-(for a place in a sandbox that another one gives back when it is closed), so none may wait for a thread.
+question to its reply. A session that is asked has a thread of its own until it is closed: what it holds may belong to a
+thread (a database connection, a browser), and sessions may wait for each other (for a place in a sandbox that another
+one gives back when it is closed), so none may wait for a thread.
 """
 
 import queue
@@ -21,15 +22,15 @@ class Sessions:
     """Sessions of rows, opened, asked and closed.
 
     Args:
-        environment: opens them; without one nothing is opened, and :meth:`ask` has nobody to ask.
-        num_rows: most rows that wait at the same time.
+        environment: opens them; without one nothing is opened, and nobody is asked.
         synchronous: answer at once, in the thread that asks.
     """
 
-    def __init__(self, environment: Environment | None, num_rows: int, *, synchronous: bool) -> None:
+    def __init__(self, environment: Environment | None, *, synchronous: bool) -> None:
         self._environment = environment
-        self._threads: Executor = _AtOnce() if synchronous else ThreadPoolExecutor(num_rows, "session")
+        self._synchronous = synchronous
         self._open: dict[Row, Session] = {}
+        self._threads: dict[Row, Executor] = {}
         self._returned: queue.SimpleQueue[tuple[Row, Future[Reply | None]]] = queue.SimpleQueue()
         self._num_waiting = 0
         self._closing: list[Future[None]] = []
@@ -45,9 +46,11 @@ class Sessions:
 
     def ask(self, row: "Row", turn: Turn) -> None:
         """Ask the session of a row, which waits until its reply has been taken."""
+        if row not in self._threads:
+            self._threads[row] = _AtOnce() if self._synchronous else ThreadPoolExecutor(1, "session")
         row.waiting = True
         self._num_waiting += 1
-        future = self._threads.submit(self._open[row].respond, turn)
+        future = self._threads[row].submit(self._open[row].respond, turn)
         future.add_done_callback(lambda future: self._returned.put((row, future)))
 
     def replies(self, *, wait: bool) -> Iterator[tuple["Row", Reply | None]]:
@@ -68,18 +71,19 @@ class Sessions:
     def close(self, row: "Row") -> None:
         """End the session of a row that is finished, so that what it holds is free for others."""
         if (session := self._open.pop(row, None)) is not None:
-            self._closing.append(self._threads.submit(session.close))
+            thread = self._threads.pop(row, None) or _AtOnce()  # behind a question that is still being answered
+            self._closing.append(thread.submit(session.close))
+            thread.shutdown(wait=False)
 
     def close_all(self) -> None:
-        """End what is open, once the sessions that are still answering have done so.
+        """End the sessions that are open, and wait for the end of all.
 
         Raises:
             Exception: what a session raised when it was closed; the others are closed all the same.
         """
-        self._threads.shutdown()
+        for row in list(self._open):
+            self.close(row)
         with ExitStack() as stack:
-            for session in reversed(self._open.values()):
-                stack.callback(session.close)
             for closing in reversed(self._closing):
                 stack.callback(closing.result)
 
@@ -89,5 +93,8 @@ class _AtOnce(Executor):
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
         done: Future[Any] = Future()
-        done.set_result(function(*args, **kwargs))
+        try:
+            done.set_result(function(*args, **kwargs))
+        except Exception as error:  # raised where the result is taken, as from a thread
+            done.set_exception(error)
         return done
