@@ -4,6 +4,7 @@ Imports no torch.
 """
 
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Literal
 
 from tenfold.core.errors import UserError
@@ -63,7 +64,7 @@ class HabitsConfig:
     trust: float = 0.1
     """It says the trust hint after an output instead."""
     slip: float = 0.25
-    """A partial product by hand is wrong."""
+    """A partial product by hand is wrong, where no program has run before."""
 
 
 @dataclass(frozen=True)
@@ -207,13 +208,9 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
-        is_toy = self.task.kind == "multiplication"
-        if is_toy == bool(self.policy.model):
-            raise UserError(
-                f"policy.model = {self.policy.model!r} with task.kind = {self.task.kind}: multiplication is for the tiny "
-                "policy, questions for a model that is loaded"
-            )
-        if not is_toy and (self.base.programs.steps or self.base.thinking.steps):
+        if self.task.kind == "questions" and not self.policy.model:
+            raise UserError("policy.model = '': the tiny policy knows no words; allowed with questions: a model")
+        if self.task.kind == "questions" and (self.base.programs.steps or self.base.thinking.steps):
             raise UserError("base.thinking.steps: a base is trained for multiplication; allowed with questions: 0")
         if self.traces.num_hinted >= self.traces.num_examples:
             raise UserError(
@@ -271,4 +268,125 @@ def laptop() -> Config:
         base=BaseConfig(programs=_muon(80, 64, 2e-2, 40), thinking=_muon(250, 64, 2e-2, 50)),
         sft=_adamw(100, 16),
         grpo=_reinforcement(40, 8, 8, 120, 10),
+    )
+
+
+def gpu() -> Config:
+    """Products in words by SmolLM2-135M, sized for half an hour on one GPU; untimed.
+
+    ``--task.kind questions --task.train-file ... --task.test-file ... --base.thinking.steps 0`` with a larger
+    ``--policy.model`` puts questions of your own in place of the products.
+    """
+    optimizer = OptimizerSettings(learning_rate=1e-4, schedule="cosine", warmup_fraction=0.05)
+    tuning = SFTSettings(steps=60, batch_size=16, max_length=0, mixed_precision="bf16", optimizer=optimizer)
+    rates = dict.fromkeys(("prompt_hint", "hint_engineering", "random_hints", "truncated", "rft", "no_tool"), 2e-5)
+    return Config(
+        task=TaskConfig(num_validation=200, num_test=500),
+        policy=PolicyConfig(model="smollm2-135m"),
+        base=BaseConfig(programs=SFTSettings(steps=0), thinking=replace(tuning, steps=300, batch_size=32)),
+        traces=TracesConfig(num_problems=400, num_examples=160, num_hinted=20, max_new_tokens=400),
+        sft=tuning,
+        grpo=GRPOSettings(
+            steps=60,
+            prompts_per_step=16,
+            num_generations=8,
+            max_completion_length=400,
+            scale_rewards="group",
+            mixed_precision="bf16",
+            optimizer=OptimizerSettings(warmup_steps=3),
+            log_every=2,
+            evaluate_every=20,
+            checkpoint_every=20,
+        ),
+        rates=RatesConfig(**rates, no_tool_rl=2e-6, rl=2e-6, rl_unmasked=2e-6),
+        evaluation=EvaluationConfig(max_new_tokens=400, budgets=(100, 200, 400)),
+    )
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One of the published stages: its model, data and supervised training."""
+
+    model: str
+    train_file: str
+    num_examples: int
+    num_hinted: int
+    epochs: float
+    batch_size: int
+    rate: float
+    seconds: float = 30.0
+
+
+_LARGE, _SMALL = "deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
+_STAGES = {
+    "prompt-hint-sft-32b": _Stage(_LARGE, "still-3.jsonl", 800, 30, 17.0, 96, 1e-5),
+    "hint-engineering-sft-32b": _Stage(_LARGE, "aime-before-2024.jsonl", 30, 29, 40.0, 96, 1e-5),
+    "hint-engineering-rft-32b": _Stage(_LARGE, "still-3.jsonl", 830, 30, 17.0, 96, 1e-5),
+    "sft-1.5b": _Stage(_SMALL, "aime-math-numina.jsonl", 10_000, 30, 6.0, 128, 7e-6),
+    "rl-1.5b": _Stage(_SMALL, "numina-math-hard-1k.jsonl", 10_000, 30, 6.0, 128, 7e-6, seconds=5.0),
+}
+
+
+def paper(task: str = "hint-engineering-rft-32b") -> Config:
+    """The published setting of a stage; every value has its source in ``SOURCES``."""
+    if task not in TASKS:
+        raise UserError(f"task = {task!r}: must be one of {', '.join(TASKS)}")
+    stage = _STAGES[task]
+    steps = ceil(stage.epochs * stage.num_examples / stage.batch_size)
+    tuned = ("prompt_hint", "hint_engineering", "random_hints", "truncated", "rft", "no_tool")
+    return Config(
+        task=TaskConfig(
+            kind="questions",
+            train_file=f"cort/{stage.train_file}",
+            test_file="cort/aime24.jsonl",
+            num_test=30,
+            num_validation=0,
+            grade="math",
+        ),
+        policy=PolicyConfig(model=stage.model),
+        base=BaseConfig(programs=SFTSettings(steps=0), thinking=SFTSettings(steps=0)),
+        loop=LoopConfig(
+            max_tool_calls=14, count_outputs=True, deterministic=False, seconds=stage.seconds, output_characters=800
+        ),
+        traces=TracesConfig(
+            num_problems=max(820, stage.num_examples),
+            num_examples=stage.num_examples,
+            num_hinted=stage.num_hinted,
+            rft_samples=4,
+            max_new_tokens=16_000,
+            temperature=0.6,
+        ),
+        sft=SFTSettings(
+            steps=steps,
+            epochs=stage.epochs,
+            batch_size=stage.batch_size,
+            gradient_accumulation=stage.batch_size // 8,
+            max_length=0,
+            mixed_precision="bf16",
+            gradient_checkpointing=True,
+            optimizer=OptimizerSettings(learning_rate=stage.rate),
+        ),
+        grpo=GRPOSettings(
+            steps=468,
+            prompts_per_step=64,
+            num_generations=8,
+            gradient_accumulation=64,
+            updates_per_generation=2,
+            max_prompt_length=1024,
+            max_completion_length=16_000,
+            temperature=0.6,
+            top_p=0.95,
+            loss_type="dapo",
+            scale_rewards="group",
+            beta=0.001,
+            entropy_coefficient=0.001,
+            mixed_precision="bf16",
+            gradient_checkpointing=True,
+            log_every=2,
+            checkpoint_every=40,
+        ),
+        rates=RatesConfig(**dict.fromkeys(tuned, stage.rate), no_tool_rl=1e-6, rl=1e-6, rl_unmasked=1e-6),
+        evaluation=EvaluationConfig(
+            max_new_tokens=32_768, samples=16, batch_size=64, budgets=(4096, 8192, 16_384, 32_768)
+        ),
     )

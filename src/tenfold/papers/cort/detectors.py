@@ -1,8 +1,8 @@
 """Where a trace computes in prose what a program could, or checks again by hand what a program has found.
 
     delayed computation   >= k arithmetic steps in the prose before a program whose output shows their result again
-    result distrust       after an output: an opener such as "wait, let me check", >= k arithmetic steps, no new program,
-                          and the output's value once more
+    result distrust       after an output: an opener such as "wait, let me check", >= k arithmetic steps, no new
+                          program, and the output's value once more
 
 The paper gives neither rule nor code: these are decisions of this project (specification, section 4). A step is an
 equation of numerals, ``347*8=2776``. The heuristic proposer of hints uses the same segments, and is a suggestion to
@@ -18,7 +18,7 @@ from typing import Literal
 from tenfold.core.errors import UserError
 
 DEFAULT_STEPS = 2
-"""k. Manual working has at least three steps in every trace of the toy task, other prose none: 1 to 3 separate alike."""
+"""k. In the toy task working by hand has three steps and other prose none, so that 1, 2 and 3 separate alike."""
 
 _NUMBER = r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 _OPERATOR = r"\s*(?:[-+*/×·÷^]|\\times|\\cdot|\\div)\s*"
@@ -30,7 +30,8 @@ _SENTENCE_END = re.compile(r"[.!?:](?=\s|[A-Z`<\\]|\Z)|\n")
 _RECHECK = re.compile(
     r"\b(?:wait\b|hold on\b|to be sure\b|just to (?:check|confirm|be sure)\b|let me (?:just )?"
     r"(?:check|verify|confirm|double[- ]check|re-?check|re-?calculate|make sure)|let's (?:just )?"
-    r"(?:check|verify|confirm|double[- ]check|re-?check|make sure)|is (?:that|this) (?:right|correct)\b|double[- ]check)",
+    r"(?:check|verify|confirm|double[- ]check|re-?check|make sure)|is (?:that|this) (?:right|correct)\b|"
+    r"double[- ]check)",
     re.IGNORECASE,
 )
 _ANNOUNCES = re.compile(r"by hand|let(?:'s| me| us) (?:compute|calculate|multiply|add|work)|manually", re.IGNORECASE)

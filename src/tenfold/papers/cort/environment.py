@@ -6,14 +6,14 @@ programs again, without their printing, and it answers a turn without a program 
 
 Budgets (specification, section 2): of T generation rounds the last has no tool, so ``max_tool_calls`` = T - 1 programs
 run, the output of the last one carries the notice, and a further program is left as it is. In the state ``replay`` a
-round without a program counts too. The length budget is that of the sampling (``Sampling.count_replies``): outputs use it
-up, and one that leaves no room for a further token is not appended and ends the trajectory.
+round without a program counts too. The length budget is that of the sampling (``Sampling.count_replies``): outputs use
+it up, and one that leaves no room for a further token is not appended and ends the trajectory.
 
 Different from the released code: sampled tokens are never encoded again, an output cannot spell a special token, and
 what isolates programs is the sandbox, so no program is refused for its words.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -105,8 +105,8 @@ class CodeEnvironment:
     Raises:
         UserError: state replay with a tokenizer that needs several tokens for the stop string.
 
-    Each of a trajectory's ``tool_calls`` has ``program``, ``output``, ``status``, ``failed``, and ``begin`` and ``end``, the
-    tokens of the completion before and up to the end of its output block.
+    Each of a trajectory's ``tool_calls`` has ``program``, ``output``, ``status`` and ``failed``, and ``begin`` and ``end``,
+    where its output block begins and ends among the tokens of the completion.
     """
 
     executor: Executor
@@ -143,9 +143,7 @@ class CodeLoop:
         self._pending += turn.text
         program = formats.parse_program(self._pending)
         may_run = self._rounds < self._settings.max_tool_calls
-        if self._settings.state == "replay":
-            self._rounds += 1
-        elif program is not None:
+        if self._settings.state == "replay" or program is not None:
             self._rounds += 1
         if not may_run or (program is None and self._settings.state != "replay"):
             return Reply()
@@ -196,4 +194,3 @@ class CodeLoop:
             return alone.run(program, echo_last_expression=echo)
         finally:
             alone.close()
-

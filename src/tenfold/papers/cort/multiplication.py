@@ -5,8 +5,8 @@ in the paper's format that have both habits: partial products by hand before a p
 by hand of what the program found. Slips by hand are part of the traces; where a program ran, its value is the answer.
 The hints are in the base's language, and rare, so that it knows what follows them.
 
-The tiny vocabulary has one token for each sentence, and digits go in pairs: 1316 is 13 and 16. Problems are told apart by their pair of factors: a
-hash says whether a pair is for training, validation or test.
+The tiny vocabulary has one token for each sentence, and digits go in pairs: 1316 is 13 and 16. Problems are told apart
+by their pair of factors: a hash says whether a pair is for training, validation or test.
 """
 
 import string
@@ -72,7 +72,7 @@ def split_of(left: int, right: int) -> Split:
 
     Example:
         >>> split_of(47, 28), split_of(47, 29)
-        ('train', 'test')
+        ('train', 'validation')
     """
     tenth = key_to_seed("product", left, right) % 10
     return "test" if tenth == 0 else "validation" if tenth == 1 else "train"
@@ -113,12 +113,12 @@ def working(problem: Problem, generator: np.random.Generator, slip: float) -> tu
     for i in range(2):
         if generator.random() < slip:
             parts[i] += int(generator.choice((-100, -10, 10, 100)))
-    text = f" {problem.left}*{tens}={parts[0]}. {problem.left}*{ones}={parts[1]}. {ADD} {parts[0]}+{parts[1]}={sum(parts)}."
-    return text, sum(parts)
+    products = f" {problem.left}*{tens}={parts[0]}. {problem.left}*{ones}={parts[1]}."
+    return f"{products} {ADD} {parts[0]}+{parts[1]}={sum(parts)}.", sum(parts)
 
 
 def base_trace(problem: Problem, habits: HabitsConfig, generator: np.random.Generator) -> list[Piece]:
-    """A trace of the base's kind, piece by piece."""
+    """A trace of the base's kind, piece by piece, without the end-of-sequence token."""
     begins = generator.random() < habits.general
     said = GENERAL.text if begins else ""
     said += "".join(sentence for sentence in OPENINGS if generator.random() < 0.5)
@@ -137,14 +137,14 @@ def base_trace(problem: Problem, habits: HabitsConfig, generator: np.random.Gene
         said += f"\n{OPENING}print({problem.left}*{problem.right})\n```\n"
         pieces = [(said, True), (output_block(str(value)), False)]
         said = _after_output(problem, habits, generator)
-    said += f"{END_OF_THINK}\n\\boxed{{{value}}}<eos>"
+    said += f"{END_OF_THINK}\n\\boxed{{{value}}}"
     return [*pieces, (said, True)]
 
 
 def _after_output(problem: Problem, habits: HabitsConfig, generator: np.random.Generator) -> str:
     draw = generator.random()
     if draw < habits.distrust:
-        return RECHECK + working(problem, generator, habits.slip)[0]
+        return RECHECK + working(problem, generator, slip=0.0)[0]  # a check by hand that fails would end otherwise
     return TRUST.text if draw < habits.distrust + habits.trust else ""
 
 

@@ -1,8 +1,8 @@
 """Who says where hints go: a file of places chosen by hand, a heuristic, or a language model.
 
-All have one interface, ``propose(text, trace) -> list of Proposal``, in characters of the trace's text. The paper tried three
-large models for this, judged them not precise enough, and placed its 30 traces by hand: what the heuristic or a model
-proposes is a suggestion to review (``tenfold hints cort``).
+All have one interface, ``propose(text, trace) -> list of Proposal``, in characters of the trace's text. The paper tried
+three large models for this, judged them not precise enough, and placed its 30 traces by hand: what the heuristic or a
+model proposes is a suggestion to review (``tenfold hints cort``).
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,13 +1,14 @@
 """The stages of one seed: base, traces, fine-tuning on hinted traces, rejection fine-tuning.
 
-What several arms need is made once for each seed, by whichever arm comes first, in ``shared/`` of the run directory: the
-base policy, the traces that were sampled from it and hinted, the policy that was tuned on hinted traces, and the one of
-rejection fine-tuning. A stage is finished when its ``done.json`` is there, which is written last.
+What several arms need is made once for each seed, by whichever arm comes first, in ``shared/`` of the run directory:
+the base policy, the traces that were sampled from it and hinted, the policy that was tuned on hinted traces, and the
+one of rejection fine-tuning. A stage is finished when its ``done.json`` is there, which is written last.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -21,7 +22,7 @@ from tenfold.papers.cort import multiplication
 from tenfold.papers.cort.config import Config, HabitsConfig
 from tenfold.papers.cort.environment import CodeEnvironment, Executor, LoopSettings
 from tenfold.papers.cort.hints import HintInjector
-from tenfold.papers.cort.measures import measure, summary
+from tenfold.papers.cort.measures import Measured, measure, summary
 from tenfold.papers.cort.method import Grade, dropped_because, is_right, same_answer
 from tenfold.papers.cort.proposers import Heuristic, Random, hint_all
 from tenfold.papers.cort.questions import Question, answers_of, load_questions
@@ -30,6 +31,7 @@ from tenfold.policies import Policy, Sampling, load_policy, rollout, tiny_policy
 from tenfold.train.settings import SFTSettings
 from tenfold.train.sft import sft
 
+_SHOWN = ("accuracy", "code_use", "model_tokens", "delayed", "distrust")
 SETS = ("prompt_hint", "hint_engineering", "random_hints", "truncated")
 
 
@@ -58,15 +60,18 @@ class Study:
         """A training of this cell; a shared one keeps its files where all arms of the seed find them."""
         part = self.cell.part(name, steps_before=steps_before, total_steps=self.total_steps)
         if shared:
-            part.directory = self.cell.directory.parents[2] / "shared" / f"seed-{self.seed}" / name
+            part.directory = self.shared / name
         return part
+
+    @property
+    def shared(self) -> Path:
+        """The folder of what all arms of the seed share."""
+        return self.cell.directory.parents[2] / "shared" / f"seed-{self.seed}"
 
     def environment(self, tokenizer: Any) -> CodeEnvironment:
         """The tool loop."""
         loop = self.config.loop
-        settings = LoopSettings(
-            loop.state, loop.max_tool_calls, echo_last_expression=loop.echo_last_expression
-        )
+        settings = LoopSettings(loop.state, loop.max_tool_calls, echo_last_expression=loop.echo_last_expression)
         return CodeEnvironment(self.executor, tokenizer, settings)
 
     def injector(self, policy: Policy, purpose: str) -> HintInjector:
@@ -150,7 +155,7 @@ def base_rows(policy: Policy, num_problems: int, habits: HabitsConfig, seed: int
             encoded = policy.encode(text)
             token_ids += encoded
             mask += [int(said)] * len(encoded)
-        rows.append({"input_ids": token_ids, "completion_mask": mask})
+        rows.append({"input_ids": [*token_ids, policy.tokenizer.eos_token_id], "completion_mask": [*mask, 1]})
     return Dataset.from_list(rows)
 
 
@@ -181,7 +186,7 @@ class Gathered:
 
 def gather(study: Study, policy: Policy) -> Gathered:
     """The examples of a seed: sampled from the base, hinted, resumed, kept if right."""
-    folder = study.cell.directory.parents[2] / "shared" / f"seed-{study.seed}" / "traces"
+    folder = study.shared / "traces"
     done = folder / "done.json"
     if not done.is_file():
         sets, metrics = _gather(study, policy)
@@ -217,7 +222,7 @@ def _gather(study: Study, policy: Policy) -> tuple[dict[str, list[Trace]], dict[
     num = min(t.num_examples, *map(len, sets.values()))
     if num == 0:
         counts = ", ".join(f"{name} {len(traces)}" for name, traces in sets.items())
-        raise UserError(f"traces.num_problems = {t.num_problems}: too few right traces ({counts}); sample more problems")
+        raise UserError(f"traces.num_problems = {t.num_problems}: too few right traces ({counts}); sample more")
     sets = {name: traces[:num] for name, traces in sets.items()}
     unhinted = {trace.key: trace for trace in drafts}
     sets["truncated"] = [
@@ -227,7 +232,7 @@ def _gather(study: Study, policy: Policy) -> tuple[dict[str, list[Trace]], dict[
     metrics = {}
     for name, traces in (("base", plain), ("base_hinted", drafts)):
         found = summary(measure(traces, answers, policy.tokenizer, grade=grade_of(config), num_steps=t.num_steps))
-        metrics |= {f"{name}/{key}": found[key] for key in ("accuracy", "code_use", "model_tokens", "delayed", "distrust")}
+        metrics |= {f"{name}/{key}": found[key] for key in _SHOWN}
     return sets, metrics
 
 
@@ -261,21 +266,26 @@ def rft(study: Study, steps_before: int) -> Policy:
     cell = study.part("rft", steps_before + study.config.sft.steps, shared=True)
 
     def make() -> Policy:
-        teacher = hint_engineering(study, steps_before)
-        hinted = gather(study, teacher).sets["hint_engineering"]
-        filtered, dropped = rejection_sampled(study, teacher)
-        first = hinted[: study.config.traces.num_hinted]
-        examples = [*first, *filtered[: len(hinted) - len(first)]]
-        if cell.is_main:
-            write_traces(cell.directory / "examples.jsonl", examples, teacher.tokenizer)
-            write_atomically(cell.directory / "dropped.json", to_json(dropped))
-        return tune(study, base(study), examples, study.config.rates.rft, cell)
+        return tune(study, base(study), rft_examples(study, steps_before), study.config.rates.rft, cell)
 
     return once(cell, make)
 
 
+def rft_examples(study: Study, steps_before: int = 0) -> list[Trace]:
+    """As many traces as the other arms have: a few hinted ones, and filtered samples of the policy tuned on them."""
+    teacher = hint_engineering(study, steps_before)
+    hinted = gather(study, teacher).sets["hint_engineering"]
+    filtered, counts = rejection_sampled(study, teacher)
+    first = hinted[: study.config.traces.num_hinted]
+    examples = [*first, *filtered[: len(hinted) - len(first)]]
+    if study.cell.is_main:
+        write_traces(study.shared / "rft" / "examples.jsonl", examples, teacher.tokenizer)
+        write_atomically(study.shared / "rft" / "filter.json", to_json(counts))
+    return examples
+
+
 def rejection_sampled(study: Study, policy: Policy) -> tuple[list[Trace], dict[str, int]]:
-    """Samples that the filter keeps, a first one of each problem before the second ones, and why others were dropped."""
+    """Samples that the filter keeps, one of each problem before the second ones, and why others were dropped."""
     config, t = study.config, study.config.traces
     questions = load_questions(config.task, t.num_problems, study.seed).train[: t.num_problems]
     injector, grade = study.injector(policy, "rft"), grade_of(config)
@@ -314,3 +324,16 @@ def sample(
     )
     keys = [question.key for question in questions for _ in range(e.samples)]
     return [Trace(trajectory, (), key) for trajectory, key in zip(trajectories, keys, strict=True)]
+
+
+def measured(study: Study, policy: Policy, traces: Sequence[Trace], questions: Sequence[Question]) -> list[Measured]:
+    """The samples of :func:`sample`, read and judged."""
+    references = answers_of(questions)
+    repeats = len(traces) // len(questions)
+    return measure(
+        traces,
+        [reference for reference in references for _ in range(repeats)],
+        policy.tokenizer,
+        grade=grade_of(study.config),
+        num_steps=study.config.traces.num_steps,
+    )
