@@ -116,6 +116,12 @@ def test_hinting_looks_again_at_what_follows_a_hint(draft, scripted, environment
     assert "30+12" not in text and text.endswith(f"```output\n42\n```\n{TRUST.text}</think>\\boxed{{42}}")
 
 
+def test_a_computation_right_behind_a_hint_without_a_full_stop_is_found(scripted, environment, tokenizer):
+    (begun,) = injector(scripted(HAND), environment).start([[5]], ["6*7"])
+    (hinted,) = hint_all(injector(scripted("print(6*7)\n```\n"), environment), [begun], Heuristic(), max_hints=1)
+    assert hinted.text(tokenizer).startswith(GENERAL.text + COMPUTE.inserted + "print(6*7)")
+
+
 def test_manual_places_are_read_written_and_refused_by_row(tmp_path, draft):
     file = tmp_path / "places.jsonl"
     Manual({"6*7": [Proposal(9, "trust", "manual: reviewed"), Proposal(3, "compute", "heuristic")]}).write(file)

@@ -265,7 +265,7 @@ def smoke() -> Config:
 def laptop() -> Config:
     """Products by a transformer of 0.17 M parameters: eight arms of one seed in minutes on two cores."""
     return Config(
-        base=BaseConfig(programs=_muon(80, 64, 2e-2, 40), thinking=_muon(250, 64, 2e-2, 50)),
+        base=BaseConfig(programs=_muon(160, 64, 2e-2, 40), thinking=_muon(160, 64, 2e-2, 40)),
         sft=_adamw(100, 16),
         grpo=_reinforcement(40, 8, 8, 120, 10),
     )
@@ -308,13 +308,21 @@ class _Stage:
     """One of the published stages: its model, data and supervised training."""
 
     model: str
+    """Its name on the hub."""
     train_file: str
+    """Its problems."""
     num_examples: int
+    """Of fine-tuning."""
     num_hinted: int
+    """Hinted by hand."""
     epochs: float
+    """Of fine-tuning."""
     batch_size: int
+    """Of fine-tuning."""
     rate: float
+    """Of fine-tuning."""
     seconds: float = 30.0
+    """Wall time of a program."""
 
 
 _LARGE, _SMALL = "deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"

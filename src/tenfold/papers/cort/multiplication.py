@@ -60,8 +60,8 @@ class Problem:
         return str(self.left * self.right)
 
 
-PROGRAMS = HabitsConfig(general=0.2, direct=1.0, distrust=0.0, trust=0.2)
-"""Programs and their outputs alone: what the base learns first, as a pre-trained model knows Python."""
+PROGRAMS = HabitsConfig(general=0.2, direct=1.0, distrust=0.5, trust=0.2)
+"""Programs, outputs, and checks of them, without working before: what the base learns first, since it is shorter."""
 
 Piece = tuple[str, bool]
 """Text, and whether the policy says it; output blocks it does not."""

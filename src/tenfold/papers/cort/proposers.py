@@ -184,10 +184,12 @@ def hint_all(
 
 
 def _next_place(tokenizer: Any, trace: Trace, proposer: Proposer, hints: Hints) -> Place | None:
-    last = max((hint.at + hint.num_tokens for hint in trace.hints), default=0)
+    begin, end = (trace.hints[-1].at, trace.hints[-1].at + trace.hints[-1].num_tokens) if trace.hints else (0, 0)
     for proposal in proposer.propose(trace.text(tokenizer), trace):
         at = token_offset(tokenizer, trace.trajectory.token_ids, proposal.at)
+        if begin <= at < end:
+            at = end  # the sentence of a hint without a full stop goes on behind it
         in_output = any(call["begin"] < at < call["end"] for call in trace.trajectory.tool_calls)
-        if at >= last and not in_output:
+        if at >= end and not in_output:
             return Place(at, hints[proposal.kind], proposal.decided_by)
     return None
