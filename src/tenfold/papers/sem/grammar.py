@@ -17,7 +17,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from tenfold.core.types import Trajectory
 
@@ -153,6 +153,27 @@ def parse_trajectory(text: str, trajectory: Trajectory) -> Response:
     """
     inserted = tuple(str(call["inserted"]) for call in trajectory.tool_calls if call.get("inserted"))
     return _parse(text, inserted, trajectory.stop_reason == "stop")
+
+
+def read_response(trajectory: Trajectory, tokenizer: Any) -> Response:
+    """What the completion of a trajectory says, a final end-of-sequence token left out.
+
+    Args:
+        trajectory: of ``rollout`` with a ``SearchEnvironment``, or without any.
+        tokenizer: of the policy.
+
+    Example:
+        >>> from tenfold.policies import character_tokenizer
+        >>> tokenizer = character_tokenizer(special=TAGS)
+        >>> token_ids = tokenizer.encode("<think></think><answer>Po</answer><eos>")
+        >>> size = len(token_ids)
+        >>> read_response(Trajectory((1,), token_ids, [True] * size, [0.0] * size, "stop"), tokenizer).valid
+        True
+    """
+    token_ids = trajectory.token_ids
+    if token_ids and token_ids[-1] == tokenizer.eos_token_id and trajectory.loss_mask[-1]:
+        token_ids = token_ids[:-1]
+    return parse_trajectory(tokenizer.decode(token_ids, clean_up_tokenization_spaces=False), trajectory)
 
 
 @dataclass(frozen=True)
