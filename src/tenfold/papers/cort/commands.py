@@ -276,8 +276,8 @@ def _own_examples(study: Any, policy: Any, questions: Any, stage: TuningStage, p
 def tune(
     out: Path,
     preset: Literal["smoke", "laptop"] = "laptop",
-    tuning_rates: tuple[float, ...] = (5e-4, 1e-3, 2e-3),
-    reinforcement_rates: tuple[float, ...] = (2e-4, 5e-4, 1e-3),
+    tuning_rates: tuple[float, ...] = (2.5e-4, 5e-4, 1e-3, 2e-3),
+    reinforcement_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3),
     arms: tuple[str, ...] = (),
     seed: int = 1000,
     device: Literal["auto", "cpu", "cuda"] = "auto",

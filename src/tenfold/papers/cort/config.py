@@ -23,9 +23,9 @@ class TaskConfig:
     """questions: JSON lines with prompt and answer."""
     test_file: str = ""
     """questions: the same, to test on."""
-    num_test: int = 400
+    num_test: int = 600
     """Test problems; at most so many of a file."""
-    num_validation: int = 100
+    num_validation: int = 200
     """Problems for curves and for choosing rates, apart from training and test."""
     grade: Literal["plain", "math"] = "plain"
     """plain: equal but for spaces and separators; math: equal as mathematics (extra ``math``)."""
@@ -53,7 +53,7 @@ class HabitsConfig:
 
     general: float = 0.3
     """It begins with the general hint."""
-    direct: float = 0.1
+    direct: float = 0.15
     """It writes a program at once, with the compute hint."""
     verify: float = 0.4
     """After working by hand it verifies with a program."""
@@ -61,7 +61,7 @@ class HabitsConfig:
     """The same where it began with the general hint."""
     distrust: float = 0.7
     """It checks a program's output by hand."""
-    trust: float = 0.1
+    trust: float = 0.15
     """It says the trust hint after an output instead."""
     slip: float = 0.25
     """A partial product by hand is wrong, where no program has run before."""
@@ -109,11 +109,11 @@ class LoopConfig:
 class TracesConfig:
     """How the examples for fine-tuning are gathered from the policy's own samples."""
 
-    num_problems: int = 260
+    num_problems: int = 700
     """Training problems that are sampled for the hinted and unhinted examples."""
-    num_examples: int = 100
+    num_examples: int = 400
     """Examples of every fine-tuned arm; fewer if some arm has fewer."""
-    num_hinted: int = 12
+    num_hinted: int = 40
     """Hand-hinted examples among those of rft."""
     rft_samples: int = 2
     """Samples of each problem for rft, of the policy that was tuned on hinted traces."""
@@ -143,23 +143,23 @@ class RewardConfig:
 class RatesConfig:
     """Each arm's learning rates, chosen on validation problems over one grid for each kind of training."""
 
-    prompt_hint: float = 1e-3
+    prompt_hint: float = 5e-4
     """Fine-tuning."""
-    hint_engineering: float = 1e-3
+    hint_engineering: float = 5e-4
     """Fine-tuning."""
-    random_hints: float = 1e-3
+    random_hints: float = 5e-4
     """Fine-tuning."""
-    truncated: float = 1e-3
+    truncated: float = 5e-4
     """Fine-tuning."""
-    rft: float = 1e-3
+    rft: float = 5e-4
     """Fine-tuning."""
-    no_tool: float = 1e-3
+    no_tool: float = 5e-4
     """Fine-tuning."""
-    no_tool_rl: float = 5e-4
+    no_tool_rl: float = 3e-4
     """Reinforcement without the tool."""
-    rl: float = 5e-4
+    rl: float = 3e-4
     """Reinforcement."""
-    rl_unmasked: float = 5e-4
+    rl_unmasked: float = 3e-4
     """Reinforcement with the environment's tokens in the loss."""
 
 
@@ -169,7 +169,7 @@ class EvaluationConfig:
 
     max_new_tokens: int = 160
     """Tokens sampled for a completion."""
-    samples: int = 1
+    samples: int = 2
     """Completions of each problem: the k of avg@k and pass@k."""
     temperature: float = 0.6
     """Of sampling."""
@@ -266,7 +266,7 @@ def laptop() -> Config:
     """Products by a transformer of 0.17 M parameters: eight arms of one seed in minutes on two cores."""
     return Config(
         base=BaseConfig(programs=_muon(160, 64, 2e-2, 40), thinking=_muon(160, 64, 2e-2, 40)),
-        sft=_adamw(100, 16),
+        sft=_adamw(300, 16),
         grpo=_reinforcement(40, 8, 8, 120, 10),
     )
 

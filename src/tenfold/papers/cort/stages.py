@@ -30,6 +30,7 @@ from tenfold.papers.cort.traces import Trace, read_traces, write_traces
 from tenfold.policies import Policy, Sampling, load_policy, rollout, tiny_policy
 from tenfold.train.settings import SFTSettings
 from tenfold.train.sft import sft
+from tenfold.train.trl_run import quiet
 
 _SHOWN = ("accuracy", "code_use", "model_tokens", "delayed", "distrust")
 SETS = ("prompt_hint", "hint_engineering", "random_hints", "truncated")
@@ -163,10 +164,12 @@ def once(cell: Cell, make: Callable[[], Policy]) -> Policy:
     """The policy of a stage: loaded if the stage is finished, else made and stored."""
     folder, done = cell.directory / "model", cell.directory / "done.json"
     if done.is_file():
-        return load_policy(folder)
+        with quiet():
+            return load_policy(folder)
     policy = make()
     if cell.is_main:
-        policy.save(folder)
+        with quiet():
+            policy.save(folder)
         write_atomically(done, to_json({"parameters": policy.num_parameters}))
     return policy
 
