@@ -125,7 +125,7 @@ def test_a_page_cannot_speak_for_the_policy(play, tokenizer):
 
 
 def test_limits_out_of_range_are_refused(tokenizer):
-    with pytest.raises(UserError, match="max_calls = 0"):
+    with pytest.raises(UserError, match="max_searches = 0"):
         SearchEnvironment(Down(), tokenizer, max_searches=0)
     with pytest.raises(UserError, match="k = 0"):
         SearchEnvironment(Down(), tokenizer, k=0)

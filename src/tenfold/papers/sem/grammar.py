@@ -207,8 +207,9 @@ def _pieces(text: str, inserted: tuple[str, ...]) -> list[str]:
     for result in inserted:
         turn_end = text.find(STOP, start)
         found = -1 if turn_end < 0 else text.find(result.strip(), turn_end + len(STOP))
-        # A tokenizer may lose white space at the seam. A token may hold more than the end of the stop string.
-        if found < 0 or _TAG.search(text, turn_end + len(STOP), found):
+        # A tokenizer may lose white space at the seam, and a token may hold more than the end of the stop string. What
+        # else stands between stays in the policy's piece, where nothing may follow a search.
+        if found < 0:
             break
         pieces += [text[start:found], result.strip()]
         start = found + len(result.strip())
