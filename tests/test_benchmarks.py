@@ -1,7 +1,9 @@
 """The benchmarks run, their rivals compute what they say, and sides are compared fairly. Nothing here is timed."""
 
 import importlib
+import importlib.util
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -52,8 +54,28 @@ def test_every_quick_comparison_of_the_optimizers_is_a_line_of_json(capsys):
 def test_every_quick_comparison_of_rollouts_is_a_line_of_json(capsys):
     importlib.import_module("rollout").main(["--quick", "--json"])
     measured = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [list(line) for line in measured] == [KEYS] * 4 and {line["rival_name"] for line in measured} == {"generate"}
+    rivals = ["generate"] * 4 + ["synchronous rounds", "no latency", "all of it"]
+    assert [list(line) for line in measured] == [KEYS] * 7 and [line["rival_name"] for line in measured] == rivals
     assert all(line["ratio"] == pytest.approx(line["ours"] / line["rival"]) for line in measured)
+
+
+def test_a_slow_tool_is_busy_while_at_least_one_call_is_under_way():
+    tool = importlib.import_module("rollout").SlowTool(0.0)
+    assert tool.busy() == 0
+    tool.calls += [(5.0, 6.0), (1.0, 2.0), (1.5, 3.0), (1.6, 1.7), (3.0, 4.0)]
+    assert tool.busy() == pytest.approx(4.0)
+
+
+def test_the_ways_of_waiting_for_a_tool_sample_the_same_tokens():
+    benchmark = importlib.import_module("rollout")
+    options = benchmark.Options(quick=True, mean=4, prompt=8)
+    policy = benchmark.tiny_of(options)
+    benchmark.end_at_random(policy, options.mean)
+    ways = ((0.01, False), (0.01, True), (0.0, False))
+    said = [benchmark.Calls(policy, options, 8, *way)() for way in ways]
+    tokens = [[each.token_ids for each in trajectories] for trajectories in said]
+    assert tokens[0] == tokens[1] == tokens[2]
+    assert sum(not all(each.loss_mask) for each in said[0]) >= 6, "most of them end a turn, and call"
 
 
 def test_both_sides_of_the_rollout_benchmark_end_by_the_same_law():
@@ -72,6 +94,64 @@ def test_both_sides_of_the_rollout_benchmark_end_by_the_same_law():
     settings = dict(do_sample=True, top_k=0, max_new_tokens=options.limit, num_return_sequences=8)
     generated = policy.model.generate(**padded, **settings)[:, padded["input_ids"].shape[1] :]
     assert (generated != policy.tokenizer.pad_token_id).sum() == pytest.approx(expected, rel=0.15)
+
+
+def retrieval(capsys, *arguments):
+    importlib.import_module("retrieval").main(["--quick", "--json", *arguments])
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_every_quick_comparison_of_retrieval_is_a_line_of_json(capsys):
+    measured = retrieval(capsys)
+    assert [list(line) for line in measured] == [KEYS] * 16
+    assert {line["rival_name"] for line in measured} == {"rank-bm25", "SQLite FTS5"}
+    assert {line["unit"] for line in measured} == {"queries/s", "recall@5"}
+    assert all(line["ratio"] == pytest.approx(line["ours"] / line["rival"]) for line in measured)
+
+
+def test_the_rivals_of_retrieval_find_what_ours_finds():
+    """Their formulas differ in idf and in two numbers; on plain questions the first passage is the same."""
+    from tenfold.data.fact_corpus import fact_corpus
+    from tenfold.envs.search import BM25
+
+    full_text = importlib.import_module("rivals.full_text")
+    questions, passages = fact_corpus(300, 80)
+    queries = [question.question for question in questions if question.topic in ("name", "description")]
+    ours = [found[0].id for found in BM25(passages).search(queries, 5)]
+    for rival in (full_text.RankBM25(passages), full_text.FTS5(passages)):
+        theirs = rival.search(queries, 5)
+        assert all(len(found) == 5 for found in theirs)
+        assert sum(found[0] == first for found, first in zip(theirs, ours, strict=True)) >= 0.9 * len(queries)
+    rival.close()
+
+
+def test_an_engine_without_its_package_is_left_out(capsys, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tantivy" else find(name))
+    importlib.import_module("retrieval").main(["--quick", "--json", "--engines", "tantivy"])
+    said = capsys.readouterr()
+    assert not said.out and "tantivy is left out: " in said.err
+
+
+@pytest.mark.filterwarnings("default")  # the Jupyter kernel's client warns
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing: apt install bubblewrap")
+def test_every_quick_comparison_of_the_code_sandbox_is_a_line_of_json(capsys):
+    importlib.import_module("tools").main(["--quick", "--json"])
+    measured = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [list(line) for line in measured] == [KEYS] * len(measured)
+    calls, *_, sessions = measured
+    assert calls["rival_name"] == "a fresh bubblewrap per call"
+    assert calls["ratio"] == pytest.approx(calls["ours"] / calls["rival"])
+    assert sessions["unit"] == "ms" and sessions["ratio"] == pytest.approx(sessions["rival"] / sessions["ours"])
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing: apt install bubblewrap")
+def test_a_side_of_the_sandbox_benchmark_that_prints_something_else_is_noticed():
+    tools = importlib.import_module("tools")
+    tools.many(lambda: "83810205\n", 2)()
+    with pytest.raises(AssertionError, match="is not 83810205"):
+        tools.many(lambda: "83810206", 1)()
+    assert tools.run_once("print(6 * 7, math.pi > 3)", tools.Limits(), ["math"]) == "42 True\n"
 
 
 def random_computation(capsys, *arguments):

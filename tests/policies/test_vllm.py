@@ -1,6 +1,10 @@
 """The adapter against a stand-in for vLLM's interface that samples with a tiny model; vLLM itself is not run here."""
 
+import threading
+import time
 from dataclasses import dataclass
+from itertools import count
+from random import Random
 from types import SimpleNamespace
 
 import pytest
@@ -29,9 +33,10 @@ class StandIn:
     """``LLM.generate`` by the book: a seed for each request, stops by token and by text, the last token kept whole."""
 
     def __init__(self, policy):
-        self.policy, self.requests = policy, []
+        self.policy, self.requests, self.batches = policy, [], []
 
     def generate(self, prompts, sampling_params, use_tqdm):
+        self.batches.append(len(prompts))
         return [
             self._one(prompt["prompt_token_ids"], params)
             for prompt, params in zip(prompts, sampling_params, strict=True)
@@ -77,6 +82,54 @@ def test_after_a_reply_the_engine_gets_the_very_tokens_back(policy):
     assert len(policy.llm.requests) == 10 + sum(
         1 for turns in echo.turns.values() for turn, _ in zip(turns, echo.replies, strict=False)
     ) - sum(each.stop_reason == "length" and not each.loss_mask[-1] for each in said)
+
+
+@dataclass
+class Slow:
+    """Answers two turns of each session after ``wait(number, turn number)``."""
+
+    wait: object
+    stop: tuple = ("1", "2", "3")
+
+    def open(self, *number):
+        turns = count(1)
+
+        def respond(turn):
+            self.wait(number, turn_number := next(turns))
+            return Reply("=42") if turn.stop and turn_number < 3 else None
+
+        return SimpleNamespace(respond=respond, close=lambda: None)
+
+
+def test_sessions_answer_side_by_side_and_change_nothing(policy):
+    random = Random()
+    settings = dict(sampling=Sampling(max_new_tokens=20), num_samples=5)
+    expected = rollout(policy, [[9], [10]], environment=Slow(lambda *_: None), deterministic=True, **settings)
+    everybody = threading.Barrier(10)
+
+    def wait(number, turn):
+        if turn == 1:
+            everybody.wait(60)  # nobody is answered before all have asked
+        time.sleep(random.random() * 0.02)
+
+    said = rollout(policy, [[9], [10]], environment=Slow(wait), **settings)
+    assert said == expected and any(not all(each.loss_mask) for each in said)
+
+
+def test_the_engine_is_not_called_for_a_few_rows_while_more_of_them_wait(policy):
+    policy.llm.batches.clear()
+    first_batch = threading.Barrier(8)
+    arrivals = threading.Lock()
+
+    def wait(number, turn):
+        if turn == 1:
+            first_batch.wait(20)
+        with arrivals:  # one reply after the other
+            time.sleep(0.02)
+
+    prompt, script = [9], dict(num_samples=8, environment=Slow(wait))
+    rollout(policy, [prompt], Sampling(max_new_tokens=40), **script)
+    assert policy.llm.batches[0] == 8 and policy.llm.batches[1] >= 4, "half of them, or more"
 
 
 def test_top_p_is_refused_and_a_missing_engine_named(policy):

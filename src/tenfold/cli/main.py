@@ -26,7 +26,9 @@ VERBS = {
     "run": ("PAPER", "train a paper's arms over several seeds, and write a report with verdicts"),
     "compare": ("RUN RUN …", "metrics of runs side by side, with paired differences"),
     "report": ("[RUN …]", "write the report of runs again; --publish puts them into results/"),
+    "doctor": ("", "what the code sandbox really stops on this machine, and which optional parts are installed"),
     "env": ("", "versions and hardware, for bug reports"),
+    "index": ("build|search …", "index a corpus of passages, and search the index"),
     "new": ("NAME", "start a paper folder that runs and passes the conformance tests"),
 }
 

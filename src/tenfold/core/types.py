@@ -223,7 +223,7 @@ class Reply:
 
 
 class Session(Protocol):
-    """The environment's side of one trajectory: its state lives here."""
+    """The environment's side of one trajectory: its state lives here. It is asked and closed in one thread."""
 
     def respond(self, turn: Turn) -> Reply | None:
         """Answer a turn; ``None`` when there is nothing to answer, which ends the trajectory.
@@ -233,14 +233,15 @@ class Session(Protocol):
         ...
 
     def close(self) -> None:
-        """Free what the session holds; called once, also after an error."""
+        """Free what the session holds; called once, when the trajectory is finished, also after an error."""
         ...
 
 
 class Environment(Protocol):
     """What a policy acts on. ``stop``: the strings that end a turn, beside those of the sampling."""
 
-    stop: tuple[str, ...]
+    @property
+    def stop(self) -> tuple[str, ...]: ...  # noqa: D102
 
     def open(self, prompt: int, sample: int) -> Session:
         """A session for sample number ``sample`` of prompt number ``prompt``; cheap, for all are opened at once."""

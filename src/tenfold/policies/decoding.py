@@ -2,6 +2,7 @@
 
 - Rows that wait take places as places get free; finished rows leave at once, and the last rows of the batch move into
   their places, so that the batch is always the first n places and is read without a copy.
+- Rows that wait for a reply move to the last places, where they keep their cache, and come back with it.
 - The keys and values of a prompt are computed once and copied to the other rows with the same prompt.
 - A step feeds the last token of each row. What a row has before it and the cache does not (a prompt, the reply of an
   environment) is fed first, for several rows at once, padded on the right: padding is never attended to.
@@ -16,6 +17,7 @@ import inspect
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -53,6 +55,7 @@ class TransformersDecoder:
         self._waiting = deque(rows)
         self._rows: list[Row] = []  # place r holds row r, and the first cached[r] of its tokens
         self._cached: list[int] = []
+        self._aside: dict[int, tuple[Row, int]] = {}  # rows that wait for a reply, with the same, by their places
 
     @torch.no_grad()
     def step(self) -> list[tuple[Row, int, float]]:
@@ -62,7 +65,7 @@ class TransformersDecoder:
             self._let_in()
             if not self._rows:
                 return []
-            self._forward.cache.reserve(max(len(row.ids) for row in self._rows))
+            self._forward.cache.reserve(max(len(row.ids) for row in chain(self._rows, self._rows_aside())))
             self._catch_up()
             logits_BV = self._forward(len(self._rows), [[row.ids[-1]] for row in self._rows], self._cached)
         self._cached = [length + 1 for length in self._cached]
@@ -76,22 +79,37 @@ class TransformersDecoder:
         positions_B = np.array([len(row.loss_mask) for row in self._rows], dtype=np.uint64)
         return torch.from_numpy(uniforms(seeds_B, positions_B)).to(device)
 
+    def _rows_aside(self) -> Iterator[Row]:
+        return (row for row, _ in self._aside.values())
+
     def _close_ranks(self) -> None:
-        """Finished rows leave; rows from the end of the batch take their places."""
-        going_on = [place for place, row in enumerate(self._rows) if row.stop_reason is None]
-        if len(going_on) == len(self._rows):
+        """Finished rows leave, rows that wait stand aside, and others take their places."""
+        if all(row.stop_reason is None and not row.waiting for row in self._rows) and all(
+            row.waiting for row in self._rows_aside()
+        ):
             return
-        free = [place for place, row in enumerate(self._rows[: len(going_on)]) if row.stop_reason is not None]
-        movers = [place for place in going_on if place >= len(going_on)]
-        self._forward.cache.copy(movers, free, max((self._cached[place] for place in movers), default=0))
-        for source, target in zip(movers, free, strict=True):
-            self._rows[target], self._cached[target] = self._rows[source], self._cached[source]
-        del self._rows[len(going_on) :], self._cached[len(going_on) :]
+        held = {place: held for place, held in enumerate(zip(self._rows, self._cached, strict=True))} | self._aside
+        held = {place: (row, cached) for place, (row, cached) in held.items() if row.stop_reason is None}
+        aside = [place for place, (row, _) in held.items() if row.waiting]
+        batch = [place for place, (row, _) in held.items() if not row.waiting]
+        sources = _placed(batch, range(len(batch))) | _placed(
+            aside, range(self._num_places - len(aside), self._num_places)
+        )
+        moves = [(source, target) for target, source in sources.items() if source != target]
+        self._forward.cache.copy(
+            [source for source, _ in moves],
+            [target for _, target in moves],
+            max((held[source][1] for source, _ in moves), default=0),
+        )
+        self._rows = [held[sources[place]][0] for place in range(len(batch))]
+        self._cached = [held[sources[place]][1] for place in range(len(batch))]
+        self._aside = {place: held[source] for place, source in sources.items() if place >= len(batch)}
 
     def _let_in(self) -> None:
         """Waiting rows take free places, several at a time so that their prompts are encoded together."""
-        num_free = self._num_places - len(self._rows)
-        if self._waiting and (4 * num_free >= self._num_places):
+        num_usable = self._num_places - len(self._aside)
+        num_free = num_usable - len(self._rows)
+        if self._waiting and num_free and 4 * num_free >= num_usable:
             for _ in range(min(num_free, len(self._waiting))):
                 self._rows.append(self._waiting.popleft())
                 self._cached.append(0)
@@ -138,6 +156,19 @@ class TransformersDecoder:
             group.append(place)
         if group:
             yield group
+
+
+def _placed(places: Sequence[int], region: range) -> dict[int, int]:
+    """Which of the given places goes where in a region of as many: those that are in it stay, others fill the gaps.
+
+    Example:
+        >>> _placed([0, 4, 2, 7], range(4))
+        {0: 0, 2: 2, 1: 4, 3: 7}
+    """
+    stay = [place for place in places if place in region]
+    gaps = sorted(set(region).difference(stay))
+    others = [place for place in places if place not in region]
+    return dict(zip(stay, stay, strict=True)) | dict(zip(gaps, others, strict=True))
 
 
 class _Forward:

@@ -3,7 +3,8 @@
 For each prompt ``num_samples`` trajectories are sampled; an environment may answer at the end of each turn. Tokens go
 in and tokens come out: the context of every token is the very ids that were sampled or appended before it, never text
 that was encoded again. A trajectory is a function of the policy, its prompt, the sampling and its key alone: what else
-is sampled with it, and in which order, changes nothing but the rounding of the logits.
+is sampled with it, and in which order, changes nothing but the rounding of the logits. So an environment may take its
+time: rows that wait for it stand aside while the others are sampled (``tenfold.policies.sessions``).
 
 What runs the model is behind the :class:`Decoder` protocol; the policy brings its own (``Policy.decoder``).
 """
@@ -15,8 +16,9 @@ from typing import Any, Protocol
 
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import Key
-from tenfold.core.types import Environment, Reply, Session, StopReason, Trajectory, Turn
+from tenfold.core.types import Environment, Reply, StopReason, Trajectory, Turn
 from tenfold.policies.sampling import Sampling, trajectory_seed
+from tenfold.policies.sessions import Sessions
 from tenfold.policies.stopping import StopStrings, turn_text
 
 
@@ -30,6 +32,7 @@ class Row:
         seed: of the trajectory's noise.
         budget: tokens that may still be sampled.
         stop_reason: set when the trajectory is finished.
+        waiting: for a reply; nothing is sampled meanwhile.
         loss_mask: of the completion.
         log_probs: of the completion.
         turn_start: index in ``ids`` of the first token of this turn.
@@ -44,7 +47,7 @@ class Row:
     loss_mask: list[bool] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     turn_start: int = 0
-    session: Session | None = None
+    waiting: bool = False
     tool_calls: list[Any] = field(default_factory=list)
     reward_parts: dict[str, float] = field(default_factory=dict)
 
@@ -73,10 +76,12 @@ class Decoder(Protocol):
     """Samples the next tokens of rows: the seam behind which models, servers and scripts stand."""
 
     def step(self) -> Sequence[tuple[Row, int, float]]:
-        """A sampled token and its log-probability for some rows, at most one each; empty when every row is finished.
+        """A sampled token and its log-probability for some rows, at most one each, none for a row that waits.
 
+        Empty when every row is finished or waits, or where it is better to have more replies before sampling goes on.
         The noise of a token is keyed by ``row.seed`` and its index in the completion. Between two steps rows grow by
-        the tokens given here and by those of an environment, or are finished (``stop_reason`` is set).
+        the tokens given here and by those of an environment, begin or cease to wait, or are finished (``stop_reason``
+        is set).
         """
         ...
 
@@ -104,6 +109,7 @@ def rollout(
     keys: Sequence[Key | tuple[Key, ...]] | None = None,
     environment: Environment | None = None,
     batch_size: int = 64,
+    deterministic: bool = False,
 ) -> list[Trajectory]:
     """Sample trajectories; number ``i * num_samples + j`` is sample j of prompt i.
 
@@ -115,9 +121,13 @@ def rollout(
         seed: of the noise.
         keys: what tells the noise of the prompts apart, one each; their numbers 0, 1, … by default. Sample j of a
             prompt with key k draws from the stream (seed, k, j).
-        environment: answers at the end of each turn; none by default, so that a trajectory is one turn.
+        environment: answers at the end of each turn; none by default, so that a trajectory is one turn. Its sessions
+            are asked in threads, each in one of its own, while other rows are sampled.
         batch_size: most rows that are sampled at the same time; memory grows with it, the result does not depend on
             it.
+        deterministic: ask sessions in synchronous rounds, in this thread, which waits for them. Trajectories are the
+            same, but for the rounding of the logits, which depends on what else is in the batch; for a run that must
+            repeat to the last bit, or sessions that share what they change.
 
     Raises:
         UserError: if a prompt is empty or leaves no room in the model's context, or an argument is out of range.
@@ -139,7 +149,8 @@ def rollout(
         for j in range(num_samples)
     ]
     if rows:
-        _run(_Turns(policy, sampling.stop, environment), policy.decoder(rows, sampling, batch_size), rows)
+        sessions = Sessions(environment, synchronous=deterministic)
+        _run(_Turns(policy, sampling, sessions), policy.decoder(rows, sampling, batch_size), rows)
     return [row.trajectory() for row in rows]
 
 
@@ -147,29 +158,31 @@ def _run(turns: "_Turns", decoder: Decoder, rows: Sequence[Row]) -> None:
     try:
         for row in rows:
             turns.begin(row)
-        while sampled := decoder.step():
+        while True:
+            turns.take_replies(wait=False)
+            sampled = decoder.step()
+            if not sampled and not turns.take_replies(wait=True):
+                return
             for row, token, log_prob in sampled:
                 turns.take(row, token, log_prob)
     finally:
-        for row in rows:
-            if row.session is not None:
-                row.session.close()
+        turns.close()
 
 
 class _Turns:
     """Adds sampled tokens to rows, sees where turns and trajectories end, and lets the environment answer."""
 
-    def __init__(self, policy: Actor, stop: Sequence[str], environment: Environment | None) -> None:
+    def __init__(self, policy: Actor, sampling: Sampling, sessions: Sessions) -> None:
         self._policy = policy
-        self._stopping = StopStrings(policy.tokenizer, stop)
-        self._environment = environment
+        self._stopping = StopStrings(policy.tokenizer, sampling.stop)
+        self._count_replies = sampling.count_replies
+        self._sessions = sessions
         self._end_ids = policy.end_ids
         self._context = policy.context or math.inf
 
     def begin(self, row: Row) -> None:
         row.turn_start = row.num_prompt
-        if self._environment is not None:
-            row.session = self._environment.open(*row.index)
+        self._sessions.open(row)
 
     def take(self, row: Row, token: int, log_prob: float) -> None:
         """Add a sampled token."""
@@ -182,32 +195,48 @@ class _Turns:
         elif (stop := self._stopping.found(row.ids, row.turn_start)) is not None:
             self._end_turn(row, stop)
         elif row.budget == 0 or len(row.ids) >= self._context:
-            row.stop_reason = "length"
+            self._finish(row, "length")
+
+    def take_replies(self, *, wait: bool) -> bool:
+        """Add the replies that have come; whether there was one."""
+        any_came = False
+        for row, reply in self._sessions.replies(wait=wait):
+            any_came = True
+            if reply is None:
+                self._finish(row, "stop")
+            else:
+                self._answer(row, reply)
+        return any_came
+
+    def close(self) -> None:
+        self._sessions.close_all()
 
     def _end_turn(self, row: Row, stop: str | None) -> None:
-        if row.session is None:
+        if not self._sessions.has(row):
             row.stop_reason = "stop"
             return
         text = turn_text(self._policy.tokenizer, row.ids[row.turn_start :], self._stopping.anchor)
         completion = row.ids[row.num_prompt :]
-        turn = Turn(text, stop, tuple(row.ids[: row.num_prompt]), completion, list(row.loss_mask))
-        reply = row.session.respond(turn)
-        if reply is None:
-            row.stop_reason = "stop"
-        else:
-            self._answer(row, reply)
+        self._sessions.ask(row, Turn(text, stop, tuple(row.ids[: row.num_prompt]), completion, list(row.loss_mask)))
 
     def _answer(self, row: Row, reply: Reply) -> None:
         row.tool_calls.extend(reply.tool_calls)
         row.reward_parts.update(reply.reward_parts)
         token_ids = self._policy.encode(reply.text) if reply.token_ids is None else list(reply.token_ids)
-        if fits := len(row.ids) + len(token_ids) <= self._context:
+        # A reply that is counted must leave room for a token after it, unless it is the end.
+        fits_budget = not self._count_replies or len(token_ids) + (not reply.end) <= row.budget
+        if fits := fits_budget and len(row.ids) + len(token_ids) <= self._context:
             row.append(token_ids, [0.0] * len(token_ids), sampled=False)
             row.turn_start = len(row.ids)
+            row.budget -= len(token_ids) if self._count_replies else 0
         if not fits or (not reply.end and (row.budget == 0 or len(row.ids) >= self._context)):
-            row.stop_reason = "length"
+            self._finish(row, "length")
         elif reply.end:
-            row.stop_reason = "environment"
+            self._finish(row, "environment")
+
+    def _finish(self, row: Row, reason: StopReason) -> None:
+        row.stop_reason = reason
+        self._sessions.close(row)
 
 
 def _key(keys: Sequence[Key | tuple[Key, ...]] | None, index: int) -> tuple[Key, ...]:

@@ -27,10 +27,12 @@ class Sampling:
     """How to sample a completion.
 
     Args:
-        max_new_tokens: most tokens that the policy samples, over all turns; tokens of an environment don't count.
+        max_new_tokens: most tokens that the policy samples, over all turns.
         temperature: logits are divided by it; 0 takes the most likely token.
         top_p: keep the smallest set of most likely tokens whose probability reaches it; 1 keeps all.
         stop: strings that end a turn; see :mod:`tenfold.policies.stopping` for the exact meaning.
+        count_replies: the replies of an environment use up ``max_new_tokens`` too, which then limits the whole
+            completion. A reply that leaves no room for another token is left out, and the trajectory ends there.
 
     Raises:
         UserError: if a value is out of range.
@@ -44,6 +46,7 @@ class Sampling:
     temperature: float = 1.0
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
+    count_replies: bool = False
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:

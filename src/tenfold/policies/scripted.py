@@ -70,7 +70,7 @@ class _ScriptedDecoder:
     def step(self) -> list[tuple[Row, int, float]]:
         sampled = []
         for row, said in self._rows:
-            if row.stop_reason is None:
+            if row.stop_reason is None and not row.waiting:
                 spoken = sum(row.loss_mask)
                 sampled.append((row, said[spoken] if spoken < len(said) else self._end_id, 0.0))
         return sampled

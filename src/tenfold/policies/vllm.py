@@ -4,9 +4,10 @@
     rollout(policy, prompts, Sampling(max_new_tokens=512), num_samples=8)
 
 vLLM samples a turn at a time; the tokens of prompt and completion are handed back to it after a reply, and its prefix
-cache keeps that cheap. What differs from sampling with transformers: noise is vLLM's own, seeded by trajectory and
-position, and repeatable only as far as the engine's kernels are; ``batch_size`` is the engine's to choose; top-p is
-refused, for vLLM reports probabilities after truncation, and ours are those before it.
+cache keeps that cheap. The sessions of an environment answer side by side, and as the engine is fast only with many
+rows, it goes on when at least as many are ready as wait. What differs from sampling with transformers: noise is vLLM's
+own, seeded by trajectory and position, and repeatable only as far as the engine's kernels are; ``batch_size`` is the
+engine's to choose; top-p is refused, for vLLM reports probabilities after truncation, and ours are those before it.
 
 Written against the interface that trl 1.16 uses (vLLM 0.22 to 0.31) and tested against a stand-in for it: vLLM itself
 needs an accelerator, and no test here has run it.
@@ -89,9 +90,13 @@ class _VLLMDecoder:
 
     def step(self) -> list[tuple[Row, int, float]]:
         going_on = [row for row in self._rows if row.stop_reason is None]
-        self._sample([row for row in going_on if not self._has_more(row)])
+        ready = [row for row in going_on if not row.waiting]
+        speaking = [row for row in ready if self._has_more(row)]
+        if not speaking and 2 * len(ready) >= len(going_on):
+            self._sample(ready)
+            speaking = ready
         sampled = []
-        for row in going_on:
+        for row in speaking:
             start, token_ids, log_probs = self._turns[id(row)]
             index = len(row.ids) - start
             sampled.append((row, token_ids[index], log_probs[index]))

@@ -91,6 +91,9 @@ class RolloutGRPOTrainer(GRPOTrainer):
         environment: answers at the end of each turn.
         max_prompt_length: longer prompts lose their beginning; 0 for no limit.
         rollout_batch_size: completions that are sampled at the same time; 0 for all of a round.
+        deterministic: ask the environment in synchronous rounds, as for :func:`tenfold.policies.rollout`.
+        count_replies: the environment's tokens count toward ``max_completion_length``, see ``Sampling``.
+        mask_replies: leave the environment's tokens out of the loss; off is for showing what that does.
         **options: as for ``GRPOTrainer``.
 
     Raises:
@@ -113,11 +116,15 @@ class RolloutGRPOTrainer(GRPOTrainer):
         environment: EnvironmentOf | None = None,
         max_prompt_length: int = 0,
         rollout_batch_size: int = 0,
+        deterministic: bool = False,
+        count_replies: bool = False,
+        mask_replies: bool = True,
         **options: Any,
     ) -> None:
         self.environment_of, self.max_prompt_length = environment, max_prompt_length
         self.rollout_batch_size, self.mask_truncated = rollout_batch_size, args.mask_truncated_completions
-        self.sampling = Sampling(args.max_completion_length, args.temperature, args.top_p, stop)
+        self.sampling = Sampling(args.max_completion_length, args.temperature, args.top_p, stop, count_replies)
+        self.deterministic, self.mask_replies = deterministic, mask_replies
         self.rows: list[dict[str, Any]] = []
         check_rewards(reward_funcs, args.reward_weights)
         _require_served(args, options)
@@ -170,6 +177,7 @@ class RolloutGRPOTrainer(GRPOTrainer):
                 keys=keys,
                 environment=self.environment_of(self.rows[::num_samples]) if self.environment_of else None,
                 batch_size=self.rollout_batch_size or len(prompts),
+                deterministic=self.deterministic,
             )
             model.train(was_training)
         return {
@@ -199,7 +207,7 @@ class RolloutGRPOTrainer(GRPOTrainer):
     def _mask(self, trajectory: Trajectory) -> list[int]:
         """1 for the tokens that enter the loss."""
         left_out = self.mask_truncated and trajectory.stop_reason == "length"
-        return [int(sampled and not left_out) for sampled in trajectory.loss_mask]
+        return [int((sampled or not self.mask_replies) and not left_out) for sampled in trajectory.loss_mask]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.rows = inputs
@@ -253,6 +261,9 @@ def grpo(
     cell: Cell,
     *,
     environment: EnvironmentOf | None = None,
+    deterministic: bool = False,
+    count_replies: bool = False,
+    mask_replies: bool = True,
     evaluate: Evaluate | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Policy:
@@ -265,6 +276,9 @@ def grpo(
         settings: what is published about the training.
         cell: where to log and save, and whether to stop.
         environment: answers at the end of each turn of a completion.
+        deterministic: ask it in synchronous rounds; a run then repeats to the last bit, and a slow tool is waited for.
+        count_replies: its tokens count toward ``settings.max_completion_length``.
+        mask_replies: leave its tokens out of the loss; off is for showing what that does.
         evaluate: ``(model, step) -> metrics``, called on the unwrapped model in evaluation mode.
         extra: further fields of trl's ``GRPOConfig``.
 
@@ -294,6 +308,9 @@ def grpo(
             environment=environment,
             max_prompt_length=settings.max_prompt_length,
             rollout_batch_size=settings.rollout_batch_size,
+            deterministic=deterministic,
+            count_replies=count_replies,
+            mask_replies=mask_replies,
             train_dataset=dataset.select(draw_rows(len(dataset), prompts, cell.seed)),
             callbacks=[watcher],
             optimizers=(make_optimizer(policy.model, settings.optimizer, settings.lora), None),

@@ -1,0 +1,79 @@
+"""``tenfold index build CORPUS.jsonl --out DIR`` and ``tenfold index search DIR "query"``.
+
+The corpus has one object a line, with ``id``, ``title`` and ``text``; see docs/retrieval.md.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from tenfold.core.errors import UserError
+
+USAGE = 'allowed: tenfold index build CORPUS.jsonl --out DIR, or tenfold index search DIR "query"'
+
+
+@dataclass(frozen=True)
+class BuildCommand:
+    """Index a corpus, and keep the index in a folder."""
+
+    corpus: Annotated[Path, tyro.conf.Positional]
+    """JSON lines with id, title and text."""
+    out: Path
+    """The folder of the index; an index that is there is replaced."""
+    engine: Literal["bm25", "tantivy"] = "bm25"
+    """bm25: words as they are, in memory (extra search); tantivy: stemmed English words, on disk (extra tantivy)."""
+
+
+@dataclass(frozen=True)
+class SearchCommand:
+    """Print the passages that fit a query best."""
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """The folder of the index."""
+    query: Annotated[str, tyro.conf.Positional]
+    """Words to look for."""
+    k: int = 5
+    """Most passages."""
+    corpus: Path | None = None
+    """Where the corpus file is, if it was moved since the index was built."""
+    json: bool = False
+    """One JSON object per passage and line."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build or search an index."""
+    if not arguments or arguments[0] not in ("build", "search"):
+        if arguments and arguments[0] in ("-h", "--help"):
+            print(f"{__doc__}\ntenfold index build --help and tenfold index search --help tell the options.")
+            return 0
+        raise UserError(f"index: {' '.join(arguments[:1]) or 'nothing'!r} to do; {USAGE}")
+    if arguments[0] == "build":
+        _build(tyro.cli(BuildCommand, args=arguments[1:], prog="tenfold index build"))
+    else:
+        _search(tyro.cli(SearchCommand, args=arguments[1:], prog="tenfold index search"))
+    return 0
+
+
+def _build(command: BuildCommand) -> None:
+    from tenfold.envs.search.index import build_index
+
+    retriever = build_index(command.corpus, command.out, command.engine)
+    print(f"{len(retriever.passages)} passages of {command.corpus} indexed in {command.out}")
+
+
+def _search(command: SearchCommand) -> None:
+    from tenfold.envs.search.index import load_index
+
+    (found,) = load_index(command.folder, command.corpus).search([command.query], command.k)
+    for passage in found:
+        if command.json:
+            print(json.dumps(asdict(passage), ensure_ascii=False))
+        else:
+            heading = f"{passage.title} ({passage.id})" if passage.title else passage.id
+            print(f"{passage.score:7.3f}  {heading}\n         {passage.text}")
+    if not found and not command.json:
+        print("nothing was found")

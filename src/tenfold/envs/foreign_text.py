@@ -1,0 +1,49 @@
+"""Text that is not the policy's, as tokens: whatever a tool prints, it spells no special token and fits a budget.
+
+A tokenizer turns the name of a special token in a text into that token. In the output of a program, or on a page that
+was found, such a name is text: spelled by the tokens of its characters it cannot end a message or open another.
+"""
+
+import itertools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+
+def plain_ids(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of a text in which names of special tokens, and of tags that are one token, stay text.
+
+    Characters that the tokenizer does not have become its unknown token.
+
+    Args:
+        tokenizer: of transformers.
+        text: any text.
+
+    Example:
+        >>> from tenfold.policies import character_tokenizer
+        >>> tokenizer = character_tokenizer(special=("</think>",))
+        >>> len(tokenizer.encode("1</think>2")), len(plain_ids(tokenizer, "1</think>2"))
+        (3, 10)
+    """
+    added = [token.content for token in tokenizer.added_tokens_decoder.values()]
+    # A name is cut behind its first character. An added word or number marks nothing, and is left whole.
+    names = [name for name in added if len(name) > 1 and not name.isalnum()]
+    cuts = {match.start() + 1 for name in names for match in re.finditer(f"(?={re.escape(name)})", text)}
+    edges = [0, *sorted(cuts), len(text)]
+    pieces = [text[start:end] for start, end in itertools.pairwise(edges)]
+    return [token for piece in pieces if piece for token in tokenizer.encode(piece, add_special_tokens=False)]
+
+
+def cut_middle(token_ids: Sequence[int], limit: int, mark: Sequence[int]) -> list[int]:
+    """At most ``limit`` tokens: all, or the first and last ones with ``mark`` between them, if that fits.
+
+    Example:
+        >>> cut_middle(range(10), 6, [99]), cut_middle(range(6), 6, [99]), cut_middle(range(9), 2, [98, 99])
+        ([0, 1, 2, 99, 8, 9], [0, 1, 2, 3, 4, 5], [0, 8])
+    """
+    if len(token_ids) <= limit:
+        return list(token_ids)
+    mark = mark if len(mark) < limit else ()
+    kept = limit - len(mark)
+    tail = kept // 2
+    return [*token_ids[: kept - tail], *mark, *token_ids[len(token_ids) - tail :]]

@@ -1,0 +1,35 @@
+"""The two protocols of a session: between host and guard, and between guard and interpreter.
+
+Host to guard: ``REQUEST`` and the program. Guard to host: ``REPLY`` and the output. Guard to interpreter: ``TASK`` and
+the program. Interpreter to guard: ``DONE``, which must repeat the random number of the task, so that bytes that an
+earlier program left in the pipe, or wrote there, never pass for an answer.
+"""
+
+import os
+import struct
+
+REQUEST = struct.Struct("<cI")  # what is wanted, bytes that follow
+REPLY = struct.Struct("<cIQ")  # status, bytes that follow, characters of the output before the cut
+TASK = struct.Struct("<8scI")  # random number, what is wanted, bytes that follow
+DONE = struct.Struct("<8sc")  # random number, status
+
+RUN, RUN_AND_ECHO, CANCEL = b"r", b"e", b"c"
+OK, ERROR, TIMEOUT, KILLED, UNCONFINED = b"o", b"e", b"t", b"k", b"u"
+
+
+def read_exactly(descriptor: int, size: int) -> bytes:
+    """As many bytes, or ``b""`` when the other side has closed."""
+    parts = b""
+    while len(parts) < size:
+        part = os.read(descriptor, size - len(parts))
+        if not part:
+            return b""
+        parts += part
+    return parts
+
+
+def write_all(descriptor: int, message: bytes) -> None:
+    """Write to a blocking descriptor until everything is written."""
+    view = memoryview(message)
+    while view:
+        view = view[os.write(descriptor, view) :]

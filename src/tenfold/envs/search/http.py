@@ -1,0 +1,135 @@
+"""Search on a server, in the wire format of Search-R1's retrieval server, by the standard library.
+
+The request is ``POST`` of ``{"queries": […], "topk": k, "return_scores": true}``; the response has one list a query
+under ``result``, each item ``{"document": {"id": …, "contents": "title\\ntext"}, "score": …}``. A document may have
+``title`` and ``text`` in place of ``contents``. Whatever goes wrong is a ``RetrievalError`` in one sentence. What may
+pass by itself (no connection, too slow, status 429 or 5xx) is tried again, after a wait that doubles.
+"""
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from typing import Any
+
+from tenfold.core.errors import UserError
+from tenfold.data.passages import Passage
+from tenfold.envs.search.retriever import RetrievalError, check_k
+
+SCHEMES = ("http", "https")
+CHUNK_BYTES = 2**16
+
+
+class HTTPRetriever:
+    """Asks a retrieval server; safe to share between threads, each search being a connection of its own.
+
+    Args:
+        url: where queries are posted to, such as ``http://127.0.0.1:8000/retrieve``.
+        seconds: until a try is given up: for the connection, for each silence, and for the response as a whole.
+        retries: how often a search is tried again after the first time.
+        wait_seconds: before the first retry; doubled for each further one.
+        batch_size: most queries per request.
+
+    Raises:
+        UserError: the address is none of HTTP, or a number is out of range.
+
+    Example:
+        >>> HTTPRetriever("http://127.0.0.1:9", retries=0).search(["Tiber"], k=5)
+        Traceback (most recent call last):
+        tenfold.envs.search.retriever.RetrievalError: http://127.0.0.1:9: Connection refused
+    """
+
+    def __init__(
+        self, url: str, *, seconds: float = 10.0, retries: int = 2, wait_seconds: float = 0.5, batch_size: int = 64
+    ) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in SCHEMES or not parts.netloc:
+            raise UserError(f"url = {url!r}; allowed: an address that starts with http:// or https://")
+        if seconds <= 0 or retries < 0 or wait_seconds < 0 or batch_size < 1:
+            raise UserError(
+                f"seconds = {seconds}, retries = {retries}, wait_seconds = {wait_seconds}, batch_size = {batch_size}; "
+                "allowed: seconds above 0, retries and wait_seconds of 0 or more, batch_size of 1 or more"
+            )
+        self.url, self.seconds, self.retries = url, seconds, retries
+        self.wait_seconds, self.batch_size = wait_seconds, batch_size
+
+    def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
+        """The server's best ``k`` passages for each query."""
+        check_k(k)
+        batches = [list(queries[i : i + self.batch_size]) for i in range(0, len(queries), self.batch_size)]
+        return [found for batch in batches for found in self._search_batch(batch, k)]
+
+    def _search_batch(self, queries: list[str], k: int) -> list[list[Passage]]:
+        body = json.dumps({"queries": queries, "topk": k, "return_scores": True}).encode()
+        for attempt in range(self.retries + 1):
+            try:
+                response = self._post(body)
+                break
+            except _Passing as error:
+                if attempt == self.retries:
+                    tries = f" (tried {attempt + 1} times)" if attempt else ""
+                    raise RetrievalError(f"{self.url}: {error}{tries}") from None
+                time.sleep(self.wait_seconds * 2**attempt)
+        return _passages(self.url, response, len(queries), k)
+
+    def _post(self, body: bytes) -> bytes:
+        request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=self.seconds) as response:
+                return self._read(response)
+        except urllib.error.HTTPError as error:
+            with error:  # it holds the connection
+                message = f"status {error.code} {error.reason}"
+            if error.code == 429 or error.code >= 500:
+                raise _Passing(message) from None
+            raise RetrievalError(f"{self.url}: {message}") from None
+        except TimeoutError:
+            raise _Passing(f"no answer within {self.seconds:g} s") from None
+        except (OSError, http.client.HTTPException) as error:  # URLError among them
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, TimeoutError):
+                raise _Passing(f"no answer within {self.seconds:g} s") from None
+            raise _Passing(getattr(reason, "strerror", None) or str(reason) or type(reason).__name__) from None
+
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        """The body, within the seconds of a try: a server that trickles is given up as one that is silent."""
+        deadline = time.monotonic() + self.seconds
+        body = bytearray()
+        while part := response.read1(CHUNK_BYTES):
+            body += part
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        promised = response.headers["Content-Length"]
+        if promised is not None and len(body) < int(promised):
+            raise http.client.IncompleteRead(bytes(body), int(promised) - len(body))
+        return bytes(body)
+
+
+class _Passing(Exception):
+    """What may not happen again at the next try."""
+
+
+def _passages(url: str, response: bytes, num_queries: int, k: int) -> list[list[Passage]]:
+    try:
+        results = json.loads(response)["result"]
+        if len(results) != num_queries:
+            raise ValueError(f"{len(results)} results for {num_queries} queries")
+        return [[_passage(item) for item in items[:k]] for items in results]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        told = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise RetrievalError(f"{url}: the response is not that of a retrieval server ({told})") from None
+
+
+def _passage(item: dict[str, Any]) -> Passage:
+    document = item["document"]
+    if "contents" in document:
+        title, _, text = document["contents"].partition("\n")
+        title = title.strip('"')
+    else:
+        title, text = document["title"], document["text"]
+    if not isinstance(title, str) or not isinstance(text, str):
+        raise TypeError(f"title = {title!r}, text = {text!r}")
+    return Passage(str(document["id"]), title, text, float(item["score"]))

@@ -1,0 +1,207 @@
+"""Tools that a policy calls by tags in its text: one environment for any number of them.
+
+    … <python>print(17 * 23)</python>
+    <result>
+    391
+    </result>
+    … <search>who wrote Middlemarch</search>
+    <result>
+    …
+
+A tool's closing tag ends the policy's turn; what is between the tags is given to the tool, and the observation follows
+as tokens of the environment, spelled plainly. A tool that fails is an observation as well: its exception is told to
+the policy in a notice and kept in the facts of the call. Only a ``UserError`` is passed on, for it is about how the
+environment was set up. A turn that ends in another way ends the trajectory.
+
+Formats of papers (fences, tags in an order) are environments of their own, in the papers' folders.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tenfold.core.errors import UserError
+from tenfold.core.types import Reply, Turn
+from tenfold.envs.foreign_text import cut_middle, plain_ids
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a tool says to a call.
+
+    Args:
+        text: for the policy.
+        ok: whether the tool did what it was asked.
+        facts: plain JSON about the call, kept in the trajectory's ``tool_calls``.
+    """
+
+    text: str
+    ok: bool = True
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Observed(Protocol):
+    """What is read of an observation; :class:`Observation` and ``tenfold.envs.search.SearchResult`` have it."""
+
+    @property
+    def text(self) -> str: ...  # noqa: D102
+    @property
+    def ok(self) -> bool: ...  # noqa: D102
+    @property
+    def facts(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+
+class ToolSession(Protocol):
+    """A tool for one trajectory: its state lives here. It is asked and closed in one thread."""
+
+    def call(self, text: str) -> Observed:
+        """The observation of a call.
+
+        Args:
+            text: what the policy said in this turn, up to and including the closing tag.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the session holds; called once."""
+        ...
+
+
+class Tool(Protocol):
+    """A tool of a run, which all trajectories share. ``tag`` names it, ``stop`` is the closing tag that calls it."""
+
+    @property
+    def tag(self) -> str: ...  # noqa: D102
+    @property
+    def stop(self) -> str: ...  # noqa: D102
+
+    def open(self) -> ToolSession:
+        """The tool for one trajectory."""
+        ...
+
+
+@dataclass(frozen=True)
+class ToolNotices:
+    """What the environment itself says, and how observations are framed."""
+
+    opening: str = "\n<result>\n"
+    """Before each observation."""
+    closing: str = "\n</result>\n"
+    """After it; notices about the budget are inside."""
+    last: str = "That was the last call: go on without tools."
+    """Below the observation of the last call; empty: not said."""
+    none_left: str = "No call is left: go on without tools."
+    """To a call beyond the budget, which is not made."""
+    failed: str = "The tool failed."
+    """When a tool raised an exception."""
+    cut: str = "..."
+    """Between the first and the last tokens of an observation that was too long."""
+
+
+@dataclass(frozen=True)
+class ToolEnvironment:
+    """Offers tools to a policy: a :class:`tenfold.core.types.Environment`.
+
+    Each of a trajectory's ``tool_calls`` has the tool's facts, and ``tool``, ``ok``, ``observation`` (the text, before
+    it was cut), ``num_reply_tokens`` (of observation, frame and notice) and ``error``: ``None``, ``"no call left"`` or
+    the exception that the tool raised.
+
+    Args:
+        tools: each with a closing tag of its own.
+        tokenizer: of the policy.
+        max_calls: of all tools together, in a trajectory.
+        max_observation_tokens: of an observation, without its frame; 0 for no limit but the tools' own.
+        notices: frame and notices.
+
+    Raises:
+        UserError: without tools, if two of them have the same closing tag, or a limit is out of range.
+
+    Example:
+        >>> from tenfold.envs import FakeRetriever, Passage, SearchTool
+        >>> from tenfold.policies import Sampling, ScriptedPolicy, character_tokenizer, rollout
+        >>> search = SearchTool(FakeRetriever({"Tiber": [Passage("1", "Rome", "Rome is on the Tiber.")]}))
+        >>> policy = ScriptedPolicy(character_tokenizer(), lambda *number: "<search>Tiber</search>Rome")
+        >>> environment = ToolEnvironment([search], policy.tokenizer)
+        >>> (said,) = rollout(policy, [policy.encode("?")], Sampling(99), environment=environment)
+        >>> print(policy.decode(said.token_ids))
+        <search>Tiber</search>
+        <result>
+        [1] Rome: Rome is on the Tiber.
+        </result>
+        Rome<eos>
+        >>> [(call["tool"], call["query"], call["ok"]) for call in said.tool_calls]
+        [('search', 'Tiber', True)]
+    """
+
+    tools: Sequence[Tool]
+    tokenizer: Any
+    max_calls: int = 8
+    max_observation_tokens: int = 0
+    notices: ToolNotices = ToolNotices()
+    stop: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        stops = tuple(tool.stop for tool in self.tools)
+        if not stops:
+            raise UserError("tools = []: at least one is needed")
+        if len(set(stops)) < len(stops):
+            raise UserError(f"tools: closing tags {', '.join(stops)}; each tool needs one of its own")
+        if self.max_calls < 1:
+            raise UserError(f"max_calls = {self.max_calls}: must be at least 1")
+        if self.max_observation_tokens < 0:
+            raise UserError(f"max_observation_tokens = {self.max_observation_tokens}: must be 0 (no limit) or more")
+        object.__setattr__(self, "stop", stops)
+
+    def open(self, prompt: int, sample: int) -> "ToolLoop":
+        """The tools of one trajectory; each opens at its first call."""
+        return ToolLoop(self)
+
+
+class ToolLoop:
+    """The tools of one trajectory: a :class:`tenfold.core.types.Session`."""
+
+    def __init__(self, environment: ToolEnvironment) -> None:
+        self._environment = environment
+        self._tools = {tool.stop: tool for tool in environment.tools}
+        self._open: dict[str, ToolSession] = {}
+        self._num_calls = 0
+
+    def respond(self, turn: Turn) -> Reply | None:
+        """Call the tool whose closing tag ended the turn, if one did."""
+        if turn.stop is None or (tool := self._tools.get(turn.stop)) is None:
+            return None
+        environment, notices = self._environment, self._environment.notices
+        if self._num_calls == environment.max_calls:
+            return self._reply(tool, Observation(notices.none_left, False), "", "no call left")
+        self._num_calls += 1
+        observed, error = self._call(tool, turn.text.partition(turn.stop)[0] + turn.stop)
+        return self._reply(tool, observed, notices.last if self._num_calls == environment.max_calls else "", error)
+
+    def close(self) -> None:
+        """Close the tools that were called."""
+        for session in self._open.values():
+            session.close()
+
+    def _call(self, tool: Tool, text: str) -> tuple[Observed, str | None]:
+        try:
+            if tool.stop not in self._open:
+                self._open[tool.stop] = tool.open()
+            return self._open[tool.stop].call(text), None
+        except UserError:
+            raise
+        except Exception as error:  # of any tool: told to the policy, and kept
+            return Observation(self._environment.notices.failed, False), f"{type(error).__name__}: {error}"
+
+    def _reply(self, tool: Tool, observed: Observed, notice: str, error: str | None) -> Reply:
+        tokenizer, notices = self._environment.tokenizer, self._environment.notices
+        observation = plain_ids(tokenizer, observed.text)
+        if limit := self._environment.max_observation_tokens:
+            observation = cut_middle(observation, limit, plain_ids(tokenizer, notices.cut))
+        closing = (f"\n{notice}" if notice else "") + notices.closing
+        token_ids = [*self._encode(notices.opening), *observation, *self._encode(closing)]
+        facts = {"tool": tool.tag, "error": error, **observed.facts}
+        facts |= {"ok": observed.ok, "observation": observed.text, "num_reply_tokens": len(token_ids)}
+        return Reply(token_ids=token_ids, tool_calls=[facts])
+
+    def _encode(self, text: str) -> list[int]:
+        return self._environment.tokenizer.encode(text, add_special_tokens=False)

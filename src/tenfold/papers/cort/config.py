@@ -1,0 +1,400 @@
+"""Configuration of the CoRT experiments: task, policy, base, tool loop, traces, tuning, rewards, evaluation; presets.
+
+Imports no torch.
+"""
+
+from dataclasses import dataclass, field, replace
+from math import ceil
+from typing import Literal
+
+from tenfold.core.errors import UserError
+from tenfold.papers.cort.sources import SOURCES as SOURCES
+from tenfold.papers.cort.sources import TASKS as TASKS
+from tenfold.train.settings import GRPOSettings, OptimizerSettings, SFTSettings
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What is asked, and how an answer is judged."""
+
+    kind: Literal["multiplication", "questions"] = "multiplication"
+    """multiplication: products, drawn by seed; questions: files."""
+    train_file: str = ""
+    """questions: JSON lines with prompt and answer."""
+    test_file: str = ""
+    """questions: the same, to test on."""
+    num_test: int = 600
+    """Test problems; at most so many of a file."""
+    num_validation: int = 200
+    """Problems for curves and for choosing rates, apart from training and test."""
+    grade: Literal["plain", "math"] = "plain"
+    """plain: equal but for spaces and separators; math: equal as mathematics (extra ``math``)."""
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Who answers."""
+
+    model: str = ""
+    """A name or folder that from_pretrained loads, or ``smollm2-135m``; empty for a tiny one made in code."""
+    width: int = 64
+    """Tiny: of the residual stream."""
+    layers: int = 3
+    """Tiny: blocks."""
+    heads: int = 4
+    """Tiny: attention heads."""
+    context: int = 256
+    """Tiny: most tokens of prompt and completion."""
+
+
+@dataclass(frozen=True)
+class HabitsConfig:
+    """How often the traces that the base learns from do what; each a probability."""
+
+    general: float = 0.3
+    """It begins with the general hint."""
+    direct: float = 0.15
+    """It writes a program at once, with the compute hint."""
+    verify: float = 0.4
+    """After working by hand it verifies with a program."""
+    verify_after_general: float = 0.95
+    """The same where it began with the general hint."""
+    distrust: float = 0.7
+    """It checks a program's output by hand."""
+    trust: float = 0.15
+    """It says the trust hint after an output instead."""
+    slip: float = 0.25
+    """A partial product by hand is wrong, where no program has run before."""
+
+
+@dataclass(frozen=True)
+class BaseConfig:
+    """The long-thinking base policy of the multiplication task: supervised, first on programs alone."""
+
+    num_problems: int = 5000
+    """Problems whose traces it learns from."""
+    programs: SFTSettings = field(default_factory=SFTSettings)
+    """Training on programs and their outputs alone; 0 steps for a model that is loaded."""
+    thinking: SFTSettings = field(default_factory=SFTSettings)
+    """Training on long traces; 0 steps likewise."""
+    habits: HabitsConfig = field(default_factory=HabitsConfig)
+    """Of the long traces."""
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How programs are run."""
+
+    state: Literal["persistent", "fresh", "replay"] = "persistent"
+    """What a program finds of the earlier ones; replay: the released code's way."""
+    max_tool_calls: int = 4
+    """Programs of a completion: generation rounds minus one."""
+    count_outputs: bool = False
+    """Outputs use up the tokens of a completion, too."""
+    deterministic: bool = True
+    """Run programs in synchronous rounds, so that a run repeats to the last bit; off hides their time."""
+    echo_last_expression: bool = False
+    """Show the value of a last line that is an expression."""
+    seconds: float = 5.0
+    """Wall time of a program."""
+    output_characters: int = 800
+    """Longer outputs keep their first and last half."""
+    max_sessions: int = 256
+    """Interpreters that live at once; at least as many as completions are sampled at once."""
+    allow_unsafe: bool = False
+    """Run programs without isolation where the machine offers none."""
+
+
+@dataclass(frozen=True)
+class TracesConfig:
+    """How the examples for fine-tuning are gathered from the policy's own samples."""
+
+    num_problems: int = 700
+    """Training problems that are sampled for the hinted and unhinted examples."""
+    num_examples: int = 400
+    """Examples of every fine-tuned arm; fewer if some arm has fewer."""
+    num_hinted: int = 40
+    """Hand-hinted examples among those of rft."""
+    rft_samples: int = 2
+    """Samples of each problem for rft, of the policy that was tuned on hinted traces."""
+    num_steps: int = 2
+    """k: arithmetic steps that make a computation, in heuristic and detectors."""
+    max_new_tokens: int = 120
+    """Tokens sampled for a completion, or after a hint."""
+    temperature: float = 1.0
+    """Of sampling."""
+    top_p: float = 0.95
+    """Of sampling."""
+    only_right: bool = True
+    """Keep right traces alone; off in smoke, whose policy gets nothing right."""
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """R = R_acc + w R_code."""
+
+    code_weight: float = 0.1
+    """w, of -1 for a completion whose programs all fail."""
+    penalize_no_code: bool = True
+    """A completion without a program counts as one whose programs all fail."""
+
+
+@dataclass(frozen=True)
+class RatesConfig:
+    """Each arm's learning rates, chosen on validation problems over one grid for each kind of training."""
+
+    prompt_hint: float = 5e-4
+    """Fine-tuning."""
+    hint_engineering: float = 5e-4
+    """Fine-tuning."""
+    random_hints: float = 5e-4
+    """Fine-tuning."""
+    truncated: float = 5e-4
+    """Fine-tuning."""
+    rft: float = 5e-4
+    """Fine-tuning."""
+    no_tool: float = 5e-4
+    """Fine-tuning."""
+    no_tool_rl: float = 3e-4
+    """Reinforcement without the tool."""
+    rl: float = 3e-4
+    """Reinforcement."""
+    rl_unmasked: float = 3e-4
+    """Reinforcement with the environment's tokens in the loss."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How problems are answered after training."""
+
+    max_new_tokens: int = 160
+    """Tokens sampled for a completion."""
+    samples: int = 2
+    """Completions of each problem: the k of avg@k and pass@k."""
+    temperature: float = 0.6
+    """Of sampling."""
+    top_p: float = 0.95
+    """Of sampling."""
+    batch_size: int = 200
+    """Completions sampled at once."""
+    budgets: tuple[int, ...] = (20, 40, 80)
+    """Model tokens within which accuracy is reported."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One CoRT experiment."""
+
+    task: TaskConfig = field(default_factory=TaskConfig)
+    """The problems."""
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    """The model."""
+    base: BaseConfig = field(default_factory=BaseConfig)
+    """The long-thinking base, shared by the arms of a seed."""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    """The tool loop."""
+    traces: TracesConfig = field(default_factory=TracesConfig)
+    """Examples for fine-tuning."""
+    sft: SFTSettings = field(default_factory=SFTSettings)
+    """Fine-tuning of every arm; its rate is the arm's."""
+    grpo: GRPOSettings = field(default_factory=GRPOSettings)
+    """Reinforcement of rl, rl_unmasked and no_tool; its rate is the arm's."""
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    """The reward."""
+    rates: RatesConfig = field(default_factory=RatesConfig)
+    """Learning rates of the arms."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """The test."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other."""
+        if self.task.kind == "questions" and not self.policy.model:
+            raise UserError("policy.model = '': the tiny policy knows no words; allowed with questions: a model")
+        if self.task.kind == "questions" and (self.base.programs.steps or self.base.thinking.steps):
+            raise UserError("base.thinking.steps: a base is trained for multiplication; allowed with questions: 0")
+        if self.traces.num_hinted >= self.traces.num_examples:
+            raise UserError(
+                f"traces.num_hinted = {self.traces.num_hinted}: must be below num_examples = {self.traces.num_examples}"
+            )
+        for name in ("num_examples", "num_problems", "rft_samples", "num_steps"):
+            if getattr(self.traces, name) < 1:
+                raise UserError(f"traces.{name} = {getattr(self.traces, name)}: must be at least 1")
+
+
+def _muon(steps: int, batch_size: int, rate: float, checkpoint_every: int) -> SFTSettings:
+    optimizer = OptimizerSettings(name="muon_clip", learning_rate=rate, schedule="cosine", warmup_steps=20)
+    return SFTSettings(
+        steps=steps, batch_size=batch_size, max_length=0, optimizer=optimizer, checkpoint_every=checkpoint_every
+    )
+
+
+def _adamw(steps: int, batch_size: int) -> SFTSettings:
+    optimizer = OptimizerSettings(schedule="cosine", warmup_steps=5, beta2=0.95)
+    return SFTSettings(steps=steps, batch_size=batch_size, max_length=0, optimizer=optimizer, checkpoint_every=50)
+
+
+def _reinforcement(steps: int, prompts: int, generations: int, length: int, evaluate_every: int) -> GRPOSettings:
+    return GRPOSettings(
+        steps=steps,
+        prompts_per_step=prompts,
+        num_generations=generations,
+        max_completion_length=length,
+        scale_rewards="group",
+        optimizer=OptimizerSettings(schedule="linear", warmup_steps=3, beta2=0.99),
+        log_every=2,
+        evaluate_every=evaluate_every,
+        checkpoint_every=20,
+    )
+
+
+def smoke() -> Config:
+    """A few steps of everything, in seconds; its policy gets nothing right."""
+    return Config(
+        task=TaskConfig(num_test=12, num_validation=6),
+        policy=PolicyConfig(width=32, layers=1),
+        base=BaseConfig(num_problems=64, programs=_muon(4, 8, 2e-2, 2), thinking=_muon(6, 8, 2e-2, 2)),
+        traces=TracesConfig(
+            num_problems=10, num_examples=6, num_hinted=2, rft_samples=1, max_new_tokens=40, only_right=False
+        ),
+        sft=replace(_adamw(6, 4), checkpoint_every=2),
+        grpo=replace(_reinforcement(4, 2, 4, 40, 4), checkpoint_every=2),
+        evaluation=EvaluationConfig(max_new_tokens=40),
+    )
+
+
+def laptop() -> Config:
+    """Products by a transformer of 0.17 M parameters: eight arms of one seed in minutes on two cores."""
+    return Config(
+        base=BaseConfig(programs=_muon(160, 64, 2e-2, 40), thinking=_muon(160, 64, 2e-2, 40)),
+        sft=_adamw(300, 16),
+        grpo=_reinforcement(40, 8, 8, 120, 10),
+    )
+
+
+def gpu() -> Config:
+    """Products in words by SmolLM2-135M, sized for half an hour on one GPU; untimed.
+
+    ``--task.kind questions --task.train-file ... --task.test-file ... --base.thinking.steps 0`` with a larger
+    ``--policy.model`` puts questions of your own in place of the products.
+    """
+    optimizer = OptimizerSettings(learning_rate=1e-4, schedule="cosine", warmup_fraction=0.05)
+    tuning = SFTSettings(steps=60, batch_size=16, max_length=0, mixed_precision="bf16", optimizer=optimizer)
+    rates = dict.fromkeys(("prompt_hint", "hint_engineering", "random_hints", "truncated", "rft", "no_tool"), 2e-5)
+    return Config(
+        task=TaskConfig(num_validation=200, num_test=500),
+        policy=PolicyConfig(model="smollm2-135m"),
+        base=BaseConfig(programs=SFTSettings(steps=0), thinking=replace(tuning, steps=300, batch_size=32)),
+        traces=TracesConfig(num_problems=400, num_examples=160, num_hinted=20, max_new_tokens=400),
+        sft=tuning,
+        grpo=GRPOSettings(
+            steps=60,
+            prompts_per_step=16,
+            num_generations=8,
+            max_completion_length=400,
+            scale_rewards="group",
+            mixed_precision="bf16",
+            optimizer=OptimizerSettings(warmup_steps=3),
+            log_every=2,
+            evaluate_every=20,
+            checkpoint_every=20,
+        ),
+        rates=RatesConfig(**rates, no_tool_rl=2e-6, rl=2e-6, rl_unmasked=2e-6),
+        evaluation=EvaluationConfig(max_new_tokens=400, budgets=(100, 200, 400)),
+    )
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One of the published stages: its model, data and supervised training."""
+
+    model: str
+    """Its name on the hub."""
+    train_file: str
+    """Its problems."""
+    num_examples: int
+    """Of fine-tuning."""
+    num_hinted: int
+    """Hinted by hand."""
+    epochs: float
+    """Of fine-tuning."""
+    batch_size: int
+    """Of fine-tuning."""
+    rate: float
+    """Of fine-tuning."""
+    seconds: float = 30.0
+    """Wall time of a program."""
+
+
+_LARGE, _SMALL = "deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
+_STAGES = {
+    "prompt-hint-sft-32b": _Stage(_LARGE, "still-3.jsonl", 800, 30, 17.0, 96, 1e-5),
+    "hint-engineering-sft-32b": _Stage(_LARGE, "aime-before-2024.jsonl", 30, 29, 40.0, 96, 1e-5),
+    "hint-engineering-rft-32b": _Stage(_LARGE, "still-3.jsonl", 830, 30, 17.0, 96, 1e-5),
+    "sft-1.5b": _Stage(_SMALL, "aime-math-numina.jsonl", 10_000, 30, 6.0, 128, 7e-6),
+    "rl-1.5b": _Stage(_SMALL, "numina-math-hard-1k.jsonl", 10_000, 30, 6.0, 128, 7e-6, seconds=5.0),
+}
+
+
+def paper(task: str = "hint-engineering-rft-32b") -> Config:
+    """The published setting of a stage; every value has its source in ``SOURCES``."""
+    if task not in TASKS:
+        raise UserError(f"task = {task!r}: must be one of {', '.join(TASKS)}")
+    stage = _STAGES[task]
+    steps = ceil(stage.epochs * stage.num_examples / stage.batch_size)
+    tuned = ("prompt_hint", "hint_engineering", "random_hints", "truncated", "rft", "no_tool")
+    return Config(
+        task=TaskConfig(
+            kind="questions",
+            train_file=f"cort/{stage.train_file}",
+            test_file="cort/aime24.jsonl",
+            num_test=30,
+            num_validation=0,
+            grade="math",
+        ),
+        policy=PolicyConfig(model=stage.model),
+        base=BaseConfig(programs=SFTSettings(steps=0), thinking=SFTSettings(steps=0)),
+        loop=LoopConfig(
+            max_tool_calls=14, count_outputs=True, deterministic=False, seconds=stage.seconds, output_characters=800
+        ),
+        traces=TracesConfig(
+            num_problems=max(820, stage.num_examples),
+            num_examples=stage.num_examples,
+            num_hinted=stage.num_hinted,
+            rft_samples=4,
+            max_new_tokens=16_000,
+            temperature=0.6,
+        ),
+        sft=SFTSettings(
+            steps=steps,
+            epochs=stage.epochs,
+            batch_size=stage.batch_size,
+            gradient_accumulation=stage.batch_size // 8,
+            max_length=0,
+            mixed_precision="bf16",
+            gradient_checkpointing=True,
+            optimizer=OptimizerSettings(learning_rate=stage.rate),
+        ),
+        grpo=GRPOSettings(
+            steps=468,
+            prompts_per_step=64,
+            num_generations=8,
+            gradient_accumulation=64,
+            updates_per_generation=2,
+            max_prompt_length=1024,
+            max_completion_length=16_000,
+            temperature=0.6,
+            top_p=0.95,
+            loss_type="dapo",
+            scale_rewards="group",
+            beta=0.001,
+            entropy_coefficient=0.001,
+            mixed_precision="bf16",
+            gradient_checkpointing=True,
+            log_every=2,
+            checkpoint_every=40,
+        ),
+        rates=RatesConfig(**dict.fromkeys(tuned, stage.rate), no_tool_rl=1e-6, rl=1e-6, rl_unmasked=1e-6),
+        evaluation=EvaluationConfig(
+            max_new_tokens=32_768, samples=16, batch_size=64, budgets=(4096, 8192, 16_384, 32_768)
+        ),
+    )

@@ -1,0 +1,151 @@
+"""The text of a CoRT trajectory: prompt, program, output block, notice, and the answer at its end.
+
+    prose ```python\\n program ```\\n ```output\\n text \\n```\\n prose ... </think> ... \\boxed{answer}
+
+A turn of the policy ends at the stop string, one back-tick and a newline. Where the text since the last output block
+holds a closed ``python`` fence, the program in it is run and its output block follows directly; at any other closing
+fence nothing is appended and the policy goes on (specification, section 2). The wording of the request and of the
+notice is ours. ``replayed_program`` is what the released code executes instead of keeping a process.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from tenfold.core.errors import UserError
+
+STOP = "`\n"
+OPENING = "```python\n"
+THINK, END_OF_THINK = "<think>", "</think>"
+REQUEST = (
+    "Please integrate natural language reasoning with python programs to solve the problem above, "
+    "and put your final answer within \\boxed{}."
+)
+NOTICE = (
+    "[SYSTEM] The allowed number of code executions is used up: no more code can be run. "
+    "Please go on by reasoning alone."
+)
+
+_FENCE = "```python"  # it may follow prose on its line: hints end in one
+_CLOSE = re.compile(r"^[ \t]*```[ \t]*$", re.MULTILINE)
+_PRINTS = re.compile(r"p?print\b")
+_FAILED = re.compile("error|exception|traceback", re.IGNORECASE)
+
+
+def user_prompt(problem: str, request: str = REQUEST) -> str:
+    """What the user says: the problem, a newline, and the request to reason with programs.
+
+    Example:
+        >>> user_prompt("What is 2 + 2?").splitlines()[0]
+        'What is 2 + 2?'
+    """
+    return f"{problem}\n{request}"
+
+
+def parse_program(text: str) -> str | None:
+    """The program of the last ``python`` fence in ``text`` if that fence is closed, else ``None``.
+
+    Args:
+        text: what a policy said since it was last answered.
+
+    Example:
+        >>> parse_program("Let us see.\\n```python\\nprint(2 * 3)\\n```\\n")
+        'print(2 * 3)\\n'
+        >>> parse_program("```text\\nnot a program\\n```\\n") is None
+        True
+    """
+    fence, opened, after = text[text.rfind(_FENCE) :].partition("\n") if _FENCE in text else ("", "", "")
+    closing = _CLOSE.search(after) if opened and not fence.removeprefix(_FENCE).strip() else None
+    return None if closing is None else after[: closing.start()]
+
+
+def output_block(output: str, notice: str = "") -> str:
+    """What follows a program: its output in a fence, the notice below it.
+
+    Example:
+        >>> output_block("6")
+        '```output\\n6\\n```\\n'
+    """
+    inside = f"{output}\n{notice}" if output and notice else output or notice
+    return f"```output\n{inside}\n```\n"
+
+
+def is_failure(output: str) -> bool:
+    """Whether the released reward counts a program with this output as failed.
+
+    Empty, ``Done`` and ``[]`` count, and whatever contains ``error``, ``exception`` or ``traceback`` in any case.
+
+    Example:
+        >>> [is_failure(output) for output in ("9716", "", "[]", "ZeroDivisionError: division by zero")]
+        [False, True, True, True]
+    """
+    return output.strip() in ("", "Done", "[]") or has_error(output)
+
+
+def has_error(output: str) -> bool:
+    """Whether an output speaks of an error, as the released code decides what to replay.
+
+    Example:
+        >>> has_error("NameError: name 'x' is not defined"), has_error("")
+        (True, False)
+    """
+    return bool(_FAILED.search(output))
+
+
+def replayed_program(earlier: Sequence[tuple[str, str]], program: str) -> str:
+    """The program that the released code executes: the earlier ones again, without their printing, and then the new.
+
+    Programs whose output speaks of an error are left out; of the others the lines that begin with ``print`` or
+    ``pprint`` are removed; one that still says ``print`` after that, in an indented line for instance, is left out.
+
+    Args:
+        earlier: programs and their outputs, in order.
+        program: the new one.
+
+    Example:
+        >>> replayed_program([("x = 3\\nprint(x)", "3"), ("y", "NameError: y")], "print(x + 1)")
+        'x = 3\\nprint(x + 1)'
+    """
+    kept = []
+    for source, output in earlier:
+        lines = [line for line in source.strip("\n").split("\n") if not _PRINTS.match(line)]
+        if not has_error(output) and "print" not in "\n".join(lines):
+            kept.append("\n".join(lines))
+    return "\n".join([*filter(None, kept), program])
+
+
+def final_answer(text: str) -> str | None:
+    """The content of the last box after the first ``</think>``; ``None`` without either. Braces may nest.
+
+    What follows a second ``</think>`` is not read, as in the released grader.
+
+    Example:
+        >>> final_answer("... </think>\\n\\\\boxed{\\\\frac{1}{2}}")
+        '\\\\frac{1}{2}'
+        >>> final_answer("\\\\boxed{4}") is None
+        True
+    """
+    _, ended, after = text.partition(END_OF_THINK)
+    start = (after := after.split(END_OF_THINK)[0]).rfind("\\boxed{")
+    if not ended or start < 0:
+        return None
+    depth, begin = 1, start + len("\\boxed{")
+    for end in range(begin, len(after)):
+        depth += {"{": 1, "}": -1}.get(after[end], 0)
+        if depth == 0:
+            return after[begin:end].strip()
+    return None
+
+
+def require_stop_token(tokenizer: Any) -> None:
+    """Check that the stop string is one token, as the released rollout needs it to be; ours does not.
+
+    Raises:
+        UserError: the tokenizer spells it with several.
+
+    Example:
+        >>> from tenfold.policies import character_tokenizer
+        >>> require_stop_token(character_tokenizer(special=(STOP,)))
+    """
+    if len(tokenizer.encode(STOP, add_special_tokens=False)) != 1:
+        raise UserError(f"state = replay: the tokenizer must have one token for {STOP!r}; allowed: persistent, fresh")

@@ -1,0 +1,195 @@
+"""Who says where hints go: a file of places chosen by hand, a heuristic, or a language model.
+
+All have one interface, ``propose(text, trace) -> list of Proposal``, in characters of the trace's text. The paper tried
+three large models for this, judged them not precise enough, and placed its 30 traces by hand: what the heuristic or a
+model proposes is a suggestion to review (``tenfold hints cort``).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from tenfold.core.errors import UserError
+from tenfold.core.files import to_json, write_atomically
+from tenfold.core.seeding import numpy_generator
+from tenfold.data.json_lines import read_json_lines
+from tenfold.papers.cort.detectors import DEFAULT_STEPS, computation, recheck, segments
+from tenfold.papers.cort.formats import END_OF_THINK
+from tenfold.papers.cort.hints import HintInjector, Place
+from tenfold.papers.cort.method import HINTS, HintSpec, Kind
+from tenfold.papers.cort.traces import Trace, token_offset
+
+Hints = Mapping[Kind, HintSpec]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A place for a hint.
+
+    Args:
+        at: character of the trace's text before which the hint goes; what follows is cut.
+        kind: of the hint.
+        decided_by: who proposes it.
+    """
+
+    at: int
+    kind: Kind
+    decided_by: str
+
+
+class Proposer(Protocol):
+    """Proposes places in a trace's text; the trace has its key and the hints that it has already."""
+
+    def propose(self, text: str, trace: Trace) -> list[Proposal]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Heuristic:
+    """Places where the detectors' habits begin: manual computation before a program, a re-check after an output.
+
+    Args:
+        num_steps: k, arithmetic steps that make a computation.
+
+    Example:
+        >>> text = "Two factors. Let me multiply by hand. 6*7=42. 42+1=43.</think>"
+        >>> [(text[found.at :][:6], found.kind) for found in Heuristic().propose(text)]
+        [('Let me', 'compute')]
+    """
+
+    num_steps: int = DEFAULT_STEPS
+
+    def propose(self, text: str, trace: Trace | None = None) -> list[Proposal]:
+        """The first computation of each stretch of prose before any output, and each re-check after one."""
+        found = []
+        after_output = False
+        for part in segments(text.split(END_OF_THINK)[0]):
+            if part.kind == "output":
+                after_output = True
+            elif part.kind == "prose":
+                begins = (recheck if after_output else computation)(part.text, self.num_steps)
+                if begins is not None:
+                    kind: Kind = "trust" if after_output else "compute"
+                    found.append(Proposal(part.start + begins, kind, "heuristic"))
+        return found
+
+
+@dataclass(frozen=True)
+class Manual:
+    """Places from a file, chosen or reviewed by a person: JSON lines with ``key``, ``at``, ``kind``, ``decided_by``."""
+
+    by_key: Mapping[str, Sequence[Proposal]]
+
+    @classmethod
+    def read(cls, file: Path) -> "Manual":
+        """The places of a file.
+
+        Raises:
+            UserError: the file is missing or empty, or a row is no place; with the row, counted from 1.
+        """
+        by_key: dict[str, list[Proposal]] = {}
+        for number, row in enumerate(read_json_lines(file, ("key", "at", "kind")), start=1):
+            at, kind = row["at"], row["kind"]
+            if isinstance(at, bool) or not isinstance(at, int) or at < 0:
+                raise UserError(f"{file}, row {number}: at is {at!r}; allowed: a number of characters")
+            if kind not in HINTS:
+                raise UserError(f"{file}, row {number}: kind is {kind!r}; allowed: {', '.join(HINTS)}")
+            decided_by = str(row.get("decided_by", "manual"))
+            by_key.setdefault(str(row["key"]), []).append(Proposal(at, kind, decided_by))
+        return cls(by_key)
+
+    def write(self, file: Path) -> None:
+        """Store the places as :meth:`read` takes them."""
+        rows = [
+            {"key": key, "at": place.at, "kind": place.kind, "decided_by": place.decided_by}
+            for key, places in self.by_key.items()
+            for place in places
+        ]
+        write_atomically(file, "".join(to_json(row) + "\n" for row in rows))
+
+    def propose(self, text: str, trace: Trace) -> list[Proposal]:
+        """The places stored for this trace, in their order in the text."""
+        return sorted(self.by_key.get(trace.key, ()), key=lambda place: place.at)
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """Places that a language model names.
+
+    Args:
+        ask: a trace's text to rows with ``kind`` and ``quote``, the exact words before which the hint goes.
+    """
+
+    ask: Callable[[str], Sequence[Mapping[str, Any]]]
+
+    def propose(self, text: str, trace: Trace) -> list[Proposal]:
+        """The places whose words are in the text exactly once; others are no places and are left out."""
+        rows = [row for row in self.ask(text) if row.get("kind") in HINTS and text.count(str(row.get("quote"))) == 1]
+        found = [Proposal(text.index(str(row["quote"])), row["kind"], "llm") for row in rows]
+        return sorted(found, key=lambda place: place.at)
+
+
+@dataclass(frozen=True)
+class Random:
+    """A control: given kinds of hints for each trace, each anywhere in the prose of the thinking behind the last hint.
+
+    Args:
+        kinds: key of a trace to the kinds of its hints, in order, such as those that another proposer placed.
+        seed: of the places.
+    """
+
+    kinds: Mapping[str, Sequence[Kind]]
+    seed: int = 0
+
+    def propose(self, text: str, trace: Trace) -> list[Proposal]:
+        """A place for the next kind; none when all are placed or no prose is left."""
+        placed = [hint for hint in trace.hints if hint.decided_by != "start"]
+        kinds = self.kinds.get(trace.key, ())
+        behind = len(text) - len(text[text.rfind(trace.hints[-1].text) :]) if trace.hints else 0
+        behind += len(trace.hints[-1].text) if trace.hints else 0
+        prose = [part for part in segments(text.split(END_OF_THINK)[0]) if part.kind == "prose" and part.end > behind]
+        if len(placed) >= len(kinds) or not prose:
+            return []
+        choices = np.concatenate([np.arange(max(part.start, behind), part.end) for part in prose])
+        at = int(numpy_generator(self.seed, "random places", trace.key, len(placed)).choice(choices))
+        return [Proposal(at, kinds[len(placed)], "random")]
+
+
+def hint_all(
+    injector: HintInjector,
+    traces: Sequence[Trace],
+    proposer: Proposer,
+    *,
+    hints: Hints = HINTS,
+    max_hints: int = 4,
+) -> list[Trace]:
+    """Hint, resume, and look again at what the policy went on to say, until nothing more is proposed.
+
+    Args:
+        injector: who injects and resumes.
+        traces: to be hinted; none is changed.
+        proposer: of places; only those behind a trace's last hint are used.
+        hints: the words of each kind.
+        max_hints: most rounds.
+    """
+    current = list(traces)
+    for _ in range(max_hints):
+        places = [_next_place(injector.policy.tokenizer, trace, proposer, hints) for trace in current]
+        if not any(places):
+            break
+        current = injector.insert_all(current, places)
+    return current
+
+
+def _next_place(tokenizer: Any, trace: Trace, proposer: Proposer, hints: Hints) -> Place | None:
+    begin, end = (trace.hints[-1].at, trace.hints[-1].at + trace.hints[-1].num_tokens) if trace.hints else (0, 0)
+    for proposal in proposer.propose(trace.text(tokenizer), trace):
+        at = token_offset(tokenizer, trace.trajectory.token_ids, proposal.at)
+        if begin <= at < end:
+            at = end  # the sentence of a hint without a full stop goes on behind it
+        in_output = any(call["begin"] < at < call["end"] for call in trace.trajectory.tool_calls)
+        if at >= end and not in_output:
+            return Place(at, hints[proposal.kind], proposal.decided_by)
+    return None

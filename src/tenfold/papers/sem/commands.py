@@ -1,0 +1,262 @@
+"""SEM's own verb: ``train`` on questions and with a search index of one's own.
+
+It goes on with what is in its ``--out``, which says what it is about and is refused for anything else.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tenfold.core.cell import Cell, is_main_process
+from tenfold.core.directory import claim_folder
+from tenfold.core.errors import UserError
+from tenfold.core.files import to_json, write_atomically
+from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings
+
+if TYPE_CHECKING:
+    import datasets
+
+    from tenfold.data.question_answering import Question
+    from tenfold.policies import Policy
+
+Rule = Literal["sem", "search_r1", "research", "otc_like", "boundary_contrast_like"]
+
+
+@dataclass(frozen=True)
+class OwnReward:
+    """What is paid for."""
+
+    rule: Rule = "sem"
+    """SEM's reward, or a rival's."""
+    tau: float = 0.5
+    """F1 from which a first answer is good."""
+    searched_but_known_reward: float = 0.0
+    """Of a search after a good first answer."""
+    a2_discount: float = 1.0
+    """Factor of the final answer's F1."""
+    search_cost: float = 0.0
+    """Taken off for each search."""
+
+
+@dataclass(frozen=True)
+class OwnSearch:
+    """How searching goes."""
+
+    index: str
+    """Folder of the index."""
+    num_passages: int = 5
+    """Most passages of a result."""
+    max_searches: int = 4
+    """Of a completion."""
+    max_result_tokens: int = 500
+    """Of a result."""
+
+
+@dataclass(frozen=True)
+class OwnTraining:
+    """What the folder of a ``train`` is about."""
+
+    model: str
+    """The model that training starts from."""
+    data: str
+    """The data file."""
+    seed: int
+    """Seed of order and samples."""
+    instructions: str
+    """sem or none."""
+    closed_book_samples: int
+    """Of each question; 0 for the order of the file."""
+    known_from: float
+    """Share of right closed-book samples of a known question."""
+    reward: OwnReward
+    """The reward."""
+    search: OwnSearch
+    """The search."""
+    settings: GRPOSettings
+    """The training."""
+
+
+def train(
+    model: str,
+    data: Path,
+    index: Path,
+    out: Path,
+    rule: Rule = "sem",
+    tau: float = 0.5,
+    searched_but_known_reward: float = 0.0,
+    a2_discount: float = 1.0,
+    search_cost: float = 0.0,
+    num_passages: int = 5,
+    max_searches: int = 4,
+    max_result_tokens: int = 500,
+    instructions: Literal["sem", "none"] = "sem",
+    closed_book_samples: int = 0,
+    known_from: float = 0.5,
+    steps: int = 100,
+    prompts_per_step: int = 8,
+    num_generations: int = 8,
+    gradient_accumulation: int = 1,
+    max_completion_length: int = 1024,
+    temperature: float = 1.0,
+    beta: float = 0.001,
+    learning_rate: float = 1e-6,
+    lora_rank: int = 0,
+    mixed_precision: Literal["no", "bf16"] = "no",
+    seed: int = 0,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Teach a causal language model to search only for what it doesn't know, on your questions; the same again goes on.
+
+    Args:
+        model: a name or folder that from_pretrained loads.
+        data: JSON lines with question and answers (a text, a number, or a list of accepted texts), and perhaps choices.
+        index: a folder by ``tenfold index build``.
+        out: a folder for checkpoints and, in ``model``, the trained model.
+        rule: SEM's reward, or a rival's.
+        tau: F1 from which a first answer is good.
+        searched_but_known_reward: of a search after a good first answer; SEM pays nothing.
+        a2_discount: factor of the final answer's F1; below 1 it does not pay to spoil the first answer.
+        search_cost: taken off for each search.
+        num_passages: most passages of a result.
+        max_searches: of a completion.
+        max_result_tokens: of a result.
+        instructions: the form explained in a chat; none gives the model the plain question.
+        closed_book_samples: ask the model this often without search, and train on known and unknown questions in equal
+            parts; 0 takes the questions as they are.
+        known_from: share of right closed-book samples that makes a question known.
+        steps: optimizer steps.
+        prompts_per_step: questions of a step.
+        num_generations: completions of a question.
+        gradient_accumulation: pieces of a step.
+        max_completion_length: tokens of a completion, results included.
+        temperature: of sampling.
+        beta: weight of the divergence from the initial model.
+        learning_rate: AdamW's; constant after 5 % warm-up.
+        lora_rank: of LoRA adapters on all linear layers; 0 trains all weights.
+        mixed_precision: autocast.
+        seed: of order and samples.
+        device: where to compute.
+    """
+    settings = GRPOSettings(
+        steps=steps,
+        prompts_per_step=prompts_per_step,
+        num_generations=num_generations,
+        gradient_accumulation=gradient_accumulation,
+        max_completion_length=max_completion_length,
+        temperature=temperature,
+        beta=beta,
+        scale_rewards="group",
+        mixed_precision=mixed_precision,
+        optimizer=OptimizerSettings(learning_rate=learning_rate, warmup_fraction=0.05),
+        lora=LoraSettings(rank=lora_rank, alpha=2.0 * lora_rank),
+        log_every=1,
+        checkpoint_every=max(1, steps // 4),
+    )
+    about = OwnTraining(
+        model=model,
+        data=str(data.resolve()),
+        seed=seed,
+        instructions=instructions,
+        closed_book_samples=closed_book_samples,
+        known_from=known_from,
+        reward=OwnReward(rule, tau, searched_but_known_reward, a2_discount, search_cost),
+        search=OwnSearch(str(index.resolve()), num_passages, max_searches, max_result_tokens),
+        settings=settings,
+    )
+    _train(about, Cell(arm=rule, seed=seed, directory=out, device=device))
+
+
+def _train(about: OwnTraining, cell: Cell) -> None:
+    from dataclasses import replace
+
+    from tenfold.envs import load_index
+    from tenfold.papers.sem.environment import SearchEnvironment
+    from tenfold.papers.sem.questions import own_questions
+    from tenfold.policies import load_policy
+    from tenfold.train.grpo import grpo
+
+    functions, weights = _rewards(about.reward)
+    questions = own_questions(Path(about.data))
+    retriever = load_index(Path(about.search.index))
+    claim_folder(cell.directory, about, "training.yaml")
+    policy = load_policy(about.model)
+    environment = SearchEnvironment(
+        retriever,
+        policy.tokenizer,
+        k=about.search.num_passages,
+        max_searches=about.search.max_searches,
+        max_result_tokens=about.search.max_result_tokens,
+    )
+    trained = grpo(
+        policy,
+        _rows(about, policy, questions, cell),
+        functions,
+        replace(about.settings, reward_weights=tuple(weights)),
+        cell,
+        environment=lambda rows: environment,
+        count_replies=True,
+    )
+    if is_main_process():
+        trained.save(cell.directory / "model")
+        for name, points in cell.curves().items():
+            if name.startswith("rewards/") and name.endswith("/mean"):
+                print(f"{name:30} first step {points[0][1]:.3f}   last step {points[-1][1]:.3f}")
+        print(f"model: {cell.directory / 'model'}; metrics: {cell.directory / 'metrics.jsonl'}")
+
+
+def _rewards(reward: OwnReward) -> tuple[list[Any], list[float]]:
+    """The chosen rule, and SEM's parts to be logged."""
+    from tenfold.papers.sem.method import RULES, SearchReward, sem_rewards
+
+    functions, weights = sem_rewards(
+        tau=reward.tau,
+        searched_but_known_reward=reward.searched_but_known_reward,
+        a2_discount=reward.a2_discount,
+        search_cost=reward.search_cost,
+    )
+    if reward.rule == "sem":
+        return functions, weights
+    if changed := [
+        name for name in ("searched_but_known_reward", "a2_discount", "search_cost") if _given(reward, name)
+    ]:
+        raise UserError(f"{changed[0]} = {getattr(reward, changed[0])}: an option of rule sem, not of {reward.rule}")
+    return [SearchReward(RULES[reward.rule]), *functions[1:]], weights
+
+
+def _given(reward: OwnReward, name: str) -> bool:
+    return getattr(reward, name) != getattr(OwnReward(), name)
+
+
+def _rows(about: OwnTraining, policy: "Policy", questions: "list[Question]", cell: Cell) -> "datasets.Dataset":
+    """The questions as they are, or as many known as unknown ones, by closed-book samples that are kept in ``out``."""
+    from tenfold.data.question_answering import DataMix
+    from tenfold.papers.sem.prompts import CLOSED_BOOK, SEM, prompt_for
+    from tenfold.papers.sem.questions import as_dataset, closed_book_accuracy, labelled
+    from tenfold.policies import Sampling
+
+    instructions, closed = (SEM, CLOSED_BOOK) if about.instructions == "sem" else ("", "")
+    if not about.closed_book_samples:
+        return as_dataset(questions, instructions)
+    kept = cell.directory / "closed_book.json"
+    if not kept.is_file():
+        accuracies = closed_book_accuracy(
+            policy,
+            questions,
+            Sampling(about.settings.max_completion_length, about.settings.temperature),
+            num_samples=about.closed_book_samples,
+            seed=about.seed,
+            instructions=closed,
+        )
+        write_atomically(kept, to_json(accuracies) + "\n")
+    parts = labelled(questions, json.loads(kept.read_text(encoding="utf-8")), known_from=about.known_from)
+    if not all(parts.values()):
+        raise UserError(
+            f"{about.data}: {len(parts['direct'])} known and {len(parts['search'])} unknown questions; "
+            "allowed: at least one of each, or closed_book_samples = 0"
+        )
+    rows = DataMix({"direct": 0.5, "search": 0.5}, about.seed).rows(
+        {"direct": parts["direct"], "search": parts["search"]}
+    )
+    prompts = [prompt_for(row["question"], row["choices"], instructions) for row in rows]
+    return rows.add_column("prompt", prompts)

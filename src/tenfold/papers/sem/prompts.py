@@ -1,0 +1,58 @@
+"""Instructions for policies that read words; the wording is ours, for the paper's is not known.
+
+They hold tags as an example, which is why rewards read the completion alone.
+"""
+
+import string
+from collections.abc import Sequence
+
+SEM = (
+    "Answer the question in this form. First think within <think> and </think> about what you know, and give the "
+    "answer that you would give from your own knowledge within <answer> and </answer>; a first answer is always "
+    "wanted, a guess too. If you are sure of it, stop there. If you are not, look it up: write a query within <search> "
+    "and </search>. What is found follows within <result> and </result>, which you never write yourself. You may think "
+    "about it within <think> and </think>, and search again. Then give your final answer within <answer> and "
+    "</answer>, and stop. An answer is a few words without explanation; of options give the letter. For example: "
+    "<think>I am not sure who built it.</think><answer>Bernini</answer><search>architect of the Trevi Fountain"
+    "</search> <result> ... </result><answer>Nicola Salvi</answer>"
+)
+"""SEM's grammar explained."""
+
+CLOSED_BOOK = (
+    "Answer the question from your own knowledge. Think within <think> and </think>, then give the answer within "
+    "<answer> and </answer>, and stop. An answer is a few words without explanation; of options give the letter."
+)
+"""For measuring what a policy knows: no search is offered."""
+
+
+def question_text(question: str, choices: Sequence[str] = ()) -> str:
+    """A question, with its options below it.
+
+    Example:
+        >>> print(question_text("What river is Rome on?", ["Po", "Tiber"]))
+        What river is Rome on?
+        (A) Po
+        (B) Tiber
+    """
+    options = zip(string.ascii_uppercase, choices, strict=False)
+    return "\n".join([question, *(f"({letter}) {choice}" for letter, choice in options)])
+
+
+def prompt_for(question: str, choices: Sequence[str] = (), instructions: str = SEM) -> str | list[dict[str, str]]:
+    """The prompt of a question: a conversation, or its plain text where there are no instructions.
+
+    Args:
+        question: its text.
+        choices: the options, in order.
+        instructions: of the system; empty for a policy that needs none.
+
+    Example:
+        >>> [message["role"] for message in prompt_for("What river is Rome on?")]
+        ['system', 'user']
+        >>> prompt_for("What river is Rome on?", instructions="")
+        'What river is Rome on?'
+    """
+    text = question_text(question, choices)
+    if not instructions:
+        return text
+    return [{"role": "system", "content": instructions}, {"role": "user", "content": text}]

@@ -1,0 +1,378 @@
+"""Sessions as programs and callers see them. What hostile programs try is in test_attacks.py."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tenfold.core.errors import UserError
+from tenfold.envs.sandbox import Limits, Sandbox
+from tenfold.envs.sandbox.inside import confine
+from tenfold.envs.sandbox.inside.collector import Collector, cut
+
+
+@pytest.fixture(scope="module")
+def sandbox(_bubblewrap):
+    with Sandbox(limits=Limits(seconds=5, program_bytes=1 << 18), modules=("math", "numpy"), max_sessions=8) as sandbox:
+        assert sandbox.isolated
+        yield sandbox
+
+
+@pytest.fixture
+def session(sandbox):
+    with sandbox.open() as session:
+        yield session
+
+
+@pytest.fixture
+def impatient(_bubblewrap):
+    with Sandbox(limits=Limits(seconds=0.3), modules=(), max_sessions=2, wait_seconds=0.3) as sandbox:
+        yield sandbox
+
+
+def test_names_imports_and_functions_persist(session):
+    assert session.run("import math\nradius = 2\ndef area(): return math.pi * radius**2").status == "ok"
+    assert session.run("radius = 1\nprint(round(area(), 3))").output == "3.142"
+
+
+def test_a_failed_program_keeps_what_it_had_done(session):
+    assert session.run("a = 1\n1 / 0\na = 2").status == "error"
+    assert session.run("print(a)").output == "1"
+
+
+def test_sessions_do_not_share_names(sandbox):
+    with sandbox.open() as one, sandbox.open() as other:
+        one.run("x = 1")
+        assert other.run("x").output.endswith("NameError: name 'x' is not defined")
+        assert one.run("print(x)").output == "1"
+
+
+def test_the_output_is_what_was_printed_and_then_the_traceback_of_the_program_alone(session):
+    session.run("def invert(x):\n    return 1 / x")
+    execution = session.run("import sys\nprint('before')\nprint('unseen', file=sys.stderr)\ninvert(0)")
+    assert execution.status == "error"
+    assert re.sub(r"\n +[~^]+", "", execution.output) == (
+        "before\n"
+        "Traceback (most recent call last):\n"
+        '  File "<program 2>", line 4, in <module>\n'
+        "    invert(0)\n"
+        '  File "<program 1>", line 2, in invert\n'
+        "    return 1 / x\n"
+        "ZeroDivisionError: division by zero"
+    )
+
+
+def test_a_program_that_is_no_python_says_where(session):
+    execution = session.run("x = (1,\nprint(x")
+    assert execution.status == "error" and "SyntaxError" in execution.output and '"<program 1>"' in execution.output
+
+
+def test_nothing_can_be_read_from_standard_input(session):
+    assert session.run("input('name: ')").output.endswith("EOFError: EOF when reading a line")
+
+
+def test_leaving_is_no_error_unless_it_says_so(session):
+    assert (session.run("print(1)\nexit()").output, session.run("raise SystemExit(0)").status) == ("1", "ok")
+    assert session.run("raise SystemExit('no data')").output.endswith("SystemExit: no data")
+
+
+@pytest.mark.parametrize(
+    ("program", "echoed"),
+    [("x = 3\nx * 2", "6"), ("print(1)\n'a'", "1\n'a'"), ("None", ""), ("x = 1", ""), ("", ""), ("if 1:\n 5", "")],
+)
+def test_the_last_expression_is_echoed_on_request_only(program, echoed, session):
+    assert session.run(program, echo_last_expression=True).output == echoed
+    assert session.run(program).output == ("1" if "print" in program else "")
+
+
+def test_ten_thousand_characters_become_803(session):
+    execution = session.run("print('a' * 5000 + 'ß' * 5000)")
+    assert execution.output == "a" * 400 + "..." + "ß" * 400
+    assert execution.num_characters == 10_001 and execution.status == "ok"
+    assert session.run("print('x' * 800)").output == "x" * 800
+    assert session.run("print('x' * 801)").output == "x" * 400 + "..." + "x" * 400
+
+
+@pytest.mark.parametrize("characters", [2, 10, 801])
+@pytest.mark.parametrize("length", [0, 1, 9, 11, 800, 802, 5000, 40_000])
+def test_the_collector_cuts_what_comes_in_pieces_like_the_whole(characters, length):
+    text = "".join("aß€😀\n"[(i * i + i // 7) % 5] for i in range(length)) + "end"
+    encoded, collector = text.encode(), Collector(characters)
+    for start in range(0, len(encoded), 997):
+        collector.feed(encoded[start : start + 997])
+    assert collector.result() == (cut(text, characters).encode(), len(text))
+    assert len(collector.head) + len(collector.tail) <= 8 * characters + 128
+
+
+@pytest.mark.parametrize(
+    "program", ["while True: pass", "while True:\n try:\n  while True: pass\n except BaseException: pass"]
+)
+def test_after_a_timeout_the_session_goes_on_without_its_names(program, impatient):
+    with impatient.open() as session:
+        session.run("x = 1")
+        started = time.monotonic()
+        execution = session.run(f"print('begun', flush=True)\n{program}")
+        assert time.monotonic() - started < 0.3 + 1
+        assert execution.status == "timeout"
+        assert execution.output.startswith("begun\n\nTimeoutError: the program ran for more than 0.3 s")
+        assert "names of this session are lost" in execution.output
+        assert "NameError" in session.run("x").output
+
+
+@pytest.mark.parametrize("program", ["print('\ud800')", "x = 1 #" + "x" * (1 << 18)], ids=["half a pair", "too long"])
+def test_what_is_no_program_is_refused(program, session):
+    session.run("y = 1")
+    execution = session.run(program)
+    assert execution.status == "refused" and execution.output.startswith("Error: the program is ")
+    assert session.run("print(y)").output == "1"
+
+
+def test_modules_are_warm_and_random_numbers_repeat(sandbox):
+    program = "import random, sys, numpy\nprint('math' in sys.modules, random.random(), numpy.random.rand())"
+    said = set()
+    for _ in range(2):
+        with sandbox.open() as session:
+            assert session.run("import sys; print('numpy' in sys.modules)").output == "True"
+            said.add(session.run(program).output)
+    assert len(said) == 1
+
+
+def test_dataclasses_and_pickle_find_the_names_of_the_program(session):
+    program = (
+        "import dataclasses, pickle\n@dataclasses.dataclass\nclass Point:\n    x: int\n"
+        "print(pickle.loads(pickle.dumps(Point(3))))"
+    )
+    assert session.run(program).output == "Point(x=3)"
+
+
+def test_the_temporary_folder_is_the_session_s_own(session):
+    assert session.run("open('notes', 'w').write('kept')").status == "ok"
+    assert session.run("import os; print(os.getcwd(), open('/tmp/notes').read())").output == "/tmp kept"
+
+
+def test_children_are_allowed_where_wanted_and_their_output_counts(_bubblewrap):
+    with Sandbox(limits=Limits(processes=4), modules=()) as sandbox, sandbox.open() as session:
+        assert session.run("import subprocess\nsubprocess.run(['echo', 'from a child'])").output == "from a child"
+
+
+def test_between_programs_a_session_is_stopped(session):
+    """A thread left behind uses no time while no program runs, and goes on with the next."""
+    session.run("import threading\ncount = 0\ndef work():\n    global count\n    while True: count += 1")
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    session.run("threading.Thread(target=work, daemon=True).start()")
+    ours = [process for process in psutil.Process().children(recursive=True) if process.pid in before]
+    until = time.monotonic() + 5
+    while not any(process.status() == psutil.STATUS_STOPPED for process in ours):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    first = int(session.run("print(count)").output)
+    assert int(session.run("import time; time.sleep(0.1); print(count)").output) > first
+
+
+def test_many_threads_use_many_sessions(sandbox):
+    def use(number):
+        with sandbox.open() as session:
+            session.run(f"x = {number}")
+            return [session.run(f"print(x * {factor})").output for factor in range(5)]
+
+    with ThreadPoolExecutor(16) as pool:
+        said = list(pool.map(use, range(32)))
+    assert said == [[str(number * factor) for factor in range(5)] for number in range(32)]
+
+
+def test_a_further_session_waits_for_a_place(impatient):
+    first, second, third = (impatient.open() for _ in range(3))
+    first.run("x = 1")
+    second.run("x = 2")
+    said = []
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: said.append(third.run("print(3)").output))
+        time.sleep(0.05)
+        assert not said
+        first.close()
+        waiting.result()
+    assert said == ["3"]
+    second.close()
+    third.close()
+
+
+def test_waiting_for_oneself_and_for_too_long_are_errors(impatient):
+    with impatient.open() as first, impatient.open() as second, impatient.open() as third:
+        first.run("x = 1")
+        second.run("x = 2")
+        with pytest.raises(UserError, match="max_sessions is 2, and this thread holds all of them"):
+            third.run("x = 3")
+        with ThreadPoolExecutor(1) as pool, pytest.raises(UserError, match=r"no session was closed for 0\.3 s"):
+            pool.submit(third.run, "x = 3").result()
+
+
+def test_what_is_closed_stays_closed(_bubblewrap):
+    with Sandbox(modules=()) as sandbox:
+        session, unused = sandbox.open(), sandbox.open()
+        session.run("x = 1")
+        session.close()
+        session.close()
+        with pytest.raises(UserError, match="session is closed"):
+            session.run("x")
+    with pytest.raises(UserError, match="is closed"):
+        unused.run("x")
+
+
+def test_closing_leaves_nothing(_bubblewrap):
+    me = psutil.Process()
+    before = set(me.children(recursive=True))
+    folders = set(Path(tempfile.gettempdir()).glob("tenfold-sandbox-*"))
+    with Sandbox(modules=()) as sandbox, sandbox.open() as session:
+        session.run("x = 1")
+        assert set(me.children(recursive=True)) > before
+    assert set(me.children(recursive=True)) <= before
+    assert set(Path(tempfile.gettempdir()).glob("tenfold-sandbox-*")) <= folders
+
+
+def test_a_sandbox_outlives_the_thread_that_made_it(_bubblewrap):
+    made = []
+    thread = threading.Thread(target=lambda: made.append(Sandbox(modules=())))
+    thread.start()
+    thread.join()
+    with made[0] as sandbox, sandbox.open() as session:
+        time.sleep(0.1)
+        assert session.run("print(1)").output == "1"
+
+
+def test_everything_ends_with_this_process(_bubblewrap):
+    program = (
+        "import psutil, sys\nfrom tenfold.envs.sandbox import Sandbox\nsandbox = Sandbox(modules=())\n"
+        "session = sandbox.open()\nsession.run('x = 1')\n"
+        "print(*(child.pid for child in psutil.Process().children(recursive=True)), flush=True)\ninput()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        numbers = [int(word) for word in process.stdout.readline().split()]
+        process.kill()
+    assert len(numbers) >= 4
+    until = time.monotonic() + 5
+    while any(psutil.pid_exists(number) for number in numbers):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_warm_parent_that_was_killed_is_replaced(_bubblewrap):
+    with Sandbox(modules=()) as sandbox:
+        sandbox._parent._process.kill()
+        sandbox._parent._process.wait()
+        with sandbox.open() as session:
+            assert session.run("print(1)").output == "1"
+
+
+def test_a_session_whose_processes_were_killed_says_so(session):
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    session.run("x = 1")
+    for process in psutil.Process().children(recursive=True):
+        if process.pid not in before:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    assert session.run("x").status == "killed"
+    assert "NameError" in session.run("x").output
+
+
+def test_another_process_needs_a_sandbox_of_its_own(sandbox, monkeypatch):
+    monkeypatch.setattr(sandbox, "_process", -1)
+    with sandbox.open() as session, pytest.raises(UserError, match="belongs to the process that made it"):
+        session.run("x = 1")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("seconds", 0), ("seconds", float("inf")), ("memory_bytes", 0.5), ("output_characters", 1)]
+)
+def test_limits_are_checked(field, value):
+    with pytest.raises(UserError, match=f"{field} is {value}; allowed"):
+        Limits(**{field: value})
+
+
+def test_bad_input_of_a_sandbox_is_named(_bubblewrap):
+    with pytest.raises(UserError, match="max_sessions is 0"):
+        Sandbox(max_sessions=0)
+    with pytest.raises(UserError, match=r"modules: .*no_such_module"):
+        Sandbox(modules=("math", "no_such_module"))
+
+
+@pytest.fixture
+def without_bubblewrap(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+
+
+def test_without_bubblewrap_it_refuses_in_a_line_that_names_the_package(without_bubblewrap):
+    with pytest.raises(UserError, match="install the Debian package bubblewrap") as refusal:
+        Sandbox()
+    assert "\n" not in str(refusal.value) and "allow_unsafe=True" in str(refusal.value)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="programs run on Linux only")
+def test_without_user_namespaces_it_refuses_and_says_what_bubblewrap_said(monkeypatch):
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        fake = Path(folder, "bwrap")
+        fake.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
+        fake.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+        with pytest.raises(UserError, match=r"setting up uid map: Permission denied.*user namespaces") as refusal:
+            Sandbox()
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="programs run on Linux only")
+def test_unsafe_programs_keep_limits_and_deadlines(without_bubblewrap):
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.warns(RuntimeWarning, match="without isolation"):
+        sandbox = Sandbox(limits=Limits(seconds=0.3), modules=(), allow_unsafe=True)
+    with sandbox:
+        assert not sandbox.isolated
+        with sandbox.open() as session:
+            session.run("x = 6")
+            assert session.run("print(x * 7)").output == "42"
+            assert session.run("bytearray(2 << 30)").output.endswith("MemoryError")
+            assert session.run("import os; os.fork()").output.endswith("Operation not permitted")
+            assert session.run(f"import os; os.kill({os.getpid()}, 9)").output.endswith("Operation not permitted")
+            assert session.run("while True: pass").status == "timeout"
+            assert session.run("print('again')").output == "again"
+            assert session.run("import os; os._exit(3)").status == "killed"
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+def test_allowing_what_is_unsafe_does_not_give_up_what_is_safe(_bubblewrap):
+    with Sandbox(modules=(), allow_unsafe=True) as sandbox:
+        assert sandbox.isolated
+
+
+HEADERS = {
+    0: ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", r"#define __NR_(\w+)\s+(\d+)"),
+    1: ("/usr/include/asm-generic/unistd.h", r"#define __NR(?:3264)?_(\w+)\s+(\d+)"),
+}
+
+
+@pytest.mark.parametrize("column", HEADERS)
+def test_system_calls_have_the_numbers_of_the_kernel_s_headers(column):
+    path, pattern = HEADERS[column]
+    if not os.path.exists(path):
+        pytest.skip("the kernel's headers are not installed: apt install linux-libc-dev")
+    known = dict(re.findall(pattern, Path(path).read_text()))
+    others = {"clone": confine.CLONE, "clone3": confine.CLONE3, "fork": confine.FORK, "prlimit64": confine.PRLIMIT}
+    for name, numbers in {**confine.SYSTEM_CALLS, **confine.SIGNALS, **others}.items():
+        number = numbers[column]
+        assert (None if number is None else str(number)) == known.get(name), name
+
+
+def test_bubblewrap_is_not_started_as_root(_bubblewrap):
+    with Sandbox(modules=()) as sandbox:
+        process = psutil.Process(sandbox._parent._process.pid)
+        assert all(number != 0 for child in (process, *process.children(recursive=True)) for number in child.uids())

@@ -1,0 +1,77 @@
+"""Options are recognised in every form, and the option letter A is not taken for an article."""
+
+import pytest
+
+from tenfold.core.errors import UserError
+from tenfold.eval.multiple_choice import chosen_option, multiple_choice
+from tenfold.eval.token_f1 import token_f1
+
+CHOICES = ["the heart", "A lung", "kidneys, both", "a liver"]
+FORMS = ["{letter}", "({letter})", "{lower}", "({lower})", "{letter}.", "{letter})", "{letter}) {text}"]
+FORMS += ["{letter}. {text}", "({letter}) {text}", "[{letter}]", "{letter}: {text}", " {letter} ", "{text}", "{text}."]
+
+
+def said(form, letter):
+    return form.format(letter=letter, lower=letter.lower(), text=CHOICES["ABCD".index(letter)])
+
+
+@pytest.mark.spec("sem", "3")
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("gold", "ABCD")
+def test_every_form_of_every_letter(gold, form):
+    for letter in "ABCD":
+        assert multiple_choice(said(form, letter), gold, CHOICES) == (letter == gold)
+        assert chosen_option(said(form, letter), CHOICES) == letter
+
+
+@pytest.mark.spec("sem", "3")
+def test_token_f1_is_no_scorer_of_letters():
+    """The trap: its normalisation drops articles, so that a right A scores 0, and letters score 0 beside their text."""
+    assert token_f1("A", "A") == 0 and token_f1("B", "B") == 1
+    forms = ["{letter}", "({letter})", "{lower}", "{letter}. {text}", "{text}"]
+    for letter in "ABCD":
+        assert any(token_f1(said(form, letter), letter) < 1 for form in forms)
+        assert all(multiple_choice(said(form, letter), letter, CHOICES) for form in forms)
+
+
+@pytest.mark.parametrize(
+    ("answer", "choices", "letter"),
+    [
+        ("E", CHOICES, None),  # there is no fifth option
+        ("", CHOICES, None),
+        ("the answer is A", CHOICES, None),
+        ("A lung", CHOICES, "B"),  # the text of an option, not the letter A
+        ("a liver", CHOICES, "D"),
+        ("lung", CHOICES, "B"),
+        ("A) a liver", CHOICES, None),  # the letter and the text contradict each other
+        ("A) some other muscle", CHOICES, "A"),
+        ("AB", ["A", "B", "AB", "O"], "C"),  # blood groups
+        ("O", ["A", "B", "AB", "O"], "D"),
+        ("B. subtilis", ["E. coli", "S. aureus", "B. subtilis"], "C"),
+        ("A. aeolicus", ["E. coli", "A. aeolicus"], "B"),
+        ("+", ["-", "+"], "B"),  # the normalisation leaves nothing of either
+        ("the", ["a", "the"], "B"),
+        ("Dog", ["a dog", "the dog"], None),  # two options are the same to it
+        ("the dog", ["a dog", "the dog"], "B"),
+        ("C", (), "C"),
+        ("c) whatever", (), "C"),
+        ("whatever", (), None),
+        ("1", (), None),
+    ],
+)
+def test_what_an_answer_chooses(answer, choices, letter):
+    assert chosen_option(answer, choices) == letter
+
+
+def test_references_may_be_several_and_have_any_form():
+    assert multiple_choice("b", ["A", "(B)"], CHOICES) and multiple_choice("kidneys both", "kidneys, both", CHOICES)
+    assert not multiple_choice("nothing", ["A", "B"], CHOICES)
+
+
+def test_a_reference_that_is_no_option_is_named():
+    with pytest.raises(UserError, match="references = 'E': must name one of the 4 options"):
+        multiple_choice("A", "E", CHOICES)
+    with pytest.raises(UserError, match="references = 'heart': must name a letter"):
+        multiple_choice("A", "heart")
+    with pytest.raises(UserError, match="choices = 27"):
+        chosen_option("A", ["x"] * 27)

@@ -1,0 +1,52 @@
+"""Policies with a script, a tokenizer with the stop string as one token, and the real sandbox."""
+
+import pytest
+from accelerate.state import AcceleratorState, GradientState
+
+from tenfold.envs import Limits, Sandbox
+from tenfold.papers.cort.environment import CodeEnvironment, LoopSettings
+from tenfold.papers.cort.formats import STOP
+from tenfold.policies import Sampling, ScriptedPolicy, character_tokenizer, rollout
+
+
+class Scripted(ScriptedPolicy):
+    """Encodes as :class:`tenfold.policies.Policy` does."""
+
+    def encode(self, text, *, start=False):
+        return super().encode(text)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_accelerate():
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return character_tokenizer(special=("<think>", "</think>", "```python\n", STOP))
+
+
+@pytest.fixture(scope="session")
+def sandbox():
+    with Sandbox(limits=Limits(seconds=1.0), modules=("math",), max_sessions=8) as opened:
+        yield opened
+
+
+@pytest.fixture
+def scripted(tokenizer):
+    """A policy that says these texts, one for each prompt."""
+    return lambda *texts: Scripted(tokenizer, lambda prompt, sample: texts[prompt])
+
+
+@pytest.fixture
+def play(tokenizer, sandbox, scripted):
+    """One trajectory of a policy that says ``text`` in the tool loop, and its completion as text."""
+
+    def run(text, *, sampling=None, **settings):
+        policy = scripted(text)
+        environment = CodeEnvironment(sandbox, tokenizer, LoopSettings(**settings))
+        found = rollout(policy, [policy.encode("p")], sampling or Sampling(2000), environment=environment)
+        return found[0], policy.decode(found[0].token_ids).removesuffix("<eos>")
+
+    return run

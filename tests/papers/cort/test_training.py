@@ -1,0 +1,125 @@
+"""What is learned from trajectories with outputs in them: gradients by hand, and the whole on the toy task."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from datasets import Dataset
+
+from tenfold.core.cell import Cell
+from tenfold.papers.cort import config as presets
+from tenfold.papers.cort import recipe, stages
+from tenfold.papers.cort.environment import CodeEnvironment
+from tenfold.papers.cort.method import cort_rewards
+from tenfold.policies import Sampling, ScriptedPolicy, rollout, tiny_policy
+from tenfold.train.grpo import grpo
+from tenfold.train.settings import GRPOSettings, OptimizerSettings
+
+SAID = (
+    "```python\nprint(6*7)\n```\nSo.</think>\\boxed{42}",
+    "```python\nprint(6*8)\n```\nSo.</think>\\boxed{48}",
+)
+SETTINGS = GRPOSettings(
+    steps=1,
+    prompts_per_step=1,
+    num_generations=2,
+    max_completion_length=200,
+    log_every=1,
+    checkpoint_every=0,
+    reward_weights=(1.0, 0.1),
+    optimizer=OptimizerSettings(learning_rate=1e-3, max_grad_norm=100.0),
+)
+
+
+@pytest.fixture
+def policy(tokenizer):
+    return tiny_policy(tokenizer=tokenizer, width=16, layers=1, heads=2, context=256)
+
+
+@pytest.fixture
+def trajectories(tokenizer, sandbox):
+    script = ScriptedPolicy(tokenizer, lambda prompt, sample: SAID[sample])
+    environment = CodeEnvironment(sandbox, tokenizer)
+    return rollout(script, [script.encode("6*7")], Sampling(200), num_samples=2, environment=environment)
+
+
+def gradient_norm(policy, trajectories, masks):
+    """Of - A log p over the masked tokens of both trajectories, whose advantages are 1/2 and - 1/2."""
+    total, count = torch.zeros(()), 0
+    for advantage, trajectory, mask in zip((0.5, -0.5), trajectories, masks, strict=True):
+        tokens = torch.tensor([[*trajectory.prompt_ids, *trajectory.token_ids]])
+        logs = policy.model(input_ids=tokens).logits[0, len(trajectory.prompt_ids) - 1 : -1].log_softmax(-1)
+        chosen = logs.gather(1, torch.tensor(trajectory.token_ids)[:, None])[:, 0]
+        total = total - advantage * (chosen * torch.tensor(mask)).sum()
+        count += sum(mask)
+    policy.model.zero_grad()
+    (total / count).backward()
+    norm = torch.stack([p.grad.norm() for p in policy.model.parameters() if p.grad is not None]).norm().item()
+    policy.model.zero_grad()
+    return norm
+
+
+@pytest.mark.spec("cort", "4")
+@pytest.mark.parametrize("masked", [True, False])
+def test_outputs_get_a_gradient_only_without_the_mask(tmp_path, policy, trajectories, monkeypatch, masked):
+    assert [call["output"] for one in trajectories for call in one.tool_calls] == ["42", "48"]
+    monkeypatch.setattr("tenfold.train.grpo.rollout", lambda *given, **options: trajectories)
+    sampled = [one.loss_mask for one in trajectories]
+    everything = [[True] * len(one.token_ids) for one in trajectories]
+    expected = gradient_norm(policy, trajectories, sampled if masked else everything)
+    other = gradient_norm(policy, trajectories, everything if masked else sampled)
+    rewards, _ = cort_rewards()
+    cell = Cell(arm="rl", seed=0, directory=tmp_path, device="cpu")
+    rows = Dataset.from_list([{"prompt": "6*7", "answer": "42"}])
+    grpo(policy, rows, rewards, SETTINGS, cell, environment=lambda rows: None, mask_replies=masked)
+    ((_, measured),) = cell.curves()["train/grad_norm"]
+    assert measured == pytest.approx(expected, rel=1e-4) and measured != pytest.approx(other, rel=1e-2)
+    assert cell.curves()["rewards/accuracy/mean"] == [(1.0, 0.5)]
+
+
+@pytest.mark.spec("cort", "4")
+def test_targets_at_outputs_change_nothing_and_others_do(policy, trajectories):
+    (trajectory, _) = trajectories
+    tokens = torch.tensor([[*trajectory.prompt_ids, *trajectory.token_ids]])
+    mask = torch.tensor(trajectory.loss_mask)
+
+    def gradient(targets):
+        logits = policy.model(input_ids=tokens).logits[0, len(trajectory.prompt_ids) - 1 : -1]
+        logits.retain_grad()
+        labels = torch.where(mask, torch.tensor(targets), -100)
+        torch.nn.functional.cross_entropy(logits, labels).backward()
+        return logits.grad
+
+    first = gradient(trajectory.token_ids)
+    assert torch.all(first[~mask] == 0) and torch.all(first[mask].abs().sum(-1) > 0)
+    changed = [token if sampled else (token + 1) % 100 for token, sampled in zip(trajectory.token_ids, mask, strict=True)]
+    assert changed != trajectory.token_ids and torch.equal(gradient(changed), first)
+
+
+def study_of(config, folder, sandbox, arm):
+    cell = Cell(arm=arm, seed=3, directory=folder / "cells" / arm / "seed-3", device="cpu")
+    return stages.Study(config, cell, sandbox, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.spec("cort", "10")
+def test_reinforcement_with_the_tool_goes_above_the_ceiling_without_it(tmp_path):
+    """From the long-thinking base, which gets more than half of the products right with the tool, hardly any without."""
+    config = presets.laptop()
+    config = replace(config, grpo=replace(config.grpo, steps=24, evaluate_every=0))
+    accuracy, rewards = {}, {}
+    with recipe.open_sandbox(config.loop) as sandbox:
+        for arm, with_tool, mask in (("rl", True, True), ("rl_unmasked", True, False), ("no_tool", False, True)):
+            study = study_of(config, tmp_path, sandbox, arm)
+            trained = recipe.reinforced(
+                study, stages.base(study), 3e-4, 0, with_tool=with_tool, mask_outputs=mask
+            )
+            questions = stages.load_questions(config.task, 1, 3).validation
+            traces = stages.sample(study, trained, questions, with_tool=with_tool)
+            samples = stages.measured(study, trained, traces, questions)
+            accuracy[arm] = sum(sample.right for sample in samples) / len(samples)
+            rewards[arm] = [value for _, value in study.cell.curves()["reinforcement/train/reward"]]
+    assert rewards["rl"][-1] > rewards["rl"][0] + 0.15, "the reward rises"
+    assert accuracy["no_tool"] < 0.1, "the products are out of its reach"
+    assert accuracy["rl"] > accuracy["no_tool"] + 0.5
+    assert len(rewards["rl_unmasked"]) == len(rewards["rl"]), "the ablation runs from the same configuration"
