@@ -101,8 +101,8 @@ def test_each_format_wants_its_blocks_in_its_order(blocks):
     [
         ("90", False, 0.9), ("90%", False, 0.9), ("about 0.7, I think", False, 0.7), ("1", False, 1.0),
         ("1", True, 0.01), ("100", False, 1.0), ("250", False, 0.0), ("none", False, 0.0), ("-0.3", False, 0.0),
-        ("1, surely", False, 1.0), ("1e-1", False, 0.1), ("1e-1 or so", False, 0.1), ("0.9.", False, 0.9), ("nan", False, 0.0),
-        ("1e2", False, 1.0),
+        ("1, surely", False, 1.0), ("1e-1", False, 0.1), ("1e-1 or so", False, 0.1), ("0.9.", False, 0.9),
+        ("nan", False, 0.0), ("1e2", False, 1.0),
     ],
 )  # fmt: skip
 def test_evaluation_reads_more_and_keeps_the_judgement_of_the_form(stated, percent, value):
