@@ -72,8 +72,12 @@ def test_the_smoke_preset_has_a_language_study(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_tiny_transformer_learns_to_work_and_iw_sft_works_more_often(tmp_path):
-    """One seed: after stage 1 about half of the solutions guess; the kept ones guess less, iw-SFT's fewer still."""
+def test_a_tiny_transformer_works_as_often_as_the_solutions_that_it_learns_from(tmp_path):
+    """Half of all solutions guess, a third of the kept ones.
+
+    iw-SFT moves away from that share, and in which direction is nobody's claim: over three seeds of this task it worked
+    less often than SFT (0.62, 0.44, 0.27 after 0.67, 0.74, 0.61).
+    """
     settings = SFTSettings(
         steps=600, batch_size=32, max_length=48, optimizer=OptimizerSettings(learning_rate=2e-3), log_every=50
     )
@@ -88,11 +92,11 @@ def test_a_tiny_transformer_learns_to_work_and_iw_sft_works_more_often(tmp_path)
         num_test=200,
     )
     config = replace(config, language=language, rates=RatesConfig(2e-3, *[5e-4] * 8))
-    share = {}
-    for arm in ("sft", "iw_sft"):
+    everything, kept, _ = load_texts(config, 0)
+    for arm, data in (("bc", everything), ("sft", kept)):
         scores = recipe.run(config, arm, 0, Cell(arm=arm, seed=0, directory=tmp_path / arm, device="cpu"))
-        share[arm] = scores.metrics["test/share_with_working"]
-    assert share["iw_sft"] > share["sft"], share
+        truth = sum("=" in completion for completion in data["completion"]) / len(data)
+        assert scores.metrics["test/share_with_working"] == pytest.approx(truth, abs=0.1)
 
 
 @pytest.mark.slow
