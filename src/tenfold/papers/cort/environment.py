@@ -105,8 +105,8 @@ class CodeEnvironment:
     Raises:
         UserError: state replay with a tokenizer that needs several tokens for the stop string.
 
-    Each of a trajectory's ``tool_calls`` has ``program``, ``output``, ``status``, ``failed``, and ``begin`` and ``end``,
-    which tell where its output block lies among the tokens of the completion.
+    Each of a trajectory's ``tool_calls`` has ``program``, ``output``, ``status`` and ``failed``; its ``begin`` and ``end``
+    tell where its output block lies among the tokens of the completion.
     """
 
     executor: Executor

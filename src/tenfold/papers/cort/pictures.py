@@ -117,7 +117,10 @@ def _examples(finished: Finished) -> Picture:
     for row, line in enumerate(lines):
         column = 0
         for kind, piece in line:
-            style = {"color": KINDS.get(kind, "#16181d"), "weight": "bold" if kind == "title" else "normal"}
+            style: dict[str, Any] = {
+                "color": KINDS.get(kind, "#16181d"),
+                "weight": "bold" if kind == "title" else "normal",
+            }
             axes.text(column, row, piece, family="monospace", fontsize=POINTS, parse_math=False, va="top", **style)
             column += len(piece)
     return Picture(
@@ -139,7 +142,7 @@ def _tokens(finished: Finished) -> Picture:
     tool = np.array([_mean(cells, "test/tool_tokens") for cells in finished.values()])
     left.barh(places, model, color=[COLOURS[name] for name in names], label="model")
     left.barh(places, tool, left=model, color="#d5d8dc", label="tool")
-    for place, cells in zip(places, finished.values(), strict=True):
+    for place, cells in enumerate(finished.values()):
         values = [scores.metrics["test/model_tokens"] for scores in cells.values()]
         left.plot(values, [place] * len(values), "|", color="#16181d")
     left.set(xlabel="tokens per answer (grey: of outputs)", yticks=places, yticklabels=names)

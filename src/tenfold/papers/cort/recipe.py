@@ -119,7 +119,7 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
         samples = stages.measured(study, policy, traces, questions)
         gathered = stages.gather(study, stages.base(study))
     return Scores(
-        metrics=metrics_of(config, samples) | gathered.base | {"cost/parameters": float(policy.num_parameters)},
+        metrics=metrics_of(config, samples) | dict(gathered.base) | {"cost/parameters": float(policy.num_parameters)},
         items={"test/accuracy": _by_problem(samples, config.evaluation.samples)},
         curves=cell.curves(),
         samples=pictures.material(traces, questions, samples, policy.tokenizer),

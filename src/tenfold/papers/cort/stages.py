@@ -210,7 +210,7 @@ def _gather(study: Study, policy: Policy) -> tuple[dict[str, list[Trace]], dict[
     plain = injector.resume(_empty(prompts, keys), [("plain", key) for key in keys])
     drafts = injector.start(prompts, keys)
     hinted = hint_all(injector, drafts, Heuristic(t.num_steps))
-    kinds = {trace.key: [hint.kind for hint in trace.hints[1:]] for trace in hinted}
+    kinds: dict[str, list[Any]] = {trace.key: [hint.kind for hint in trace.hints[1:]] for trace in hinted}
     shuffled = hint_all(injector, drafts, Random(kinds, study.seed))
 
     def kept(traces: Sequence[Trace]) -> list[Trace]:
@@ -232,7 +232,7 @@ def _gather(study: Study, policy: Policy) -> tuple[dict[str, list[Trace]], dict[
         unhinted[trace.key].up_to(len(trace.trajectory.token_ids)) for trace in sets["hint_engineering"]
     ]
     answers = answers_of(questions)
-    metrics = {}
+    metrics: dict[str, float] = {}
     for name, traces in (("base", plain), ("base_hinted", drafts)):
         found = summary(measure(traces, answers, policy.tokenizer, grade=grade_of(config), num_steps=t.num_steps))
         metrics |= {f"{name}/{key}": found[key] for key in _SHOWN}
