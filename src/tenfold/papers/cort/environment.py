@@ -105,7 +105,7 @@ class CodeEnvironment:
     Raises:
         UserError: state replay with a tokenizer that needs several tokens for the stop string.
 
-    Each of a trajectory's ``tool_calls`` has ``program``, ``output``, ``status`` and ``failed``; its ``begin`` and ``end``
+    Each of a trajectory's ``tool_calls`` has ``program``, ``output``, ``status`` and ``failed``. Its ``begin`` and ``end``
     tell where its output block lies among the tokens of the completion.
     """
 
