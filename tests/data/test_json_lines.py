@@ -8,8 +8,8 @@ from tenfold.data.json_lines import read_json_lines
 
 def test_rows_in_order(tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"a": 1}\r\n\n{"a": "line\\u2028separator\u2028inside"}\n')
-    assert read_json_lines(path, ["a"]) == [{"a": 1}, {"a": "line\u2028separator\u2028inside"}]
+    path.write_text('{"a": 1}\r\n\n{"a": "line\\u2028separator\u2028inside"}\n{"a": "\\ud83d\\ude00 \\\\ud83d"}\n')
+    assert read_json_lines(path, ["a"]) == [{"a": 1}, {"a": "line\u2028separator\u2028inside"}, {"a": "😀 \\ud83d"}]
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,9 @@ def test_rows_in_order(tmp_path):
         (b"{'a': 1}", r"row 1: not JSON \(.*, column 2\)"),
         (b" \n", "has no rows; allowed: at least one JSON object with a"),
         (b"\xff\xfe", "not UTF-8"),
+        (b'{"a": 1}\n{"a": ["x \\uD83D"]}', "row 2: half of a surrogate pair"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "row 1: cannot be read"),
+        (b"[" * 200_000, "row 1: cannot be read"),
     ],
 )
 def test_mistakes_name_file_and_row(content, message, tmp_path):

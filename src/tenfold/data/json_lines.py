@@ -1,11 +1,15 @@
 """JSON lines of a user's own: one object a line, every mistake named with its row, counted from 1."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tenfold.core.errors import UserError
+
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # as JSON spells one
+HALF = re.compile("[\ud800-\udfff]")  # what is left of one that has no other half
 
 
 def read_json_lines(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -43,6 +47,10 @@ def _row(where: str, line: str, columns: Sequence[str]) -> dict[str, Any]:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise UserError(f"{where}: not JSON ({error.msg}, column {error.colno})") from None
+    except (ValueError, RecursionError) as error:  # a number too long, brackets too deep
+        raise UserError(f"{where}: cannot be read ({error})") from None
+    if SURROGATE.search(line) and HALF.search(json.dumps(row, ensure_ascii=False)):
+        raise UserError(f"{where}: half of a surrogate pair, which is no character; allowed: text that UTF-8 can hold")
     if not isinstance(row, dict):
         raise UserError(f"{where}: {type(row).__name__}; allowed: a JSON object")
     for column in columns:
