@@ -105,8 +105,8 @@ class CodeEnvironment:
     Raises:
         UserError: state replay with a tokenizer that needs several tokens for the stop string.
 
-    A trajectory's ``tool_calls`` have ``program``, ``output``, ``status``, ``failed``, and with ``begin`` and ``end`` the
-    place of the output block among the tokens of the completion.
+    A trajectory's ``tool_calls`` have ``program``, ``output``, ``status`` and ``failed``. Their ``begin`` and ``end``
+    are the place of the output block among the tokens of the completion.
     """
 
     executor: Executor
