@@ -258,7 +258,8 @@ ESCAPES = {
     ),
     "kills everyone": Attack("import os, signal\ntry: os.kill(-1, 9)\nexcept OSError: pass\nprint('alone')", ("ok",)),
     "sees other processes": Attack(
-        "import os\nfor number in (*range(3, 999), *range(@PID@ - 99, @PID@ + 5000)):\n try: os.kill(number, 0)\n except OSError: continue\n"
+        "import os\nfor number in (*range(3, 999), *range(@PID@ - 99, @PID@ + 5000)):\n"
+        " try: os.kill(number, 0)\n except OSError: continue\n"
         " print('ESCAPED', number)",
         ("ok",),
     ),
