@@ -256,7 +256,7 @@ class SearchReward:
         else:
             responses = [parse(text, found) for text, found in zip(texts, inserted or [()] * len(texts), strict=True)]
         number = len(texts)
-        golds = list(map(_gold, answers, choices or [None] * number, kind or [None] * number))
+        golds = list(map(_gold, answers, choices or [()] * number, kind or [""] * number))
         scores: list[float | None] = []
         for _, numbers in itertools.groupby(range(number), key=lambda i: (repr(prompts[i]), golds[i])):
             members = list(numbers)
@@ -313,10 +313,10 @@ def _part(response: Response, gold: Gold, group: Sequence[Response], *, name: st
     return float(getattr(components(response, gold), name))
 
 
-def _gold(answers: Any, choices: Any, kind: str | None) -> Gold:
+def _gold(answers: Any, choices: Any, kind: str) -> Gold:
     accepted = (answers,) if isinstance(answers, str) else tuple(answers or ())
     if not accepted:
         raise UserError(f"answers = {answers!r}; allowed: a text, or a list of at least one")
-    if kind not in (None, "open", "choice"):
+    if kind not in ("", "open", "choice"):  # empty: no such column
         raise UserError(f"kind = {kind!r}; allowed: open, choice")
     return Gold(accepted, () if kind == "open" else tuple(choices or ()), kind == "choice")
