@@ -111,7 +111,7 @@ def test_reinforcement_with_the_tool_goes_above_the_ceiling_without_it(tmp_path)
     config = replace(config, grpo=replace(config.grpo, steps=24, evaluate_every=0))
     accuracy, rewards = {}, {}
     with recipe.open_sandbox(config.loop) as sandbox:
-        for arm, with_tool, mask in (("rl", True, True), ("rl_unmasked", True, False), ("no_tool", False, True)):
+        for arm, with_tool, mask in (("rl", True, True), ("unmasked", True, False), ("no_tool", False, True)):
             study = study_of(config, tmp_path, sandbox, arm)
             trained = recipe.reinforced(study, stages.base(study), 3e-4, 0, with_tool=with_tool, mask_outputs=mask)
             questions = stages.load_questions(config.task, 1, 3).validation
@@ -122,4 +122,4 @@ def test_reinforcement_with_the_tool_goes_above_the_ceiling_without_it(tmp_path)
     assert rewards["rl"][-1] > rewards["rl"][0] + 0.15, "the reward rises"
     assert accuracy["no_tool"] < 0.1, "the products are out of its reach"
     assert accuracy["rl"] > accuracy["no_tool"] + 0.5
-    assert len(rewards["rl_unmasked"]) == len(rewards["rl"]), "the ablation runs from the same configuration"
+    assert len(rewards["unmasked"]) == len(rewards["rl"]), "the ablation runs from the same configuration"

@@ -22,7 +22,8 @@ COLOURS = {
     "truncated": "#7a5195",
     "rft": "#2e8b57",
     "rl": "#16181d",
-    "rl_unmasked": "#b03a5b",
+    "rl_from_base": "#4f9d9d",
+    "rl_from_base_unmasked": "#b03a5b",
 }
 KINDS = {"prose": "#16181d", "hint": "#b8860b", "code": "#1f4fd8", "output": "#1a7f37"}
 COLUMNS, POINTS = 104, 8.0
@@ -212,8 +213,9 @@ def _learning_curves(finished: Finished) -> Picture:
     return Picture(
         "learning-curves",
         "Reinforcement with and without the tool, with and without the mask",
-        "rl leaves the interpreter's tokens out of the loss, rl_unmasked does not; no_tool has no interpreter. Left: "
-        "mean reward of the sampled completions; others: validation problems. Thin: one seed; thick: mean.",
+        "rl goes on from rft, rl_from_base from the base; the unmasked arm has the interpreter's tokens in the loss; "
+        "no_tool has no interpreter. Left: mean reward of the sampled completions; others: validation problems. Thin: "
+        "one seed; thick: mean.",
         figure,
     )
 
