@@ -8,8 +8,8 @@ from tenfold.data.json_lines import read_json_lines
 
 def test_rows_in_order(tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"a": 1}\r\n\n{"a": "line\\u2028separator\u2028inside"}\n')
-    assert read_json_lines(path, ["a"]) == [{"a": 1}, {"a": "line\u2028separator\u2028inside"}]
+    path.write_text('{"a": 1}\r\n\n{"a": "line\\u2028separator\u2028inside"}\n{"a": "\\ud83d\\ude00 \\\\ud83d"}\n')
+    assert read_json_lines(path, ["a"]) == [{"a": 1}, {"a": "line\u2028separator\u2028inside"}, {"a": "😀 \\ud83d"}]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path):
@@ -30,6 +30,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path):
         (b'{"a": 1}\n{"a": "\\ud83d"}', "row 2: a text has half of a surrogate pair"),
         (b'{"a": 1}\n{"a": ' + b"9" * 5000 + b"}", r"row 2: not readable \(Exceeds"),
         (b'{"a": ' + b"[" * 100_000 + b"}", r"row 1: not readable \(maximum recursion"),
+        (b'{"a": 1}\n{"a": ["x \\uD83D"]}', "row 2: a text has half of a surrogate pair"),
+        (b"[" * 200_000, r"row 1: not readable \(maximum recursion"),
     ],
 )
 def test_mistakes_name_file_and_row(content, message, tmp_path):

@@ -174,6 +174,9 @@ def test_files_that_are_not_mmlu(tmp_path):
     (tmp_path / "x_test.csv").write_text("question,a,b\n")
     with pytest.raises(UserError, match="row 1: 3 cells; allowed: question, four options and a letter"):
         read_mmlu(tmp_path)
+    (tmp_path / "x_test.csv").write_bytes("Wie heißt er?,a,b,c,d,A\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"x_test\.csv: no CSV in UTF-8"):
+        read_mmlu(tmp_path)
 
 
 def many(source, count):

@@ -28,7 +28,7 @@ ROME = Passage("7", "Rome", "Rome is on the Tiber.")
 
 
 @pytest.fixture(scope="module")
-def sandbox():
+def sandbox(_bubblewrap):
     with Sandbox(modules=("math",), limits=Limits(seconds=1.0)) as sandbox:
         yield sandbox
 
@@ -198,6 +198,26 @@ def test_what_a_tool_says_spells_no_special_token():
     assert [tokenizer.decode([t]) for t in ids if t in named] == ["<result>", "</result>"], "those of the frame alone"
     assert policy.decode(ids) == f"\n<result>\n{foreign}\n</result>\n", "the text is what it was"
     assert plain_ids(tokenizer, "") == [] and plain_ids(tokenizer, "plain") == tokenizer.encode("plain")
+
+
+def test_half_a_character_is_a_question_mark():
+    """A server's JSON may hold one; a tokenizer refuses it, and that would end the rollout."""
+    policy, trajectory = said("<ask></ask>", [Made(lambda text: Observation("a\ud800b"))])
+    assert told(policy, trajectory)[1] == "\n<result>\na?b\n</result>\n"
+    json.dumps(trajectory.tool_calls)
+
+
+def test_all_tools_are_closed_even_if_one_cannot_be():
+    tools = [Made(lambda text: Observation("yes"), tag) for tag in ("a", "b", "c")]
+    loop = ToolEnvironment(tools, character_tokenizer()).open(0, 0)
+    for tool in tools:
+        loop.respond(Turn(f"<{tool.tag}>{tool.stop}", tool.stop, (1,), [1], [True]))
+    for session in loop._open.values():
+        close = session.close
+        session.close = lambda close=close: close() or 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        loop.close()
+    assert [tool.sessions[0].closed for tool in tools] == [1, 1, 1]
 
 
 def test_tokens_are_cut_in_the_middle():

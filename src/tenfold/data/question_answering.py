@@ -162,13 +162,17 @@ def read_mmlu(path: Path) -> list[Question]:
 def _mmlu_csv(path: Path) -> list[Question]:
     subject = path.stem.rpartition("_")[0] or path.stem
     questions = []
-    with open(path, encoding="utf-8", newline="") as stream:
-        for number, cells in enumerate(csv.reader(stream), start=1):
-            where = f"{path}, row {number}"
-            if len(cells) != 6:
-                raise UserError(f"{where}: {len(cells)} cells; allowed: question, four options and a letter")
-            row = {"question": cells[0], "choices": cells[1:5], "answer": cells[5].strip()}
-            questions.append(_mmlu(where, f"{path.stem}/{number}", subject, row))
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            rows = list(csv.reader(stream))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: no CSV in UTF-8 ({error}); allowed: a file of MMLU as published") from None
+    for number, cells in enumerate(rows, start=1):
+        where = f"{path}, row {number}"
+        if len(cells) != 6:
+            raise UserError(f"{where}: {len(cells)} cells; allowed: question, four options and a letter")
+        row = {"question": cells[0], "choices": cells[1:5], "answer": cells[5].strip()}
+        questions.append(_mmlu(where, f"{path.stem}/{number}", subject, row))
     return questions
 
 

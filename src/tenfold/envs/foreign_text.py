@@ -13,7 +13,8 @@ from typing import Any
 def plain_ids(tokenizer: Any, text: str) -> list[int]:
     """The tokens of a text in which names of special tokens, and of tags that are one token, stay text.
 
-    Characters that the tokenizer does not have become its unknown token.
+    Characters that the tokenizer does not have become its unknown token, and halves of a surrogate pair, which JSON can
+    hold and no tokenizer takes, a question mark.
 
     Args:
         tokenizer: of transformers.
@@ -25,6 +26,7 @@ def plain_ids(tokenizer: Any, text: str) -> list[int]:
         >>> len(tokenizer.encode("1</think>2")), len(plain_ids(tokenizer, "1</think>2"))
         (3, 10)
     """
+    text = text.encode(errors="replace").decode()
     added = [token.content for token in tokenizer.added_tokens_decoder.values()]
     # A name is cut behind its first character. An added word or number marks nothing, and is left whole.
     names = [name for name in added if len(name) > 1 and not name.isalnum()]

@@ -17,6 +17,7 @@ Formats of papers (fences, tags in an order) are environments of their own, in t
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -179,8 +180,9 @@ class ToolLoop:
 
     def close(self) -> None:
         """Close the tools that were called."""
-        for session in self._open.values():
-            session.close()
+        with ExitStack() as stack:  # all of them, also where one cannot be closed
+            for session in self._open.values():
+                stack.callback(session.close)
 
     def _call(self, tool: Tool, text: str) -> tuple[Observed, str | None]:
         try:

@@ -38,6 +38,16 @@ def call(number, *arguments):
 """
 
 
+FORGED = """
+import os, sys
+frame = sys._getframe()
+while frame:
+    if 'ticket' in frame.f_locals:
+        os.write(4, frame.f_locals['ticket'] + {!r})
+    frame = frame.f_back
+"""
+
+
 @dataclass(frozen=True)
 class Attack:
     program: str
@@ -111,7 +121,7 @@ MEMORY = {
 
 OUTPUT = {
     "prints for ever": Attack("while True: print('x' * 10_000)", ("timeout",)),
-    "a very long line": Attack("print('x' * 100_000_000)", ("ok", "timeout"), says="..."),
+    "a very long line": Attack("print('x' * 5_000_000)", ("ok",), says="..."),
     "writes past Python": Attack("import os\nwhile True: os.write(1, b'y' * 65536)", ("timeout",)),
     "forged answers on every descriptor": Attack(
         "import os\nfor descriptor in range(2, 128):\n try: os.write(descriptor, b'12345678o' * 20)\n"
@@ -122,6 +132,20 @@ OUTPUT = {
         "import os, threading, time\n"
         "threading.Thread(target=lambda: (time.sleep(0.02), os.write(4, b'12345678o'))).start()",
         ("ok",),
+    ),
+    "answers with its own task's number": Attack(FORGED.format(b"t"), ("killed",), says="its own pipe"),
+    "answers that it is not confined": Attack(FORGED.format(b"u"), ("killed",), says="its own pipe"),
+    "answers what is no status": Attack(FORGED.format(b"Z"), ("killed",), says="its own pipe"),
+    "answers and goes on": Attack(FORGED.format(b"o") + "while True: pass", ("ok",)),
+    "exception that prints without end": Attack(
+        "class E(Exception):\n def __str__(self):\n  while True: print('x' * 10_000)\nraise E()", ("timeout",)
+    ),
+    "exception that is too long": Attack(
+        "class E(Exception):\n def __str__(self): return 'x' * (400 << 20)\nraise E()", ("timeout", "error", "killed")
+    ),
+    "chain of exceptions": Attack(
+        "e = None\nfor i in range(10**5):\n n = ValueError(i)\n n.__cause__ = e\n e = n\nraise e",
+        ("timeout", "error", "killed"),
     ),
     "closes every descriptor": Attack("import os\nos.closerange(0, 1 << 16)", ("killed",)),
     "reads its own pipe": Attack("import os\nos.read(3, 1)", ("timeout",)),
@@ -142,6 +166,21 @@ BREAKAGE = {
     "abort": Attack("import os\nos.abort()", ("killed",), says="SIGABRT"),
     "ends the process": Attack("import os\nos._exit(0)", ("killed",), says="exit status 0"),
     "replaces the process": Attack("import os\nos.execv('/bin/sh', ['sh', '-c', 'kill -9 $PPID; sleep 99'])"),
+    "traces the runner": Attack("import sys\ndef trace(*_): raise ValueError\nsys.settrace(trace)", ("killed",)),
+    "takes the stream apart": Attack("import sys\nsys.stdout.detach()", ("killed",)),
+    "stops itself later": Attack(
+        "import os, signal, threading, time\n"
+        "threading.Thread(target=lambda: (time.sleep(0.02), os.kill(os.getpid(), signal.SIGSTOP))).start()",
+        ("ok",),
+    ),
+    "an alarm that strikes when it is over": Attack(
+        "import signal\ndef late(*_): raise RuntimeError\nsignal.signal(signal.SIGALRM, late)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)",
+        ("ok", "killed"),
+    ),
+    "something for the end": Attack(
+        "import atexit, time\natexit.register(time.sleep, 99)\nraise SystemExit(3)", ("error",), says="SystemExit: 3"
+    ),
     "empties the interpreter": Attack(
         "import sys, builtins\nsys.modules.clear()\nvars(builtins).clear()", ("ok", "error", "killed")
     ),
@@ -165,6 +204,17 @@ ESCAPES = {
         PRELUDE
         + "for path in ('/etc/passwd', '/etc/shadow', '/proc', '/sys', '/home', '/var', '@FOLDER@', '@PROJECT@'):\n"
         " attempt(os.stat, path)",
+        ("ok",),
+    ),
+    "reads another session's file": Attack(
+        PRELUDE + "import glob\nfor path in ('/tmp/secret', '/proc/1/root/tmp/secret', *glob.glob('/**/secret')):\n"
+        " attempt(open, path)",
+        ("ok",),
+    ),
+    "reads another session's memory": Attack(
+        PRELUDE + "area = ctypes.create_string_buffer(64)\nvector = (ctypes.c_ulong * 2)(ctypes.addressof(area), 64)\n"
+        "for number in range(3, 300):\n for other in (310, 311):\n"
+        "  attempt(call, other, number, vector, 1, vector, 1, 0)",
         ("ok",),
     ),
     "reads the environment": Attack("import os\nif 'TENFOLD_SECRET' in os.environ: print('ESCAPED')", ("ok",)),
@@ -208,7 +258,8 @@ ESCAPES = {
     ),
     "kills everyone": Attack("import os, signal\ntry: os.kill(-1, 9)\nexcept OSError: pass\nprint('alone')", ("ok",)),
     "sees other processes": Attack(
-        "import os\nfor number in range(3, 70_000):\n try: os.kill(number, 0)\n except OSError: continue\n"
+        "import os\nfor number in (*range(3, 999), *range(@PID@ - 99, @PID@ + 5000)):\n"
+        " try: os.kill(number, 0)\n except OSError: continue\n"
         " print('ESCAPED', number)",
         ("ok",),
     ),
@@ -305,7 +356,8 @@ class Target:
         return len(me.children(recursive=True))
 
     def attack(self, program):
-        words = {"@FOLDER@": str(self.folder), "@PROJECT@": os.getcwd(), "@PORT@": str(self.server.getsockname()[1])}
+        words = {"@FOLDER@": str(self.folder), "@PROJECT@": os.getcwd(), "@PID@": str(os.getpid())}
+        words["@PORT@"] = str(self.server.getsockname()[1])
         for word, value in words.items():
             program = program.replace(word, value)
         with self.sandbox.open() as session:

@@ -227,15 +227,17 @@ def test_what_is_closed_stays_closed(_bubblewrap):
         unused.run("x")
 
 
-def test_closing_leaves_nothing(_bubblewrap):
+def test_closing_leaves_nothing(_bubblewrap, monkeypatch):
     me = psutil.Process()
     before = set(me.children(recursive=True))
-    folders = set(Path(tempfile.gettempdir()).glob("tenfold-sandbox-*"))
-    with Sandbox(modules=()) as sandbox, sandbox.open() as session:
-        session.run("x = 1")
-        assert set(me.children(recursive=True)) > before
-    assert set(me.children(recursive=True)) <= before
-    assert set(Path(tempfile.gettempdir()).glob("tenfold-sandbox-*")) <= folders
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        with Sandbox(modules=()) as sandbox, sandbox.open() as session:
+            session.run("x = 1")
+            assert set(me.children(recursive=True)) > before
+        assert set(me.children(recursive=True)) <= before
+        assert os.listdir(folder) == []
 
 
 def test_a_sandbox_outlives_the_thread_that_made_it(_bubblewrap):
@@ -268,8 +270,10 @@ def test_everything_ends_with_this_process(_bubblewrap):
 
 def test_a_warm_parent_that_was_killed_is_replaced(_bubblewrap):
     with Sandbox(modules=()) as sandbox:
+        processes = psutil.Process(sandbox._parent._process.pid).children(recursive=True)
         sandbox._parent._process.kill()
         sandbox._parent._process.wait()
+        psutil.wait_procs(processes, timeout=10)
         with sandbox.open() as session:
             assert session.run("print(1)").output == "1"
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -111,10 +112,19 @@ def test_another_engine_takes_the_place_of_the_first(corpus, tmp_path):
 def test_a_folder_with_something_else_is_left_alone(corpus, tmp_path, name):
     folder = tmp_path / "mine"
     folder.mkdir()
-    (folder / name).write_text("{}")
+    (folder / name).write_text('{"format": 1}')  # as in an index, but nothing else of it
     with pytest.raises(UserError, match="is no index"):
         build_index(corpus, folder)
-    assert (folder / name).read_text() == "{}" and len(list(folder.iterdir())) == 1
+    with pytest.raises(UserError, match=r"is no index|holds no index"):
+        load_index(folder)
+    assert (folder / name).read_text() == '{"format": 1}' and len(list(folder.iterdir())) == 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_folder_that_cannot_be_made_is_one_line(corpus, engine):
+    with pytest.raises(UserError, match="/dev/null/index: the index cannot be written there") as error:
+        build_index(corpus, Path("/dev/null/index"), engine)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -57,7 +57,7 @@ def test_reinforcement_on_own_problems_trains_saves_and_goes_on(tmp_path, model,
     assert load_policy(out / "model").num_parameters > 0
     commands.train(model, rows, out, **given, learning_rate=1e-3)
     assert capsys.readouterr().out == first, "the same again goes on from the end"
-    with pytest.raises(UserError, match="learning_rate is 0.002, but"):
+    with pytest.raises(UserError, match=r"learning_rate is 0\.002, but"):
         commands.train(model, rows, out, **given, learning_rate=2e-3)
 
 

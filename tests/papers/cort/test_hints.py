@@ -129,7 +129,7 @@ def test_manual_places_are_read_written_and_refused_by_row(tmp_path, draft):
     assert [(place.at, place.kind) for place in places.propose("", draft)] == [(3, "compute"), (9, "trust")]
     assert places.propose("", Trace(draft.trajectory, (), "other")) == []
     file.write_text('{"key": "a", "at": 1, "kind": "trust"}\n{"key": "a", "at": -1, "kind": "trust"}\n')
-    with pytest.raises(UserError, match=r"places.jsonl, row 2: at is -1"):
+    with pytest.raises(UserError, match=r"places\.jsonl, row 2: at is -1"):
         Manual.read(file)
     file.write_text('{"key": "a", "at": 1, "kind": "doubt"}\n')
     with pytest.raises(UserError, match=r"row 1: kind is 'doubt'; allowed: general, compute, trust"):

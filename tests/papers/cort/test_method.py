@@ -89,7 +89,7 @@ BOX = "</think>\n\\boxed{9716}"
 TRACES = {
     "clean": (f"We multiply.\n{CODE}So 9716.{BOX}", True, None),
     "clean, two programs": (
-        f"First.\n{CODE}Then half of it.\n```python\nprint(9716/2)\n```\n```output\n4858.0\n```\n</think>\\boxed{{4858}}",
+        f"First.\n{CODE}Half:\n```python\nprint(9716/2)\n```\n```output\n4858.0\n```\n</think>\\boxed{{4858}}",
         True,
         None,
     ),

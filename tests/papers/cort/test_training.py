@@ -92,7 +92,9 @@ def test_targets_at_outputs_change_nothing_and_others_do(policy, trajectories):
 
     first = gradient(trajectory.token_ids)
     assert torch.all(first[~mask] == 0) and torch.all(first[mask].abs().sum(-1) > 0)
-    changed = [token if sampled else (token + 1) % 100 for token, sampled in zip(trajectory.token_ids, mask, strict=True)]
+    changed = [
+        token if sampled else (token + 1) % 100 for token, sampled in zip(trajectory.token_ids, mask, strict=True)
+    ]
     assert changed != trajectory.token_ids and torch.equal(gradient(changed), first)
 
 
@@ -104,16 +106,14 @@ def study_of(config, folder, sandbox, arm):
 @pytest.mark.slow
 @pytest.mark.spec("cort", "10")
 def test_reinforcement_with_the_tool_goes_above_the_ceiling_without_it(tmp_path):
-    """From the long-thinking base, which gets more than half of the products right with the tool, hardly any without."""
+    """From the base, which gets more than half of the products right with the tool, and hardly any without."""
     config = presets.laptop()
     config = replace(config, grpo=replace(config.grpo, steps=24, evaluate_every=0))
     accuracy, rewards = {}, {}
     with recipe.open_sandbox(config.loop) as sandbox:
-        for arm, with_tool, mask in (("rl", True, True), ("rl_unmasked", True, False), ("no_tool", False, True)):
+        for arm, with_tool, mask in (("rl", True, True), ("unmasked", True, False), ("no_tool", False, True)):
             study = study_of(config, tmp_path, sandbox, arm)
-            trained = recipe.reinforced(
-                study, stages.base(study), 3e-4, 0, with_tool=with_tool, mask_outputs=mask
-            )
+            trained = recipe.reinforced(study, stages.base(study), 3e-4, 0, with_tool=with_tool, mask_outputs=mask)
             questions = stages.load_questions(config.task, 1, 3).validation
             traces = stages.sample(study, trained, questions, with_tool=with_tool)
             samples = stages.measured(study, trained, traces, questions)
@@ -122,4 +122,4 @@ def test_reinforcement_with_the_tool_goes_above_the_ceiling_without_it(tmp_path)
     assert rewards["rl"][-1] > rewards["rl"][0] + 0.15, "the reward rises"
     assert accuracy["no_tool"] < 0.1, "the products are out of its reach"
     assert accuracy["rl"] > accuracy["no_tool"] + 0.5
-    assert len(rewards["rl_unmasked"]) == len(rewards["rl"]), "the ablation runs from the same configuration"
+    assert len(rewards["unmasked"]) == len(rewards["rl"]), "the ablation runs from the same configuration"

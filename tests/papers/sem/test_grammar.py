@@ -117,6 +117,13 @@ def test_valid_responses_are_read_into_their_parts():
     assert response.results == ("Rome is on the Tiber.", "The Tiber is 405 km long.")
 
 
+@pytest.mark.parametrize("seam", ["", "\n", " \n "])
+def test_white_space_at_the_seam_of_a_result_changes_nothing(seam):
+    """A token may end behind the stop string, and a tokenizer may drop the space before the result."""
+    whole = parse(T + A + S + R + A2, FRAMED)
+    assert whole.valid and parse(T + A + S + seam + R.lstrip() + seam + A2, FRAMED) == whole
+
+
 def some_response(generator):
     """A valid response of random text, without tags but for those in results, which are the environment's."""
 

@@ -66,23 +66,23 @@ def test_the_calibration_of_four_times_four_responses():
 @pytest.mark.spec("sem", "7")
 def test_the_summary_of_four_times_four_responses():
     right = [1, 1, 1, 1, 1, 0, 1, 1, 1, 0, 0, 1, 1, 0, 1, 0]
-    first = [1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0]
+    first = [1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0]
     samples = [sample(n, bool(a), bool(b)) for n, a, b in zip(FLAT, first, right, strict=True)]
     numbers = summary(samples, ACCURACIES)
     assert numbers["exact_match"] == numbers["f1"] == numbers["judged"] == 11 / 16
     assert numbers["search_ratio"] == numbers["searches"] == 7 / 16
     assert numbers["tool_tokens"] == 70 / 16
-    assert numbers["first_accuracy"] == 8 / 16
-    # searched with a wrong first answer: numbers 8, 10, 12, 13, 14; of them 8, 12 and 14 are right in the end
-    assert numbers["repair_rate"] == 3 / 5
-    # searched with a right first answer: 5 and 11; 5 is wrong in the end
-    assert numbers["harm_rate"] == 1 / 2
+    assert numbers["first_accuracy"] == 9 / 16
+    # searched with a wrong first answer: numbers 8, 12, 13, 14; of them 8, 12 and 14 are right in the end
+    assert numbers["repair_rate"] == 3 / 4
+    # searched with a right first answer: 5, 10 and 11; 5 and 10 are wrong in the end
+    assert numbers["harm_rate"] == 2 / 3
     assert (numbers["over_search"], numbers["under_search"]) == (1 / 8, 2 / 8)
     assert numbers["decision_f1"] == pytest.approx(0.8)
     strict = summary(samples, ACCURACIES, known_from=1.0)
     assert (strict["over_search"], strict["under_search"]) == (0.0, 5 / 12)
     by_first = summary(samples)
-    assert (by_first["over_search"], by_first["under_search"]) == (2 / 8, 3 / 8), "5 and 11; 7, 9 and 15"
+    assert (by_first["over_search"], by_first["under_search"]) == (3 / 9, 3 / 7), "5, 10, 11; 7, 9, 15"
 
 
 def test_a_share_of_nothing_is_no_number():

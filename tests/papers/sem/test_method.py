@@ -137,6 +137,7 @@ def test_rivals_on_the_same_responses():
     assert search_r1(searched("river Tiber", "river Tiber", problem="text after"), GOLD) == 1.0
     assert search_r1(Response("", None, problem="no text"), GOLD) == 0.0
     assert [research(one, GOLD) for one in (direct(HALF), direct("Po"), direct("river Tiber", "bad"))] == [0.4, 0.1, 0]
+    assert research(searched("Po", HALF), GOLD) == 0.4
     lean, wordy, wrong = searched("Po", "river Tiber"), searched("Po", "river Tiber", 3), direct("Po")
     group = [lean, wordy, wrong]
     assert [otc_like(one, GOLD, group) for one in group] == [1.0, 0.5, 0.0]

@@ -4,8 +4,10 @@ What bubblewrap shows it, all read-only: ``/usr``, the interpreter's own install
 and four devices. No home, no project, no ``/proc``, no environment variable of ours, no network.
 """
 
+import errno
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -60,11 +62,13 @@ class Parent:
         self._folder = tempfile.mkdtemp(prefix="tenfold-sandbox-")
         os.chmod(self._folder, 0o755)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 -- read if the start fails
+        outside = f"tenfold-{secrets.token_hex(16)}"
         settings = asdict(limits) | {
             "control": theirs.fileno(),
             "folder": self._folder,
             "isolated": isolated,
             "modules": list(modules),
+            "outside": outside,
             "own_path": OWN_PATH if isolated else str(INSIDE.parent),
             "paths": package_folders(),
         }
@@ -72,11 +76,15 @@ class Parent:
         command = [INTERPRETER, "-s", "-P", "-c", START.format(settings["own_path"]), json.dumps(settings)]
         if isolated:
             sources, command = in_bubblewrap(command, self._folder)
-        self._start(command, [theirs.fileno(), *sources])
-        theirs.close()
-        for source in sources:
-            os.close(source)
-        self._await_ready(isolated)
+        with socket.socket(socket.AF_UNIX) as server:  # the warm parent must not be able to connect to it
+            if isolated:
+                server.bind(f"\0{outside}")
+                server.listen()
+            self._start(command, [theirs.fileno(), *sources])
+            theirs.close()
+            for source in sources:
+                os.close(source)
+            self._await_ready(isolated)
 
     def _start(self, command: list[str], descriptors: list[int]) -> None:
         """Start it from a thread that lives as long as the process: the kernel ends it with the thread."""
@@ -123,6 +131,10 @@ class Parent:
         if answer.startswith(warm_parent.FAILED):
             reason = answer[len(warm_parent.FAILED) :].decode(errors="replace")
             raise UserError(f"modules: the code sandbox could not import them ({reason})")
+        if answer == warm_parent.SHARED:
+            refuse(
+                f"the code sandbox cannot keep programs out of the network on this machine ({shutil.which('bwrap')})"
+            )
         if not isolated:
             raise RuntimeError(f"the code sandbox did not start: {said[-1]}")
         raise Isolation(
@@ -131,7 +143,12 @@ class Parent:
         )
 
     def fork(self) -> tuple[socket.socket, int]:
-        """A new session: our end of its socket, and a descriptor of its process."""
+        """A new session: our end of its socket, and a descriptor of its process.
+
+        Raises:
+            UserError: this machine allows no further process.
+            ParentGone: it has to be started again.
+        """
         ours, theirs = socket.socketpair()
         try:
             with self._lock:
@@ -142,10 +159,15 @@ class Parent:
             raise ParentGone(str(error)) from error
         finally:
             theirs.close()
-        if answer != warm_parent.FORKED:
-            ours.close()
-            raise ParentGone(answer[len(warm_parent.FAILED) :].decode(errors="replace") or "it ended")
-        return ours, descriptors[0]
+        if answer == warm_parent.FORKED and descriptors:
+            return ours, descriptors[0]
+        ours.close()
+        if answer == warm_parent.FORKED:  # the kernel dropped the descriptor; the session ends with ``ours``
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        if answer.startswith(warm_parent.REFUSED):
+            reason = answer[len(warm_parent.REFUSED) :].decode(errors="replace")
+            raise UserError(f"the code sandbox could not start a further session ({reason}); allow fewer at one time")
+        raise ParentGone(answer[len(warm_parent.FAILED) :].decode(errors="replace") or "it ended")
 
     def close(self) -> None:
         """End the process and all sessions."""

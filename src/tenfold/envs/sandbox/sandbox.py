@@ -109,9 +109,10 @@ class Sandbox:
             self._closed = True
             live = list(self._live)
             self._places.notify_all()
+        if os.getpid() == self._process:
+            self._parent.close()  # ends the sessions too, so that nobody waits for the deadline of a program
         for session in live:
             session.close()
-        self._parent.close()
 
     def __enter__(self) -> Self:
         return self
@@ -141,8 +142,7 @@ class Sandbox:
     def _has_place(self, session: "CodeSession") -> bool:
         if len(self._live) < self.max_sessions:
             return True
-        me = threading.get_ident()
-        if all(other.last_thread == me for other in self._live):
+        if all(other.last_thread is threading.current_thread() for other in self._live):
             raise UserError(
                 f"max_sessions is {self.max_sessions}, and this thread holds all of them: it would wait for itself; "
                 f"allow as many as are used at one time"
@@ -154,9 +154,12 @@ class Sandbox:
             self._live.discard(session)
             self._places.notify()
 
-    def _fork(self) -> tuple[socket.socket, int]:
+    def check_process(self) -> None:
+        """Refuse to work in a process that was forked from the one that made the sandbox."""
         if os.getpid() != self._process:
             raise UserError("a Sandbox belongs to the process that made it; make one in each process")
+
+    def _fork(self) -> tuple[socket.socket, int]:
         try:
             return self._parent.fork()
         except ParentGone:  # killed from outside, say for memory
@@ -169,7 +172,7 @@ class CodeSession:
     """One trajectory's interpreter: names persist from program to program. Made by ``Sandbox.open``."""
 
     def __init__(self, sandbox: Sandbox) -> None:
-        self.last_thread = 0
+        self.last_thread: threading.Thread | None = None
         self._sandbox = sandbox
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
@@ -182,8 +185,9 @@ class CodeSession:
             code: Python; what it reads from standard input is empty.
             echo_last_expression: print the value of the last statement if it is an expression and not ``None``.
         """
+        self._sandbox.check_process()
         with self._lock:
-            self.last_thread = threading.get_ident()
+            self.last_thread = threading.current_thread()
             if self._closed:
                 raise UserError("the session is closed; open another one")
             try:
@@ -206,7 +210,7 @@ class CodeSession:
 
     def _end(self) -> None:
         if self._worker is not None:
-            self._worker.close()
+            self._worker.close(kill=os.getpid() == self._sandbox._process)
             self._worker = None
             self._sandbox._leave(self)
 
@@ -244,7 +248,7 @@ class _Worker:
         except ConnectionError:
             reply = None
         if reply is None:
-            return self._gone("Error: the session ended unexpectedly")
+            return self._gone(f"Error: the session ended unexpectedly. {frames.LOST}")
         status, output, characters = reply
         if status == frames.UNCONFINED:
             raise RuntimeError(f"the code sandbox could not confine a session: {output}")
@@ -279,7 +283,9 @@ class _Worker:
             reply = None
         self.kill()
         if reply is None:
-            text = f"TimeoutError: the program ran for more than {self.limits.seconds:g} s and was stopped."
+            text = (
+                f"TimeoutError: the program ran for more than {self.limits.seconds:g} s and was stopped. {frames.LOST}"
+            )
             return frames.TIMEOUT, text, len(text)
         return frames.TIMEOUT, reply[1], reply[2]
 
@@ -294,10 +300,12 @@ class _Worker:
         gone.register(self.process, select.POLLIN)
         gone.poll(1000)
 
-    def close(self) -> None:
+    def close(self, *, kill: bool) -> None:
+        """Let go of the session, and end it unless it is another process's."""
         self.channel.close()
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.process, signal.SIGKILL)
+        if kill:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.process, signal.SIGKILL)
         os.close(self.process)
 
 

@@ -23,6 +23,7 @@ Engine = Literal["bm25", "tantivy"]
 MANIFEST = "index.json"
 FILES = re.compile(r"(bm25|tantivy)-[0-9a-f]{12}")
 FORMAT = 1
+KEYS = {"engine", "files", "corpus", "corpus_hash"}
 
 
 def build_index(corpus: Path, folder: Path, engine: Engine = "bm25") -> BM25 | Tantivy:
@@ -62,8 +63,10 @@ def build_index(corpus: Path, folder: Path, engine: Engine = "bm25") -> BM25 | T
             "num_passages": len(passages),
         }
         write_atomically(folder / MANIFEST, to_json(manifest, indent=2) + "\n")
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(files, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise UserError(f"{folder}: the index cannot be written there ({error.strerror or error})") from None
         raise
     for other in folder.iterdir():  # earlier builds, and those that were killed
         if FILES.fullmatch(other.name) and other != files:
@@ -129,6 +132,6 @@ def _manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         manifest = None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not manifest.keys() >= KEYS:
         raise UserError(f"{path}: is no index of this version; allowed: one that `tenfold index build` wrote")
     return manifest

@@ -305,7 +305,7 @@ def tune(
     claim_folder(out, Tuning(preset, seed, replace(config, rates=presets.RatesConfig())), "tuning.yaml")
     rows: list[dict[str, Any]] = []
     for name in arms or names:
-        grid = reinforcement_rates if name in ("no_tool_rl", "rl", "rl_unmasked") else tuning_rates
+        grid = reinforcement_rates if name in ("no_tool_rl", *recipe.REINFORCED) else tuning_rates
         for rate in grid:
             directory = out / "cells" / f"{name}-{rate:g}" / f"seed-{seed}"
             cell = Cell(arm=name, seed=seed, directory=directory, device=device)

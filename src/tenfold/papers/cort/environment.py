@@ -105,8 +105,8 @@ class CodeEnvironment:
     Raises:
         UserError: state replay with a tokenizer that needs several tokens for the stop string.
 
-    Each of a trajectory's ``tool_calls`` has ``program``, ``output``, ``status``, ``failed``, and ``begin`` and ``end``,
-    which tell where its output block lies among the tokens of the completion.
+    A trajectory's ``tool_calls`` have ``program``, ``output``, ``status`` and ``failed``. Their ``begin`` and ``end``
+    are the place of the output block among the tokens of the completion.
     """
 
     executor: Executor

@@ -22,7 +22,8 @@ COLOURS = {
     "truncated": "#7a5195",
     "rft": "#2e8b57",
     "rl": "#16181d",
-    "rl_unmasked": "#b03a5b",
+    "rl_from_base": "#4f9d9d",
+    "rl_from_base_unmasked": "#b03a5b",
 }
 KINDS = {"prose": "#16181d", "hint": "#b8860b", "code": "#1f4fd8", "output": "#1a7f37"}
 COLUMNS, POINTS = 104, 8.0
@@ -117,7 +118,10 @@ def _examples(finished: Finished) -> Picture:
     for row, line in enumerate(lines):
         column = 0
         for kind, piece in line:
-            style = {"color": KINDS.get(kind, "#16181d"), "weight": "bold" if kind == "title" else "normal"}
+            style: dict[str, Any] = {
+                "color": KINDS.get(kind, "#16181d"),
+                "weight": "bold" if kind == "title" else "normal",
+            }
             axes.text(column, row, piece, family="monospace", fontsize=POINTS, parse_math=False, va="top", **style)
             column += len(piece)
     return Picture(
@@ -139,7 +143,7 @@ def _tokens(finished: Finished) -> Picture:
     tool = np.array([_mean(cells, "test/tool_tokens") for cells in finished.values()])
     left.barh(places, model, color=[COLOURS[name] for name in names], label="model")
     left.barh(places, tool, left=model, color="#d5d8dc", label="tool")
-    for place, cells in zip(places, finished.values(), strict=True):
+    for place, cells in enumerate(finished.values()):
         values = [scores.metrics["test/model_tokens"] for scores in cells.values()]
         left.plot(values, [place] * len(values), "|", color="#16181d")
     left.set(xlabel="tokens per answer (grey: of outputs)", yticks=places, yticklabels=names)
@@ -209,8 +213,9 @@ def _learning_curves(finished: Finished) -> Picture:
     return Picture(
         "learning-curves",
         "Reinforcement with and without the tool, with and without the mask",
-        "rl leaves the interpreter's tokens out of the loss, rl_unmasked does not; no_tool has no interpreter. Left: "
-        "mean reward of the sampled completions; others: validation problems. Thin: one seed; thick: mean.",
+        "rl goes on from rft, rl_from_base from the base; the unmasked arm has the interpreter's tokens in the loss; "
+        "no_tool has no interpreter. Left: mean reward of the sampled completions; others: validation problems. Thin: "
+        "one seed; thick: mean.",
         figure,
     )
 

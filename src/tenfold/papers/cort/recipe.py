@@ -3,9 +3,9 @@
 All arms of a seed share one long-thinking base, which computes by hand, verifies by program and distrusts the result.
 Four arms are fine-tuned on as many traces of its own: begun with the general hint; hinted where the habits begin, and
 resumed; with the same hints anywhere; and cut to the length of the hinted ones. ``rft`` tunes the base on filtered
-samples of the hint-engineered policy; ``rl`` and ``rl_unmasked`` go on from there by GRPO through the tool loop, with
-and without masking the outputs. ``no_tool`` has no interpreter: it is tuned on flawless working by hand, which no other
-arm gets, then by GRPO.
+samples of the hint-engineered policy, and ``rl`` goes on from there by GRPO through the tool loop. ``no_tool`` has no
+interpreter: it is tuned on flawless working by hand, which no other arm gets, then by GRPO. What masking the outputs
+changes is shown from the base, where there is much to learn: ``rl_from_base`` with and without the mask.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,8 +37,10 @@ ARMS = {
     "truncated": "control: unhinted traces, cut to the length of the hinted ones",
     "rft": "the base tuned on filtered samples of the hint-engineered policy",
     "rl": "rft, then GRPO with accuracy and the code reward",
-    "rl_unmasked": "the same, the interpreter's tokens in the loss",
+    "rl_from_base": "ablation: the same from the base, without hints or fine-tuning",
+    "rl_from_base_unmasked": "ablation: the same with the interpreter's tokens in the loss",
 }
+REINFORCED = ("rl", "rl_from_base", "rl_from_base_unmasked")
 
 _TUNED = "equal base, number of examples, steps and grid of rates"
 _TOKENS = "test/log_model_tokens"
@@ -119,7 +121,7 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
         samples = stages.measured(study, policy, traces, questions)
         gathered = stages.gather(study, stages.base(study))
     return Scores(
-        metrics=metrics_of(config, samples) | gathered.base | {"cost/parameters": float(policy.num_parameters)},
+        metrics=metrics_of(config, samples) | dict(gathered.base) | {"cost/parameters": float(policy.num_parameters)},
         items={"test/accuracy": _by_problem(samples, config.evaluation.samples)},
         curves=cell.curves(),
         samples=pictures.material(traces, questions, samples, policy.tokenizer),
@@ -142,9 +144,9 @@ def trained(study: Study, arm: str) -> Policy:
         return stages.hint_engineering(study, before)
     if arm == "rft":
         return stages.rft(study, before - study.config.sft.steps)
-    if arm in ("rl", "rl_unmasked"):
-        start = stages.rft(study, before - 2 * study.config.sft.steps)
-        return reinforced(study, start, getattr(rates, arm), before, mask_outputs=arm == "rl")
+    if arm in REINFORCED:
+        start = stages.rft(study, before - 2 * study.config.sft.steps) if arm == "rl" else stages.base(study)
+        return reinforced(study, start, getattr(rates, arm), before, mask_outputs=arm != "rl_from_base_unmasked")
     start = stages.base(study)
     examples = stages.gather(study, start).sets[arm]
     return stages.tune(study, start, examples, getattr(rates, arm), study.part("tuning", before))
@@ -152,10 +154,15 @@ def trained(study: Study, arm: str) -> Policy:
 
 def _steps(config: Config, arm: str) -> list[int]:
     """Steps of the trainings that lie behind an arm, the last one its own."""
-    before = [config.base.programs.steps + config.base.thinking.steps, config.sft.steps]
-    return before + {"no_tool": [config.grpo.steps], "rft": [config.sft.steps]}.get(
-        arm, [config.sft.steps, config.grpo.steps] if arm.startswith("rl") else []
-    )
+    tuning, reinforcement = config.sft.steps, config.grpo.steps
+    own = {
+        "no_tool": [tuning, reinforcement],
+        "rft": [tuning, tuning],
+        "rl": [tuning, tuning, reinforcement],
+        "rl_from_base": [reinforcement],
+        "rl_from_base_unmasked": [reinforcement],
+    }
+    return [config.base.programs.steps + config.base.thinking.steps, *own.get(arm, [tuning])]
 
 
 def _without_tool(study: Study, before: int) -> Policy:
@@ -272,8 +279,9 @@ def _tuned_alone(study: Study, name: str, rate: float) -> Policy:
         return _flawless(study, 0)
     if name == "no_tool_rl":
         return reinforced(study, _flawless(study, 0), rate, 0, with_tool=False)
-    if name in ("rl", "rl_unmasked"):
-        return reinforced(study, stages.rft(study, 0), rate, 0, mask_outputs=name == "rl")
+    if name in REINFORCED:
+        start = stages.rft(study, 0) if name == "rl" else stages.base(study)
+        return reinforced(study, start, rate, 0, mask_outputs=name != "rl_from_base_unmasked")
     examples = stages.rft_examples(study) if name == "rft" else stages.gather(study, stages.base(study)).sets[name]
     return stages.tune(study, stages.base(study), examples, rate, study.part("tuning", 0))
 
@@ -296,7 +304,7 @@ def estimate(config: Config) -> dict[str, float]:
     tuned = 6 * config.sft.steps * config.sft.batch_size
     learned = config.base.programs.steps * config.base.programs.batch_size / 2
     learned += config.base.thinking.steps * config.base.thinking.batch_size + tuned
-    reinforced_ = 3 * config.grpo.steps * config.grpo.prompts_per_step * config.grpo.num_generations
+    reinforced_ = 4 * config.grpo.steps * config.grpo.prompts_per_step * config.grpo.num_generations
     sampled = 5 * config.traces.num_problems + len(ARMS) * config.task.num_test * config.evaluation.samples
     seconds = learned * _SECONDS_PER_EXAMPLE + reinforced_ * _SECONDS_PER_COMPLETION + sampled * 0.01
     return {

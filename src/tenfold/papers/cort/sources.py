@@ -210,7 +210,7 @@ def _of_task(task: str) -> dict[str, str]:
         "grpo.lora": all_weights,
         "reward": {"code_weight": "paper: 0.1", "penalize_no_code": "code: no program counts as failing"},
         "rates": dict.fromkeys(_TUNED, _rate(task))
-        | {name: "code: 1e-6" for name in ("no_tool_rl", "rl", "rl_unmasked")},
+        | {name: "code: 1e-6" for name in ("no_tool_rl", "rl", "rl_from_base", "rl_from_base_unmasked")},
         "evaluation": _EVALUATION,
     }
     for part in ("programs", "thinking"):

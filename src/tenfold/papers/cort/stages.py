@@ -17,7 +17,7 @@ from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
 from tenfold.core.seeding import key_to_seed
-from tenfold.core.types import Message
+from tenfold.core.types import Message, Trajectory
 from tenfold.papers.cort import multiplication
 from tenfold.papers.cort.config import Config, HabitsConfig
 from tenfold.papers.cort.environment import CodeEnvironment, Executor, LoopSettings
@@ -128,10 +128,7 @@ def base(study: Study, steps_before: int = 0) -> Policy:
     cells = [study.part("programs", steps_before, shared=True)]
     cells.append(study.part("thinking", steps_before + b.programs.steps, shared=True))
     policy = build(config, study.seed)
-    return once(
-        cells[1],
-        lambda: _train_base(study, policy, cells),
-    )
+    return once(cells[1], lambda: _train_base(study, policy, cells))
 
 
 def _train_base(study: Study, policy: Policy, cells: Sequence[Cell]) -> Policy:
@@ -210,7 +207,7 @@ def _gather(study: Study, policy: Policy) -> tuple[dict[str, list[Trace]], dict[
     plain = injector.resume(_empty(prompts, keys), [("plain", key) for key in keys])
     drafts = injector.start(prompts, keys)
     hinted = hint_all(injector, drafts, Heuristic(t.num_steps))
-    kinds = {trace.key: [hint.kind for hint in trace.hints[1:]] for trace in hinted}
+    kinds: dict[str, list[Any]] = {trace.key: [hint.kind for hint in trace.hints[1:]] for trace in hinted}
     shuffled = hint_all(injector, drafts, Random(kinds, study.seed))
 
     def kept(traces: Sequence[Trace]) -> list[Trace]:
@@ -231,17 +228,14 @@ def _gather(study: Study, policy: Policy) -> tuple[dict[str, list[Trace]], dict[
     sets["truncated"] = [
         unhinted[trace.key].up_to(len(trace.trajectory.token_ids)) for trace in sets["hint_engineering"]
     ]
-    answers = answers_of(questions)
-    metrics = {}
+    metrics: dict[str, float] = {}
     for name, traces in (("base", plain), ("base_hinted", drafts)):
-        found = summary(measure(traces, answers, policy.tokenizer, grade=grade_of(config), num_steps=t.num_steps))
+        found = summary(measured(study, policy, traces, questions))
         metrics |= {f"{name}/{key}": found[key] for key in _SHOWN}
     return sets, metrics
 
 
 def _empty(prompts: Sequence[Sequence[int]], keys: Sequence[str]) -> list[Trace]:
-    from tenfold.core.types import Trajectory
-
     return [Trace(Trajectory(tuple(p), [], [], [], "length"), (), key) for p, key in zip(prompts, keys, strict=True)]
 
 

@@ -16,6 +16,7 @@ stop string and the form of the insertion are taken; a search beyond the budget 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from tenfold.core.errors import UserError
@@ -89,12 +90,17 @@ class SearchEnvironment:
     def __post_init__(self) -> None:
         if self.max_searches < 1:
             raise UserError(f"max_searches = {self.max_searches}: must be at least 1")
+
+        @lru_cache(maxsize=1 << 12)  # a result is counted twice, and the samples of a question find the same
+        def count_tokens(text: str) -> int:
+            return len(plain_ids(self.tokenizer, text))
+
         tool = SearchTool(
             self.retriever,
             k=self.k,
             max_query_characters=self.max_query_characters,
             max_result_tokens=self.max_result_tokens,
-            count_tokens=lambda text: len(plain_ids(self.tokenizer, text)),
+            count_tokens=count_tokens,
             show=self.show,
             notices=self.notices,
         )

@@ -2,7 +2,8 @@
 
 Host to guard: ``REQUEST`` and the program. Guard to host: ``REPLY`` and the output. Guard to interpreter: ``TASK`` and
 the program. Interpreter to guard: ``DONE``, which must repeat the random number of the task, so that bytes that an
-earlier program left in the pipe, or wrote there, never pass for an answer.
+earlier program left in the pipe, or wrote there, never pass for an answer. It says nothing but ``OK`` or ``ERROR``: a
+program that searches its own process for the number can end itself early, and no more.
 """
 
 import os
@@ -15,6 +16,7 @@ DONE = struct.Struct("<8sc")  # random number, status
 
 RUN, RUN_AND_ECHO, CANCEL = b"r", b"e", b"c"
 OK, ERROR, TIMEOUT, KILLED, UNCONFINED = b"o", b"e", b"t", b"k", b"u"
+LOST = "The names of this session are lost; the next program starts a new one."
 
 
 def read_exactly(descriptor: int, size: int) -> bytes:

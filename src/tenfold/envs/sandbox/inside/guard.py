@@ -15,12 +15,25 @@ from typing import Any, NoReturn
 
 from . import confine, interpreter
 from .collector import Collector
-from .frames import CANCEL, DONE, KILLED, REPLY, REQUEST, TASK, TIMEOUT, UNCONFINED, read_exactly, write_all
+from .frames import (
+    CANCEL,
+    DONE,
+    ERROR,
+    KILLED,
+    LOST,
+    OK,
+    REPLY,
+    REQUEST,
+    TASK,
+    TIMEOUT,
+    UNCONFINED,
+    read_exactly,
+    write_all,
+)
 
 IDLE_MILLISECONDS = 50  # how long after a program the session is left running
 REAP_MILLISECONDS = 200
 MOST_DESCRIPTORS = 1 << 20
-LOST = "The names of this session are lost; the next program starts a new one."
 DRAINED_BYTES = 2 << 20  # more than any pipe holds; a process that goes on writing does not keep the answer back
 READY = b"+"
 
@@ -111,7 +124,8 @@ class Guard:
             if self.answers in ready:
                 answer = os.read(self.answers, DONE.size)
                 self._drain(collector)
-                if len(answer) < DONE.size or answer[:-1] != ticket:
+                # Programs can read the ticket in the interpreter's memory, so the status is checked as well.
+                if answer not in (ticket + OK, ticket + ERROR):
                     self._give_up(collector, KILLED, self._how_it_ended() if not answer else "it wrote to its own pipe")
                 self._reply(answer[-1:], collector)
                 self._reap()

@@ -16,13 +16,17 @@ from typing import Any, NoReturn
 
 from . import confine, guard
 
-FORK, FORKED, FAILED, READY = b"fork", b"forked", b"failed", b"ready"
+FORK, FORKED, REFUSED = b"fork", b"forked", b"refused"
+READY, FAILED, SHARED = b"ready", b"failed", b"shared"
 
 
 def main() -> NoReturn:
     """Read the settings from the command line, and serve the host until it hangs up."""
     settings: dict[str, Any] = json.loads(sys.argv[1])
     host = socket.socket(fileno=settings["control"])
+    if settings["isolated"] and _can_connect(settings["outside"]):
+        host.send(SHARED)
+        os._exit(1)
     try:
         _import(settings)
     except BaseException as error:
@@ -42,6 +46,16 @@ def main() -> NoReturn:
         _fork(host, socket.socket(fileno=descriptors[0]), me, settings)
 
 
+def _can_connect(name: str) -> bool:
+    """Whether this process is in the host's network, by a socket with an abstract name, which only that network has."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(f"\0{name}")
+        except OSError:
+            return False
+        return True
+
+
 def _import(settings: dict[str, Any]) -> None:
     sys.path = [path for path in sys.path if path != settings["own_path"]] + settings["paths"]
     for name in settings["modules"]:
@@ -58,20 +72,35 @@ def _make_memory_shareable() -> None:
 
 
 def _fork(host: socket.socket, session: socket.socket, me: int, settings: dict[str, Any]) -> None:
+    """Fork one session; where the machine allows no further process, say so and go on with those that there are."""
+    process, refusal = -1, None
     try:
         if settings["isolated"]:
             confine.enter_new_process_namespace()
         process = os.fork()
-        if process == 0:
-            host.close()
-            os.close(me)
-            guard.run(session, settings)
+    except OSError as error:
+        refusal = error
+    if process == 0:
+        _be_a_session(host, session, me, settings)
+    try:
         if settings["isolated"]:
             confine.return_to_process_namespace(me)
-        pidfd = os.pidfd_open(process)
+        pidfd = os.pidfd_open(process) if refusal is None else -1
     except OSError as error:
         host.send(FAILED + str(error).encode())
         os._exit(1)
-    socket.send_fds(host, [FORKED], [pidfd])
-    os.close(pidfd)
+    if refusal is None:
+        socket.send_fds(host, [FORKED], [pidfd])
+        os.close(pidfd)
+    else:
+        host.send(REFUSED + str(refusal).encode())
     session.close()
+
+
+def _be_a_session(host: socket.socket, session: socket.socket, me: int, settings: dict[str, Any]) -> NoReturn:
+    try:
+        host.close()
+        os.close(me)
+        guard.run(session, settings)
+    finally:
+        os._exit(1)  # never back into the parent's loop

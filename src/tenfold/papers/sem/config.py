@@ -1,0 +1,300 @@
+"""Configuration of the SEM experiments: questions, policy, warm start, search, reward, training, and the presets.
+
+Imports no torch.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from tenfold.core.errors import UserError
+from tenfold.papers.sem.sources import SOURCES as SOURCES
+from tenfold.papers.sem.sources import TASKS as TASKS
+from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings, SFTSettings
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What is asked."""
+
+    kind: Literal["facts", "questions"] = "facts"
+    """facts: a world of made-up facts, drawn by seed; questions: MuSiQue and MMLU from files."""
+    musique_train: str = ""
+    """questions: MuSiQue's file of answerable questions; its paragraphs join the corpus."""
+    mmlu_train: str = ""
+    """questions: MMLU's file or folder to train on."""
+    musique_test: str = ""
+    """questions: MuSiQue's file to test on."""
+    mmlu_test: str = ""
+    """questions: MMLU's file or folder to test on."""
+    musique_share: float = 0.5
+    """questions: share of MuSiQue in training; the rest is MMLU."""
+    num_known: int = 160
+    """facts: names whose two facts the warm start teaches."""
+    num_test: int = 64
+    """facts: known names of the test, and as many unknown ones. questions: of each source."""
+    num_validation: int = 24
+    """The same for curves and for choosing rates."""
+    num_taught: int = 1500
+    """facts: unknown names of the warm start, whose answers it guesses."""
+    num_train: int = 0
+    """questions: training questions; 0 for all."""
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Who answers."""
+
+    model: str = ""
+    """A name or folder that from_pretrained loads; empty for a tiny one made in code."""
+    width: int = 64
+    """Tiny: of the residual stream."""
+    layers: int = 3
+    """Tiny: blocks."""
+    heads: int = 4
+    """Tiny: attention heads."""
+    context: int = 96
+    """Tiny: most tokens of prompt and completion."""
+
+
+@dataclass(frozen=True)
+class WarmStartConfig:
+    """Supervised training before the reinforcement: facts, the grammar, and a decision to search that is hardly one."""
+
+    num_examples: int = 40_000
+    """Examples to draw."""
+    known_share: float = 0.65
+    """Share of known facts among them."""
+    num_drafts: int = 2
+    """Answers in the thinking, whose agreement is stated."""
+    search_same: float = 0.3
+    """Probability that an example searches where the drafts are the same."""
+    search_differ: float = 0.5
+    """And where they are not."""
+    training: SFTSettings = field(default_factory=SFTSettings)
+    """The training; 0 steps for none."""
+    confidence_training: SFTSettings = field(default_factory=SFTSettings)
+    """sem_confidence alone: the same examples with a confidence after the first answer."""
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """What is searched, and how much."""
+
+    index: str = ""
+    """questions: a folder of ``tenfold index build``; empty for BM25 over the paragraphs of the MuSiQue files."""
+    passages: int = 2
+    """Passages of a query."""
+    max_searches: int = 1
+    """Of a response."""
+    max_result_tokens: int = 40
+    """Of a result."""
+    count_results: bool = False
+    """Whether results use up the length of a response."""
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """SEM's reward; the arms change what their names say."""
+
+    tau: float = 0.5
+    """The first answer is good from this F1 on."""
+    searched_but_known_reward: float = 0.0
+    """Of a response that searched though its first answer was good."""
+    a2_discount: float = 1.0
+    """Factor of the final answer's F1 after a search."""
+    low_a2_discount: float = 0.5
+    """The same in the arm sem_discount."""
+    search_cost: float = 0.0
+    """Taken off for each search."""
+    search_below: float = 0.5
+    """sem_confidence: search where the stated confidence is below."""
+
+
+@dataclass(frozen=True)
+class RatesConfig:
+    """Each arm's learning rate, chosen on the validation questions over the same grid."""
+
+    answer_reward: float = 3e-3
+    """Exact match of the final answer."""
+    sem: float = 3e-3
+    """SEM's reward."""
+    sem_discount: float = 3e-3
+    """SEM's reward with a discounted second answer."""
+    sem_confidence: float = 3e-3
+    """RLCR's reward of the first answer and its confidence."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How questions are answered after training."""
+
+    max_new_tokens: int = 36
+    """Tokens that the policy says in a response."""
+    temperature: float = 1.0
+    """Of sampling; the same as in training."""
+    closed_book_samples: int = 8
+    """Answers of the untrained policy without search, from which what it knows is told."""
+    known_from: float = 0.5
+    """A question is known if at least this share of them is right."""
+    batch_size: int = 1024
+    """Responses sampled at once."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One SEM experiment."""
+
+    task: TaskConfig = field(default_factory=TaskConfig)
+    """The questions."""
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    """The model."""
+    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    """Supervised training, the same for all arms of a seed."""
+    search: SearchConfig = field(default_factory=SearchConfig)
+    """The search."""
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    """The reward."""
+    training: GRPOSettings = field(default_factory=GRPOSettings)
+    """The reinforcement, the same for all arms that have one."""
+    rates: RatesConfig = field(default_factory=RatesConfig)
+    """Learning rates; the one in ``training.optimizer`` is not used."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """The test."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other."""
+        if self.warm_start.num_drafts < 2:
+            raise UserError(f"num_drafts = {self.warm_start.num_drafts}: must be at least 2, or nothing can agree")
+        if not 0 < self.task.musique_share < 1:
+            raise UserError(f"musique_share = {self.task.musique_share}: must be above 0 and below 1")
+        if self.task.kind == "questions" and self.warm_start.training.steps:
+            raise UserError("warm_start.training.steps: a warm start is for facts; allowed with questions: 0")
+        if self.task.kind == "questions" and not self.policy.model:
+            raise UserError("policy.model = '': the tiny policy knows no such words; allowed: a name or a folder")
+
+
+def smoke() -> Config:
+    """A few steps of everything, in seconds; proves nothing about searching."""
+    return Config(
+        task=TaskConfig(num_known=12, num_test=4, num_validation=2, num_taught=20),
+        policy=PolicyConfig(width=32, layers=1),
+        warm_start=WarmStartConfig(
+            num_examples=320, training=_warm_start(20, 16), confidence_training=_warm_start(4, 16)
+        ),
+        training=_grpo(8, prompts=4, log_every=2, evaluate_every=4, checkpoint_every=2),
+        evaluation=EvaluationConfig(closed_book_samples=2),
+    )
+
+
+def laptop() -> Config:
+    """The fact world and a transformer of 0.16 M parameters: all arms of one seed in minutes on two cores.
+
+    Only the attention is adapted, and by adapters of low rank: all weights changed at this size would forget facts that
+    the reinforcement does not ask for.
+    """
+    return Config(
+        warm_start=WarmStartConfig(training=_warm_start(1500, 64), confidence_training=_warm_start(150, 64)),
+        training=_grpo(80, prompts=32, log_every=5, evaluate_every=10, checkpoint_every=40),
+    )
+
+
+def _warm_start(steps: int, batch_size: int) -> SFTSettings:
+    optimizer = OptimizerSettings(learning_rate=5e-3, schedule="cosine", warmup_steps=10, beta2=0.95)
+    return SFTSettings(steps=steps, batch_size=batch_size, max_length=0, optimizer=optimizer, checkpoint_every=500)
+
+
+def _grpo(steps: int, prompts: int, log_every: int, evaluate_every: int, checkpoint_every: int) -> GRPOSettings:
+    return GRPOSettings(
+        steps=steps,
+        prompts_per_step=prompts,
+        num_generations=8,
+        max_completion_length=36,
+        optimizer=OptimizerSettings(schedule="linear", beta2=0.99),
+        lora=LoraSettings(rank=8, alpha=8.0, target_modules=("q_proj", "k_proj", "v_proj", "o_proj")),
+        log_every=log_every,
+        evaluate_every=evaluate_every,
+        checkpoint_every=checkpoint_every,
+    )
+
+
+def gpu() -> Config:
+    """MuSiQue and MMLU by a small instruction-tuned model, sized for half an hour on one GPU; untimed."""
+    rate = 1e-6
+    return Config(
+        task=_published_task(num_test=250, num_train=4000),
+        policy=PolicyConfig(model="Qwen/Qwen2.5-1.5B-Instruct"),
+        warm_start=_none(),
+        search=SearchConfig(passages=3, max_searches=2, max_result_tokens=400),
+        training=GRPOSettings(
+            steps=100,
+            prompts_per_step=16,
+            num_generations=8,
+            gradient_accumulation=8,
+            max_prompt_length=512,
+            max_completion_length=512,
+            beta=0.001,
+            mixed_precision="bf16",
+            gradient_checkpointing=True,
+            log_every=1,
+            checkpoint_every=25,
+        ),
+        rates=RatesConfig(answer_reward=rate, sem=rate, sem_discount=rate, sem_confidence=rate),
+        evaluation=EvaluationConfig(max_new_tokens=512, closed_book_samples=4, batch_size=128),
+    )
+
+
+def paper(task: str = "qwen2.5-7b") -> Config:
+    """The setting of a published model as far as it is known; every value has its source in ``SOURCES``."""
+    if task not in TASKS:
+        raise UserError(f"task = {task!r}: must be one of {', '.join(TASKS)}")
+    rate = 1e-6
+    return Config(
+        task=_published_task(num_test=1000, num_train=0),
+        policy=PolicyConfig(model={"qwen2.5-7b": "Qwen/Qwen2.5-7B", "qwen2.5-14b": "Qwen/Qwen2.5-14B"}[task]),
+        warm_start=_none(),
+        search=SearchConfig(passages=5, max_searches=4, max_result_tokens=1500, count_results=True),
+        training=GRPOSettings(
+            steps=200,
+            prompts_per_step=256,
+            num_generations=5,
+            gradient_accumulation=160,
+            max_prompt_length=512,
+            max_completion_length=8192,
+            beta=0.001,
+            scale_rewards="group",
+            mixed_precision="bf16",
+            gradient_checkpointing=True,
+            log_every=1,
+            checkpoint_every=50,
+        ),
+        rates=RatesConfig(answer_reward=rate, sem=rate, sem_discount=rate, sem_confidence=rate),
+        evaluation=EvaluationConfig(max_new_tokens=8192, closed_book_samples=8, batch_size=64),
+    )
+
+
+def _published_task(num_test: int, num_train: int) -> TaskConfig:
+    return TaskConfig(
+        kind="questions",
+        musique_train="musique/train.jsonl",
+        mmlu_train="mmlu/train",
+        musique_test="musique/dev.jsonl",
+        mmlu_test="mmlu/test",
+        num_test=num_test,
+        num_validation=0,
+        num_train=num_train,
+    )
+
+
+def _none() -> WarmStartConfig:
+    return WarmStartConfig(training=SFTSettings(steps=0), confidence_training=SFTSettings(steps=0))
+
+
+def training_of(config: Config, arm: str) -> GRPOSettings:
+    """The training of an arm, at its rate.
+
+    Example:
+        >>> training_of(paper(), "sem").optimizer.learning_rate
+        1e-06
+    """
+    settings = config.training
+    return replace(settings, optimizer=replace(settings.optimizer, learning_rate=getattr(config.rates, arm)))

@@ -1,0 +1,94 @@
+"""Searching when something other than the policy decides: always, or when its stated confidence is low.
+
+The policy writes the query and reads the result as ever; only the opening ``<search>`` is the environment's. Two arms
+are made of this: naive retrieval, which always searches, and the composition with RLCR, "search when unsure", where the
+policy states a confidence after its first answer and a threshold decides.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tenfold.core.types import Reply, Session, Turn
+from tenfold.papers.sem.environment import SearchEnvironment
+from tenfold.papers.sem.grammar import Response, parse_trajectory
+from tenfold.rewards import parse_tagged
+
+ANSWERED, STATED = "</answer>", "</confidence>"
+_CONFIDENCE = re.compile(r"<confidence>[^<]*</confidence>")
+
+
+def always(text: str) -> bool:
+    """Search whatever was said."""
+    return True
+
+
+def when_unsure(below: float) -> Callable[[str], bool]:
+    """Search where the confidence of a turn is below a threshold, or cannot be read.
+
+    Example:
+        >>> decide = when_unsure(0.5)
+        >>> said = "<think></think><answer>Po</answer><confidence>0.3</confidence>"
+        >>> decide(said), decide(said.replace("0.3", "0.9"))
+        (True, False)
+    """
+
+    def decide(text: str) -> bool:
+        confidence = parse_tagged(text, "tac").confidence
+        return confidence is None or confidence < below
+
+    return decide
+
+
+@dataclass(frozen=True)
+class DecidedSearch:
+    """A search environment in which ``decide`` opens the first search: an ``Environment``.
+
+    Args:
+        search: answers queries.
+        after: the tag at which it is decided, :data:`ANSWERED` or :data:`STATED`.
+        decide: the turn's text to whether to search; where not, the response ends.
+    """
+
+    search: SearchEnvironment
+    after: str
+    decide: Callable[[str], bool]
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """The tag of the decision and that of a search."""
+        return (self.after, *self.search.stop)
+
+    def open(self, prompt: int, sample: int) -> "_Decided":
+        """One response."""
+        return _Decided(self, self.search.open(prompt, sample))
+
+
+class _Decided:
+    """A :class:`tenfold.core.types.Session`."""
+
+    def __init__(self, environment: DecidedSearch, session: Session) -> None:
+        self._environment, self._session, self._decided = environment, session, False
+
+    def respond(self, turn: Turn) -> Reply | None:
+        """Decide once; then answer queries, until the tag of the decision comes again or the policy ends."""
+        if turn.stop != self._environment.after:
+            return self._session.respond(turn)
+        if self._decided or not self._environment.decide(turn.text):
+            return None
+        self._decided = True
+        return Reply("<search>")
+
+    def close(self) -> None:
+        """Close the search."""
+        self._session.close()
+
+
+def read_decided(trajectory: Any, tokenizer: Any) -> Response:
+    """The response without its confidence, which the grammar does not have."""
+    token_ids = trajectory.token_ids
+    if token_ids and token_ids[-1] == tokenizer.eos_token_id and trajectory.loss_mask[-1]:
+        token_ids = token_ids[:-1]
+    text = tokenizer.decode(token_ids, clean_up_tokenization_spaces=False)
+    return parse_trajectory(_CONFIDENCE.sub("", text), trajectory)
