@@ -223,7 +223,7 @@ def lessons(
     Example:
         >>> world = fact_world(0, num_known=8, num_test=2, num_validation=2, num_taught=3, num_fresh=3)
         >>> lessons(world, 1, 0, known_share=1.0)[0].said
-        '<think>heron,heron same</think><answer>heron</answer>'
+        '<think>juniper,juniper same</think><answer>juniper</answer>'
     """
     generator = numpy_generator(*key, "lessons")
     found = []
