@@ -1,0 +1,191 @@
+"""The recipe: what the arms pay, what the warm start teaches, and whether first answers are worth spoiling."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from accelerate.state import AcceleratorState, GradientState
+
+from tenfold.core.cell import Cell
+from tenfold.core.errors import UserError
+from tenfold.papers.sem import answering, recipe, stages
+from tenfold.papers.sem.config import Config, TaskConfig, laptop, paper, smoke, training_of
+from tenfold.papers.sem.fact_world import lessons, query_of
+from tenfold.papers.sem.pictures import lines_of
+from tenfold.policies import Sampling, ScriptedPolicy, rollout
+
+README = Path(recipe.__file__).with_name("README.md")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_accelerate():
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+@pytest.fixture(scope="module")
+def config():
+    return smoke()
+
+
+@pytest.fixture(scope="module")
+def material(config):
+    return stages.load_material(config, seed=0)
+
+
+@pytest.fixture(scope="module")
+def policy(config):
+    return stages.build(config, seed=0)
+
+
+def cell_of(folder, arm="sem", seed=0):
+    return Cell(arm=arm, seed=seed, directory=folder / "run" / "cells" / arm / f"seed-{seed}", device="cpu")
+
+
+def paid(config, arm, text, query=""):
+    """What an arm pays for a completion to a question whose answer is amber."""
+    inserted = [" <result>\nhome bakolu=amber\n</result>"] if query else []
+    functions, weights = recipe.rewards_of(config, arm)
+    columns = {"answers": [["amber"]], "answer": [["amber"]], "inserted": [inserted]}
+    scores = [function(prompts=["home bakolu?"], completions=[text], **columns)[0] for function in functions]
+    return sum(weight * score for weight, score in zip(weights, scores, strict=True))
+
+
+SEARCHED = "<search>home bakolu</search> <result>\nhome bakolu=amber\n</result><answer>amber</answer>"
+
+
+def first(answer):
+    return f"<think>{answer},{answer} same</think><answer>{answer}</answer>"
+
+
+@pytest.mark.parametrize(
+    ("arm", "right", "right_searched", "wrong", "wrong_searched"),
+    [
+        ("answer_reward", 1.0, 1.0, 0.0, 1.0),
+        ("sem", 1.0, 0.0, 0.0, 1.0),
+        ("sem_discount", 1.0, 0.0, 0.0, 0.5),
+    ],
+)
+def test_what_the_arms_pay(config, arm, right, right_searched, wrong, wrong_searched):
+    assert paid(config, arm, first("amber")) == right
+    assert paid(config, arm, first("amber") + SEARCHED, "home bakolu") == right_searched
+    assert paid(config, arm, first("coral")) == wrong
+    assert paid(config, arm, first("coral") + SEARCHED, "home bakolu") == wrong_searched
+
+
+@pytest.mark.parametrize(("answer", "confidence", "reward"), [("amber", "0.9", 1.495), ("coral", "0.9", 0.595)])
+def test_the_composition_is_paid_for_its_confidence(config, answer, confidence, reward):
+    text = f"{first(answer)}<confidence>{confidence}</confidence>"
+    assert paid(config, "sem_confidence", text) == pytest.approx(reward)
+
+
+def test_examples_have_loss_on_the_policys_tokens_alone(config, material, policy):
+    environment = stages.environment_of(config, policy, material.retriever)
+    (lesson,) = lessons(material.world, 1, 0, search_same=1.0, search_differ=1.0)
+    (row,) = stages.as_rows([lesson], policy, environment)
+    learned = [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label != -100]
+    own = f"{lesson.said}<search>{lesson.query}</search><answer>{lesson.final}</answer><eos>"
+    assert policy.decode(learned) == own
+    assert all(label in (-100, token) for token, label in zip(row["input_ids"], row["labels"], strict=True))
+
+
+def test_results_of_the_warm_start_are_those_of_the_rollout(config, material, policy):
+    """Token by token, for a policy is to meet what it was taught."""
+    question = material.test[0]
+    environment = stages.environment_of(config, policy, material.retriever)
+    script = f"{first('amber')}<search>{query_of(question)}</search><answer>amber</answer>"
+    scripted = ScriptedPolicy(policy.tokenizer, lambda *_: script)
+    (said,) = rollout(scripted, [scripted.encode(question.question)], Sampling(60), environment=environment)
+    inserted = [token for token, sampled in zip(said.token_ids, said.loss_mask, strict=True) if not sampled]
+    assert inserted == stages.result_ids(query_of(question), policy, environment)
+    assert question.answers[0] in policy.decode(inserted)
+    kinds = [kind for kind, _ in answering.pieces(said, policy)]
+    assert kinds == ["prose", "search", "result", "prose"]
+    assert "".join(text for _, text in answering.pieces(said, policy)) == policy.decode(said.token_ids)
+
+
+def test_training_asks_as_many_known_as_unknown_questions_and_no_test_question(config, material):
+    rows = material.train
+    assert rows["source"][:].count("known") == rows["source"][:].count("unknown") == len(rows) // 2
+    fresh = [row["id"] for row in rows if row["source"] == "unknown"]
+    assert len(set(fresh)) == len(fresh)
+    assert not {row["id"].split()[1] for row in rows} & {question.id.split()[1] for question in material.test}
+
+
+def test_arms_of_a_seed_share_one_warm_start(config, material, tmp_path):
+    parts = [recipe.part_of(config, arm, cell_of(tmp_path, arm), "warm-start") for arm in ("sem", "answer_reward")]
+    assert parts[0].directory == parts[1].directory
+    made, loaded = (stages.warm_start(config, material, 0, part) for part in parts)
+    for one, other in zip(made.model.parameters(), loaded.model.parameters(), strict=True):
+        assert (one == other).all()
+
+
+@pytest.mark.parametrize(("arm", "searches"), [("never_search", 0), ("always_search", 1)])
+def test_arms_without_reinforcement_search_never_or_always(config, material, arm, searches, tmp_path):
+    part = recipe.part_of(config, arm, cell_of(tmp_path, arm), "warm-start")
+    start = stages.warm_start(replace(config), material, 0, part)
+    answers = recipe.ask(config, arm, start, material, material.test, 0)
+    answered = [one for one, said in zip(answers.measured, answers.trajectories, strict=True) if said.tool_calls]
+    assert (len(answered) == 0) == (searches == 0)
+
+
+@pytest.mark.spec("sem", "9")
+def test_first_answers_to_known_facts_are_logged_over_training_in_both_discounts(config, tmp_path):
+    for arm in ("sem", "sem_discount"):
+        scores = recipe.run(config, arm, 0, cell_of(tmp_path, arm))
+        for name in ("first_known", "first_shown", "search_known", "search_unknown"):
+            steps = [step for step, _ in scores.curves[f"reinforcement/validation/{name}"]]
+            assert steps == [4.0, 8.0], name
+        assert "reinforcement/rewards/first_f1/mean" in scores.curves
+
+
+@pytest.mark.spec("sem", "9")
+def test_the_readme_says_what_happens_with_both_discounts():
+    text = README.read_text()
+    assert "sem_discount" in text and "first_known" in text and "`a2_discount`" in text
+
+
+def test_text_is_cut_into_lines_without_losing_a_letter():
+    pieces = [["prose", "x" * 70], ["search", "y" * 70]]
+    lines = lines_of(pieces, width=50)
+    assert "".join(text for line in lines for _, text in line) == "x" * 70 + "y" * 70
+    assert all(sum(len(text) for _, text in line) <= 50 for line in lines)
+
+
+def test_settings_that_contradict_each_other_are_refused():
+    with pytest.raises(UserError, match="num_drafts = 1"):
+        replace(laptop().warm_start, num_drafts=1)
+        Config(warm_start=replace(laptop().warm_start, num_drafts=1))
+    with pytest.raises(UserError, match=r"policy\.model = ''"):
+        Config(task=TaskConfig(kind="questions"), warm_start=paper().warm_start)
+    with pytest.raises(UserError, match="task = 'gsm8k'"):
+        paper("gsm8k")
+
+
+def test_every_trained_arm_has_the_same_training_but_for_its_rate():
+    config = laptop()
+    trainings = [
+        replace(training_of(config, arm), optimizer=config.training.optimizer)
+        for arm in recipe.ARMS
+        if arm not in recipe.UNTRAINED
+    ]
+    assert len(trainings) == 4 and len(set(map(repr, trainings))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.spec("sem", "8")
+def test_sem_learns_to_search_for_what_it_does_not_know(tmp_path):
+    """Three seeds at the laptop preset, apart from those of the measured run; every number is printed."""
+    config = laptop()
+    found = {arm: [] for arm in ("sem", "answer_reward")}
+    for seed in (20, 21, 22):
+        for arm, rows in found.items():
+            rows.append(recipe.run(config, arm, seed, cell_of(tmp_path, arm, seed)).metrics)
+            print(seed, arm, {name: value for name, value in rows[-1].items() if name.startswith("test/")})
+    mean = {
+        arm: {name: sum(row[f"test/{name}"] for row in rows) / 3 for name in ("search_known", "search_unknown", "f1")}
+        for arm, rows in found.items()
+    }
+    assert mean["sem"]["search_known"] < 0.2 and mean["sem"]["search_unknown"] > 0.8
+    assert mean["answer_reward"]["search_known"] > mean["sem"]["search_known"]
+    assert mean["sem"]["f1"] >= mean["answer_reward"]["f1"] - 0.02
