@@ -159,3 +159,5 @@ if __name__ == "__main__":
     for one in sys.argv[1].split(","):
         work(one, str(Path(sys.argv[2]) / one), *map(int, sys.argv[3:]))
     print(json.dumps({"done": sys.argv[1]}))
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # gloo's threads abort an interpreter that ends before them

@@ -48,7 +48,7 @@ def test_habits_are_as_frequent_as_asked():
 
 def test_hints_are_in_the_language_and_rare():
     told = [text for _, _, text in traces(2000)]
-    assert 0.05 < sum(COMPUTE.text in text for text in told) / len(told) < 0.15
+    assert sum(COMPUTE.text in text for text in told) / len(told) == pytest.approx(0.15, abs=0.03)
     assert 0.01 < sum(TRUST.text in text for text in told) / len(told) < 0.1
 
 

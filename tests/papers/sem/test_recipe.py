@@ -1,7 +1,6 @@
 """The recipe: what the arms pay, what the warm start teaches, and whether first answers are worth spoiling."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from accelerate.state import AcceleratorState, GradientState
@@ -13,8 +12,6 @@ from tenfold.papers.sem.config import Config, TaskConfig, laptop, paper, smoke, 
 from tenfold.papers.sem.fact_world import lessons, query_of
 from tenfold.papers.sem.pictures import lines_of
 from tenfold.policies import Sampling, ScriptedPolicy, rollout
-
-README = Path(recipe.__file__).with_name("README.md")
 
 
 @pytest.fixture(autouse=True)
@@ -137,12 +134,6 @@ def test_first_answers_to_known_facts_are_logged_over_training_in_both_discounts
             steps = [step for step, _ in scores.curves[f"reinforcement/validation/{name}"]]
             assert steps == [4.0, 8.0], name
         assert "reinforcement/rewards/first_f1/mean" in scores.curves
-
-
-@pytest.mark.spec("sem", "9")
-def test_the_readme_says_what_happens_with_both_discounts():
-    text = README.read_text()
-    assert "sem_discount" in text and "first_known" in text and "`a2_discount`" in text
 
 
 def test_text_is_cut_into_lines_without_losing_a_letter():
