@@ -157,7 +157,7 @@ class RatesConfig:
     """Fine-tuning."""
     no_tool_rl: float = 1e-4
     """Reinforcement without the tool."""
-    rl: float = 3e-4
+    rl: float = 1e-4
     """Reinforcement."""
     rl_from_base: float = 3e-4
     """Reinforcement of the base."""
