@@ -202,7 +202,8 @@ ESCAPES = {
     "reads a secret file": Attack(PRELUDE + "attempt(open, '@FOLDER@/secret')", ("ok",)),
     "looks around": Attack(
         PRELUDE
-        + "for path in ('/etc/passwd', '/etc/shadow', '/proc', '/sys', '/home', '/var', '@FOLDER@', '@PROJECT@'):\n"
+        + "files = '@PROJECT@/pyproject.toml', '@PROJECT@/src'  # the folder itself may be on the way to the packages\n"
+        "for path in ('/etc/passwd', '/etc/shadow', '/proc', '/sys', '/home', '/var', '@FOLDER@', *files):\n"
         " attempt(os.stat, path)",
         ("ok",),
     ),
