@@ -1,5 +1,6 @@
 """Hints: injection with resumed generation, provenance through JSON lines, and who proposes places."""
 
+import dataclasses
 import json
 
 import pytest
@@ -78,6 +79,16 @@ def test_programs_before_the_place_are_run_again_and_those_behind_are_forgotten(
     hinted = injector(scripted("print(x * 7)\n```\n</think>\\boxed{42}"), environment).insert(trace, at, COMPUTE)
     assert [call["output"] for call in hinted.trajectory.tool_calls] == ["6", "42"]
     assert hinted.trajectory.tool_calls[1]["begin"] > hinted.trajectory.tool_calls[0]["end"]
+
+
+def test_a_trace_that_fills_the_context_ends_there_and_others_go_on(draft, scripted, environment, tokenizer):
+    policy = scripted("</think>\\boxed{42}")
+    length = len(draft.trajectory.prompt_ids) + len(draft.trajectory.token_ids)
+    policy = dataclasses.replace(policy, context=length)
+    short = draft.up_to(5)
+    full, resumed = injector(policy, environment).resume([draft, short], [("full",), ("short",)])
+    assert full.trajectory.stop_reason == "length" and full.trajectory.token_ids == draft.trajectory.token_ids
+    assert resumed.text(tokenizer) == short.text(tokenizer) + "</think>\\boxed{42}"
 
 
 def test_a_place_outside_of_the_trace_or_within_an_output_is_refused(draft, scripted, environment):

@@ -84,19 +84,25 @@ class HintInjector:
         return self.insert_all(traces, [Place(0, hint, "start")] * len(traces))
 
     def resume(self, traces: Sequence[Trace], keys: Sequence[tuple[int | str, ...]]) -> list[Trace]:
-        """Let the policy go on after the last token of each trace."""
-        resumed = {i: trace.resumption(self.policy.tokenizer) for i, trace in enumerate(traces)}
+        """Let the policy go on after the last token of each trace; one that fills the context ends there."""
+        whole = [[*trace.trajectory.prompt_ids, *trace.trajectory.token_ids] for trace in traces]
+        context = self.policy.context
+        chosen = [i for i, ids in enumerate(whole) if context is None or len(ids) < context]
+        resumed = {n: traces[i].resumption(self.policy.tokenizer) for n, i in enumerate(chosen)}
         continuations = rollout(
             self.policy,
-            [[*trace.trajectory.prompt_ids, *trace.trajectory.token_ids] for trace in traces],
+            [whole[i] for i in chosen],
             self.sampling,
             seed=self.seed,
-            keys=list(keys),
+            keys=[keys[i] for i in chosen],
             environment=replace(self.environment, resumed=resumed),
             batch_size=self.batch_size,
             deterministic=self.deterministic,
         )
-        return [_joined(before, after) for before, after in zip(traces, continuations, strict=True)]
+        result = [replace(trace, trajectory=replace(trace.trajectory, stop_reason="length")) for trace in traces]
+        for i, after in zip(chosen, continuations, strict=True):
+            result[i] = _joined(traces[i], after)
+        return result
 
 
 def _with_hint(policy: Actor, trace: Trace, place: Place) -> Trace:
