@@ -95,7 +95,7 @@ def test_lessons_teach_right_drafts_of_known_facts_and_guesses_of_unknown_ones(w
 
 
 def test_whether_a_lesson_searches_goes_by_its_own_words_and_not_by_what_is_known(world):
-    found = fw.lessons(world, 6000, 1, known_share=0.5, search_same=0.2, search_differ=0.6)
+    found = fw.lessons(world, 6000, 1, known_share=0.5, num_drafts=2, search_same=0.2, search_differ=0.6)
     same = [bool(one.query) for one in found if "same</think>" in one.said]
     differ = [bool(one.query) for one in found if "differ</think>" in one.said]
     assert abs(np.mean(same) - 0.2) < 0.03 and abs(np.mean(differ) - 0.6) < 0.03

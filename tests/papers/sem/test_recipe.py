@@ -1,6 +1,7 @@
 """The recipe: what the arms pay, what the warm start teaches, and whether first answers are worth spoiling."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from accelerate.state import AcceleratorState, GradientState
@@ -12,6 +13,8 @@ from tenfold.papers.sem.config import Config, TaskConfig, laptop, paper, smoke, 
 from tenfold.papers.sem.fact_world import lessons, query_of
 from tenfold.papers.sem.pictures import lines_of
 from tenfold.policies import Sampling, ScriptedPolicy, rollout
+
+README = Path(recipe.__file__).with_name("README.md")
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +129,7 @@ def test_arms_without_reinforcement_search_never_or_always(config, material, arm
     assert (len(answered) == 0) == (searches == 0)
 
 
+@pytest.mark.spec("sem", "9")
 def test_first_answers_to_known_facts_are_logged_over_training_in_both_discounts(config, tmp_path):
     for arm in ("sem", "sem_discount"):
         scores = recipe.run(config, arm, 0, cell_of(tmp_path, arm))
@@ -133,6 +137,12 @@ def test_first_answers_to_known_facts_are_logged_over_training_in_both_discounts
             steps = [step for step, _ in scores.curves[f"reinforcement/validation/{name}"]]
             assert steps == [4.0, 8.0], name
         assert "reinforcement/rewards/first_f1/mean" in scores.curves
+
+
+@pytest.mark.spec("sem", "9")
+def test_the_readme_says_what_happens_with_both_discounts():
+    text = README.read_text()
+    assert "sem_discount" in text and "first_known" in text and "`a2_discount`" in text
 
 
 def test_text_is_cut_into_lines_without_losing_a_letter():
@@ -160,3 +170,22 @@ def test_every_trained_arm_has_the_same_training_but_for_its_rate():
         if arm not in recipe.UNTRAINED
     ]
     assert len(trainings) == 4 and len(set(map(repr, trainings))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.spec("sem", "8")
+def test_sem_learns_to_search_for_what_it_does_not_know(tmp_path):
+    """Three seeds at the laptop preset, apart from those of the measured run; every number is printed."""
+    config = laptop()
+    found = {arm: [] for arm in ("sem", "answer_reward")}
+    for seed in (20, 21, 22):
+        for arm, rows in found.items():
+            rows.append(recipe.run(config, arm, seed, cell_of(tmp_path, arm, seed)).metrics)
+            print(seed, arm, {name: value for name, value in rows[-1].items() if name.startswith("test/")})
+    mean = {
+        arm: {name: sum(row[f"test/{name}"] for row in rows) / 3 for name in ("search_known", "search_unknown", "f1")}
+        for arm, rows in found.items()
+    }
+    assert mean["sem"]["search_known"] < 0.2 and mean["sem"]["search_unknown"] > 0.8
+    assert mean["answer_reward"]["search_known"] > mean["sem"]["search_known"]
+    assert mean["sem"]["f1"] >= mean["answer_reward"]["f1"] - 0.02

@@ -7,9 +7,9 @@ facts, is a hash of seed and name alone: templates, names and answers of known a
 nothing on the surface of a question tells which it is. Each name has two facts; the answer to ``crest`` has two words,
 so that F1 takes values between 0 and 1.
 
-The warm start teaches known facts and the grammar. Its thinking is two or more *drafts* of the answer and whether they
-are the same, ``amber,coral differ``: of a known fact drafts are right, of an unknown one they are independent guesses.
-So what the policy knows shows in its own words, and no label of it is taught.
+The warm start teaches known facts and the grammar. Its thinking is some *drafts* of the answer and whether they are
+all the same, ``amber,coral,amber differ``: of a known fact drafts are right, of an unknown one they are independent
+guesses. So what the policy knows shows in its own words, and no label of it is taught.
 """
 
 from collections.abc import Sequence
@@ -199,13 +199,13 @@ def lessons(
     world: FactWorld,
     num: int,
     *key: Key,
-    known_share: float = 0.65,
-    num_drafts: int = 2,
-    search_same: float = 0.3,
-    search_differ: float = 0.5,
+    known_share: float = 0.55,
+    num_drafts: int = 3,
+    search_same: float = 0.2,
+    search_differ: float = 0.6,
     confidences: bool = False,
 ) -> list[Lesson]:
-    """Examples that teach known facts and the grammar, with a decision to search that is hardly one.
+    """Examples that teach known facts and the grammar, with a decision to search that is a weak one.
 
     Whether an example searches is drawn with a probability that goes by what its own thinking says, not by what is
     known: both probabilities are moderate, so that a first policy searches both too much and too little.
@@ -223,7 +223,7 @@ def lessons(
     Example:
         >>> world = fact_world(0, num_known=8, num_test=2, num_validation=2, num_taught=3, num_fresh=3)
         >>> lessons(world, 1, 0, known_share=1.0)[0].said
-        '<think>juniper,juniper same</think><answer>juniper</answer>'
+        '<think>juniper,juniper,juniper same</think><answer>juniper</answer>'
     """
     generator = numpy_generator(*key, "lessons")
     found = []
