@@ -60,13 +60,13 @@ class PolicyConfig:
 class WarmStartConfig:
     """Supervised training before the reinforcement: facts, the grammar, and a weak decision to search."""
 
-    num_examples: int = 70_000
+    num_examples: int = 80_000
     """Examples to draw."""
-    known_share: float = 0.55
+    known_share: float = 0.5
     """Share of known facts among them."""
     num_drafts: int = 3
     """Answers in the thinking, whose agreement is stated."""
-    search_same: float = 0.2
+    search_same: float = 0.3
     """Probability that an example searches where the drafts are the same."""
     search_differ: float = 0.6
     """And where they are not."""
@@ -193,14 +193,14 @@ def laptop() -> Config:
     the reinforcement does not ask for.
     """
     return Config(
-        warm_start=WarmStartConfig(training=_warm_start(700, 96), confidence_training=_warm_start(100, 96)),
+        warm_start=WarmStartConfig(training=_warm_start(800, 96), confidence_training=_warm_start(100, 96)),
         training=_grpo(60, prompts=32, log_every=5, evaluate_every=10, checkpoint_every=20),
     )
 
 
 def _warm_start(steps: int, batch_size: int) -> SFTSettings:
     optimizer = OptimizerSettings(name="muon_clip", learning_rate=3e-2, schedule="cosine", warmup_steps=20)
-    return SFTSettings(steps=steps, batch_size=batch_size, max_length=0, optimizer=optimizer, checkpoint_every=300)
+    return SFTSettings(steps=steps, batch_size=batch_size, max_length=0, optimizer=optimizer, checkpoint_every=400)
 
 
 def _grpo(steps: int, prompts: int, log_every: int, evaluate_every: int, checkpoint_every: int) -> GRPOSettings:

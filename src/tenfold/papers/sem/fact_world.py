@@ -199,9 +199,9 @@ def lessons(
     world: FactWorld,
     num: int,
     *key: Key,
-    known_share: float = 0.55,
+    known_share: float = 0.5,
     num_drafts: int = 3,
-    search_same: float = 0.2,
+    search_same: float = 0.3,
     search_differ: float = 0.6,
     confidences: bool = False,
 ) -> list[Lesson]:
