@@ -164,16 +164,16 @@ def test_a_language_model_names_places_by_their_words(draft):
 def test_random_places_are_in_prose_behind_the_last_hint_and_keyed(draft, scripted, environment, tokenizer):
     text = draft.text(tokenizer)
     kinds = {str(seed): ["compute", "trust"] for seed in range(40)}
-    places = [Random(kinds).propose(text, Trace(draft.trajectory, (), key))[0] for key in kinds]
+    places = [Random(kinds, tokenizer).propose(text, Trace(draft.trajectory, (), key))[0] for key in kinds]
     assert {place.kind for place in places} == {"compute"} and len({place.at for place in places}) > 10
     fences = range(text.index("```python"), text.index("```\nWait") + 4)
     assert all(place.at not in fences and place.at < text.index("</think>") for place in places)
-    again = [Random(kinds).propose(text, Trace(draft.trajectory, (), key))[0] for key in kinds]
+    again = [Random(kinds, tokenizer).propose(text, Trace(draft.trajectory, (), key))[0] for key in kinds]
     assert again == places
     hinted = injector(scripted(text), environment).insert(draft, 20, GENERAL, "random")
-    (place,) = Random({"6*7": ["general", "trust"]}).propose(hinted.text(tokenizer), hinted)
+    (place,) = Random({"6*7": ["general", "trust"]}, tokenizer).propose(hinted.text(tokenizer), hinted)
     assert place.kind == "trust" and place.at >= 20 + len(GENERAL.text)
-    assert Random({}).propose(text, draft) == []
+    assert Random({}, tokenizer).propose(text, draft) == []
 
 
 def test_offsets_in_characters_become_whole_tokens(tokenizer):

@@ -267,7 +267,7 @@ def _own_examples(study: Any, policy: Any, questions: Any, stage: TuningStage, p
         traces = read_traces(hinted_file)
     references = dict(zip([q.key for q in questions], answers_of(questions), strict=True))
     grade = stages.grade_of(study.config)
-    right = [t for t in traces if is_right(t.text(tokenizer), references[t.key.rpartition(".")[0]], grade)]
+    right = [t for t in traces if is_right(t.said_text(tokenizer), references[t.key.rpartition(".")[0]], grade)]
     if not right:
         raise UserError(f"{study.config.task.train_file}: no trace is right; give easier problems or more samples")
     return right[: study.config.traces.num_examples]

@@ -77,6 +77,16 @@ def segments(text: str) -> list[Segment]:
     return found
 
 
+def without_outputs(text: str) -> str:
+    """A text without its output blocks.
+
+    Example:
+        >>> without_outputs("So\\n```output\\n1\\n```\\nIt is 1.")
+        'So\\nIt is 1.'
+    """
+    return "".join(text[part.start : part.end] for part in segments(text) if part.kind != "output")
+
+
 def arithmetic_steps(prose: str) -> list[tuple[int, str]]:
     """Equations of numerals in prose: where each begins, and its result.
 

@@ -21,6 +21,7 @@ from tenfold.papers.cort.formats import END_OF_THINK
 from tenfold.papers.cort.hints import HintInjector, Place
 from tenfold.papers.cort.method import HINTS, HintSpec, Kind
 from tenfold.papers.cort.traces import Trace, token_offset
+from tenfold.policies.stopping import turn_text
 
 Hints = Mapping[Kind, HintSpec]
 
@@ -137,18 +138,20 @@ class Random:
 
     Args:
         kinds: key of a trace to the kinds of its hints, in order, such as those that another proposer placed.
+        tokenizer: of the policy, to see where the last hint ends.
         seed: of the places.
     """
 
     kinds: Mapping[str, Sequence[Kind]]
+    tokenizer: Any
     seed: int = 0
 
     def propose(self, text: str, trace: Trace) -> list[Proposal]:
         """A place for the next kind; none when all are placed or no prose is left."""
         placed = [hint for hint in trace.hints if hint.decided_by != "start"]
         kinds = self.kinds.get(trace.key, ())
-        behind = len(text) - len(text[text.rfind(trace.hints[-1].text) :]) if trace.hints else 0
-        behind += len(trace.hints[-1].text) if trace.hints else 0
+        num_before = trace.hints[-1].at + trace.hints[-1].num_tokens if trace.hints else 0
+        behind = len(turn_text(self.tokenizer, trace.trajectory.token_ids[:num_before]))
         prose = [part for part in segments(text.split(END_OF_THINK)[0]) if part.kind == "prose" and part.end > behind]
         if len(placed) >= len(kinds) or not prose:
             return []
@@ -185,7 +188,7 @@ def hint_all(
 
 def _next_place(tokenizer: Any, trace: Trace, proposer: Proposer, hints: Hints) -> Place | None:
     begin, end = (trace.hints[-1].at, trace.hints[-1].at + trace.hints[-1].num_tokens) if trace.hints else (0, 0)
-    for proposal in proposer.propose(trace.text(tokenizer), trace):
+    for proposal in proposer.propose(trace.fenced_text(tokenizer), trace):
         at = token_offset(tokenizer, trace.trajectory.token_ids, proposal.at)
         if begin <= at < end:
             at = end  # the sentence of a hint without a full stop goes on behind it

@@ -208,14 +208,14 @@ def _gather(study: Study, policy: Policy) -> tuple[dict[str, list[Trace]], dict[
     drafts = injector.start(prompts, keys)
     hinted = hint_all(injector, drafts, Heuristic(t.num_steps))
     kinds: dict[str, list[Any]] = {trace.key: [hint.kind for hint in trace.hints[1:]] for trace in hinted}
-    shuffled = hint_all(injector, drafts, Random(kinds, study.seed))
+    shuffled = hint_all(injector, drafts, Random(kinds, policy.tokenizer, study.seed))
 
     def kept(traces: Sequence[Trace]) -> list[Trace]:
         grade = grade_of(config)
         return [
             trace
             for trace in traces
-            if not t.only_right or is_right(trace.text(policy.tokenizer), references[trace.key], grade)
+            if not t.only_right or is_right(trace.said_text(policy.tokenizer), references[trace.key], grade)
         ]
 
     sets = {"prompt_hint": kept(drafts), "hint_engineering": kept(hinted), "random_hints": kept(shuffled)}
@@ -293,9 +293,8 @@ def rejection_sampled(study: Study, policy: Policy) -> tuple[list[Trace], dict[s
         keys = [question.key for question in questions]
         traces = injector.resume(_empty(prompts, keys), [("rft", key, sample) for key in keys])
         for trace, references in zip(traces, answers_of(questions), strict=True):
-            text = trace.text(policy.tokenizer)
-            right = not t.only_right or is_right(text, references, grade)
-            reason = dropped_because(text, right, t.num_steps)
+            right = not t.only_right or is_right(trace.said_text(policy.tokenizer), references, grade)
+            reason = dropped_because(trace.fenced_text(policy.tokenizer), right, t.num_steps)
             if reason is None:
                 kept.append(trace)
             else:

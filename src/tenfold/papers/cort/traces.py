@@ -16,7 +16,11 @@ from tenfold.core.files import to_json, write_atomically
 from tenfold.core.types import Message, Trajectory
 from tenfold.data.json_lines import read_json_lines
 from tenfold.papers.cort.environment import Resumption
+from tenfold.papers.cort.formats import END_OF_THINK
 from tenfold.policies.stopping import turn_text
+
+_OUTPUT, _CLOSED = "```output\n", "\n```\n"  # around what a program wrote
+_NO_END = END_OF_THINK.replace("<", "(")
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,26 @@ class Trace:
         if token_ids and token_ids[-1] == tokenizer.eos_token_id:
             token_ids = token_ids[:-1]
         return turn_text(tokenizer, token_ids)
+
+    def said_text(self, tokenizer: Any) -> str:
+        """What the policy said or was made to say, without output blocks: what a program wrote is no answer of it."""
+        kept = zip(self.trajectory.token_ids, self.said, strict=True)
+        return turn_text(tokenizer, [token for token, said in kept if said])
+
+    def fenced_text(self, tokenizer: Any) -> str:
+        """The text with outputs that cannot be taken for a fence or for the end of the thinking; as long as the text.
+
+        It is what detectors and proposers read: the format does not tell a line of three back-ticks that a program
+        printed from the one that ends its output.
+        """
+        text, token_ids = self.text(tokenizer), self.trajectory.token_ids
+        for call in self.trajectory.tool_calls:
+            begin, end = (len(turn_text(tokenizer, token_ids[: call[name]])) for name in ("begin", "end"))
+            before, block, after = text[:begin], text[begin:end], text[end:]
+            inside = block[len(_OUTPUT) : len(block) - len(_CLOSED)]
+            inside = inside.replace("`", "'").replace(END_OF_THINK, _NO_END)
+            text = f"{before}{block[: len(_OUTPUT)]}{inside}{block[len(block) - len(_CLOSED) :]}{after}"
+        return text
 
     @property
     def said(self) -> list[bool]:
