@@ -13,7 +13,7 @@ from tenfold.core.errors import UserError
 from tenfold.core.types import Trajectory
 from tenfold.papers.cort.environment import CodeEnvironment
 from tenfold.papers.cort.method import GENERAL, HintSpec
-from tenfold.papers.cort.traces import PlacedHint, Trace
+from tenfold.papers.cort.traces import PlacedHint, Trace, unbegun
 from tenfold.policies import Sampling, rollout
 from tenfold.policies.rollout import Actor
 
@@ -77,10 +77,7 @@ class HintInjector:
 
     def start(self, prompts: Sequence[Sequence[int]], keys: Sequence[str], hint: HintSpec = GENERAL) -> list[Trace]:
         """Traces of prompts that begin with a hint."""
-        traces = [
-            Trace(Trajectory(tuple(prompt), [], [], [], "length"), (), key)
-            for prompt, key in zip(prompts, keys, strict=True)
-        ]
+        traces = unbegun(prompts, keys)
         return self.insert_all(traces, [Place(0, hint, "start")] * len(traces))
 
     def resume(self, traces: Sequence[Trace], keys: Sequence[tuple[int | str, ...]]) -> list[Trace]:

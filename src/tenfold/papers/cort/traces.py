@@ -127,6 +127,16 @@ class Trace:
         return Resumption(calls, pending, len(self.trajectory.token_ids))
 
 
+def unbegun(prompts: Sequence[Sequence[int]], keys: Sequence[str]) -> list[Trace]:
+    """Traces of prompts in which nothing is said yet, one for each key.
+
+    Example:
+        >>> unbegun([[1, 2]], ["a"])[0].trajectory.prompt_ids
+        (1, 2)
+    """
+    return [Trace(Trajectory(tuple(p), [], [], [], "length"), (), key) for p, key in zip(prompts, keys, strict=True)]
+
+
 def token_offset(tokenizer: Any, token_ids: Sequence[int], at: int) -> int:
     """How many tokens lie wholly before character ``at`` of their text.
 
