@@ -104,6 +104,12 @@ class Trace:
         mask = [int(said) for said in self.said] if mask_outputs else [1] * len(completion)
         return {"input_ids": prompt + completion, "completion_mask": [0] * len(prompt) + mask}
 
+    def foreign(self, at: int) -> str:
+        """What a cut before token ``at`` would break in two: an output block, a hint, or nothing, which is ``""``."""
+        if any(call["begin"] < at < call["end"] for call in self.trajectory.tool_calls):
+            return "an output block"
+        return "a hint" if any(hint.at < at < hint.at + hint.num_tokens for hint in self.hints) else ""
+
     def up_to(self, at: int) -> "Trace":
         """The first ``at`` tokens of the completion, with the hints and programs that lie within."""
         full = self.trajectory
