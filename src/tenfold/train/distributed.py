@@ -47,3 +47,13 @@ def broadcast(value: T, device: str = "auto") -> T:
     """
     PartialState(cpu=computes_on_cpu(device))
     return broadcast_object_list([value])[0]
+
+
+def wait_for_everyone(device: str = "auto") -> None:
+    """Return when all processes of the launch have called this; at once where nothing launched several.
+
+    Args:
+        device: where the processes compute, as for :func:`broadcast`.
+    """
+    if num_launched() > 1:
+        PartialState(cpu=computes_on_cpu(device)).wait_for_everyone()

@@ -9,7 +9,7 @@ from tenfold.core.errors import UserError
 from tenfold.papers.cort.environment import CodeEnvironment, LoopSettings
 from tenfold.papers.cort.hints import HintInjector
 from tenfold.papers.cort.method import COMPUTE, GENERAL, HINTS, TRUST, HintSpec
-from tenfold.papers.cort.proposers import Heuristic, LanguageModel, Manual, Proposal, Random, hint_all
+from tenfold.papers.cort.proposers import Heuristic, LanguageModel, Manual, ManualPlace, Proposal, Random, hint_all
 from tenfold.papers.cort.traces import Trace, read_traces, token_offset, write_traces
 from tenfold.policies import Sampling, rollout
 
@@ -135,16 +135,90 @@ def test_a_computation_right_behind_a_hint_without_a_full_stop_is_found(scripted
 
 def test_manual_places_are_read_written_and_refused_by_row(tmp_path, draft):
     file = tmp_path / "places.jsonl"
-    Manual({"6*7": [Proposal(9, "trust", "manual: reviewed"), Proposal(3, "compute", "heuristic")]}).write(file)
+    Manual({"6*7": ManualPlace(24, "compute", "Let me", "manual: reviewed"), "no": None}).write(file)
     places = Manual.read(file)
-    assert [(place.at, place.kind) for place in places.propose("", draft)] == [(3, "compute"), (9, "trust")]
+    assert places.propose("", draft) == [Proposal(24, "compute", "manual: reviewed")]
+    assert places.by_key["no"] is None and places.propose("", Trace(draft.trajectory, (), "no")) == []
     assert places.propose("", Trace(draft.trajectory, (), "other")) == []
-    file.write_text('{"key": "a", "at": 1, "kind": "trust"}\n{"key": "a", "at": -1, "kind": "trust"}\n')
-    with pytest.raises(UserError, match=r"places\.jsonl, row 2: at is -1"):
-        Manual.read(file)
-    file.write_text('{"key": "a", "at": 1, "kind": "doubt"}\n')
-    with pytest.raises(UserError, match=r"row 1: kind is 'doubt'; allowed: general, compute, trust"):
-        Manual.read(file)
+    good = '{"key": "a", "at": 1, "kind": "trust", "quote": "he"}\n'
+    for row, message in (
+        ('{"key": "b", "at": -1, "kind": "trust", "quote": "he"}', "row 2: at is -1"),
+        ('{"key": "b", "at": 1, "kind": "doubt", "quote": "he"}', "row 2: kind is 'doubt'; allowed: general, compute"),
+        ('{"key": "b", "at": 1, "kind": "trust"}', "row 2: quote is None; allowed: the words of the draft"),
+        (good, "row 2: key is 'a' again; allowed: one place for each draft"),
+    ):
+        file.write_text(good + row)
+        with pytest.raises(UserError, match=message):
+            Manual.read(file)
+
+
+def manual(text, words, kind, key="6*7"):
+    """A place before these words of a text."""
+    at = text.index(words)
+    return Manual({key: ManualPlace(at, kind, text[at : at + 20])})
+
+
+def test_a_manual_place_gets_one_hint(draft, scripted, environment, tokenizer):
+    """What the policy goes on to say has the same length and more habits: the place does not count for it."""
+    text = draft.text(tokenizer)
+    policy = scripted("print(6*7)\n```\n" + CHECK + HAND + HAND + "</think>\\boxed{42}")
+    (hinted,) = hint_all(injector(policy, environment), [draft], manual(text, "Let me multiply", "compute"))
+    assert [hint.kind for hint in hinted.hints] == ["compute"]
+    assert hinted.text(tokenizer).count(COMPUTE.text) == 1
+
+
+def test_a_second_hint_is_placed_in_the_hinted_trace(draft, scripted, environment, tokenizer):
+    first = manual(draft.text(tokenizer), "Let me multiply", "compute")
+    said = scripted("print(6*7)\n```\n" + CHECK + "</think>\\boxed{42}")
+    (once,) = hint_all(injector(said, environment), [draft], first)
+    second = manual(once.text(tokenizer), "Wait, let me", "trust")
+    (twice,) = hint_all(injector(scripted("</think>\\boxed{42}"), environment), [once], second)
+    assert [hint.kind for hint in twice.hints] == ["compute", "trust"]
+    assert twice.text(tokenizer).endswith(f"```output\n42\n```\n{TRUST.text}</think>\\boxed{{42}}")
+
+
+def test_places_that_are_none_of_the_draft_are_refused_by_row(draft, scripted, environment, tokenizer):
+    text = draft.text(tokenizer)
+    output = text.index("42\n```\nWait")
+    inject = injector(scripted("so"), environment)
+    for key, place, message in (
+        ("other", ManualPlace(3, "trust", text[3:9]), "row 1: key is 'other'; allowed: keys of the drafts, such as '6"),
+        ("6*7", ManualPlace(9999, "trust", "x"), f"row 1: at is 9999; allowed: up to {len(text)}"),
+        ("6*7", ManualPlace(3, "trust", "Wait"), "row 1: quote is 'Wait', but the draft has ' factors are"),
+        ("6*7", ManualPlace(3, "trust", ""), "row 1: quote is '', but"),
+        ("6*7", ManualPlace(output, "trust", "42"), f"row 1: at is {output}, within an output block"),
+    ):
+        with pytest.raises(UserError, match=message):
+            hint_all(inject, [draft], Manual({key: place}))
+    (ended,) = hint_all(inject, [draft], Manual({"6*7": ManualPlace(len(text), "trust", "")}))
+    assert ended.text(tokenizer) == f"{text}{TRUST.text}so", "the end of the sequence is cut"
+
+
+def test_a_place_within_an_earlier_hint_is_refused(draft, scripted, environment):
+    inject = injector(scripted("so"), environment)
+    hinted = inject.insert(draft, 5, TRUST)
+    with pytest.raises(UserError, match="at = 6: lies within a hint"):
+        inject.insert(hinted, 6, TRUST)
+    assert len(inject.insert(hinted, 5, TRUST).hints) == 1, "before it the hint is cut away with what follows"
+
+
+def test_the_heuristic_leaves_outputs_alone_and_needs_a_step(draft, scripted, environment, tokenizer):
+    """A proposal within an output is passed over, and the next one counts."""
+
+    class Inside:
+        rereads = True
+
+        def propose(self, text, trace):
+            return [
+                Proposal(text.index("42\n```\nWait") + 1, "trust", "llm"),
+                Proposal(text.index("Wait"), "trust", "llm"),
+            ]
+
+    (hinted,) = hint_all(injector(scripted("so"), environment), [draft], Inside(), max_hints=1)
+    text = hinted.text(tokenizer)
+    assert text.endswith(f"```output\n42\n```\n{TRUST.text}so")
+    with pytest.raises(UserError, match="num_steps = 0: must be at least 1"):
+        Heuristic(0)
 
 
 def test_a_language_model_names_places_by_their_words(draft):
@@ -164,16 +238,16 @@ def test_a_language_model_names_places_by_their_words(draft):
 def test_random_places_are_in_prose_behind_the_last_hint_and_keyed(draft, scripted, environment, tokenizer):
     text = draft.text(tokenizer)
     kinds = {str(seed): ["compute", "trust"] for seed in range(40)}
-    places = [Random(kinds).propose(text, Trace(draft.trajectory, (), key))[0] for key in kinds]
+    places = [Random(kinds, tokenizer).propose(text, Trace(draft.trajectory, (), key))[0] for key in kinds]
     assert {place.kind for place in places} == {"compute"} and len({place.at for place in places}) > 10
     fences = range(text.index("```python"), text.index("```\nWait") + 4)
     assert all(place.at not in fences and place.at < text.index("</think>") for place in places)
-    again = [Random(kinds).propose(text, Trace(draft.trajectory, (), key))[0] for key in kinds]
+    again = [Random(kinds, tokenizer).propose(text, Trace(draft.trajectory, (), key))[0] for key in kinds]
     assert again == places
     hinted = injector(scripted(text), environment).insert(draft, 20, GENERAL, "random")
-    (place,) = Random({"6*7": ["general", "trust"]}).propose(hinted.text(tokenizer), hinted)
+    (place,) = Random({"6*7": ["general", "trust"]}, tokenizer).propose(hinted.text(tokenizer), hinted)
     assert place.kind == "trust" and place.at >= 20 + len(GENERAL.text)
-    assert Random({}).propose(text, draft) == []
+    assert Random({}, tokenizer).propose(text, draft) == []
 
 
 def test_offsets_in_characters_become_whole_tokens(tokenizer):

@@ -36,6 +36,8 @@ def test_rows_of_all_layouts(tmp_path):
         ({"prompt": "2+2?", "answer": True}, "row 2: answer is True; allowed"),
         ({"prompt": "2+2?", "answer": []}, r"row 2: answer is \[\]; allowed"),
         ({"prompt": "2+2?", "answer": ""}, "row 2: answer is ''; allowed"),
+        ({"prompt": "2+2?", "answer": float("nan")}, "row 2: answer is nan; allowed: a text, a finite number"),
+        ({"prompt": "2+2?", "answer": ["4", float("inf")]}, "row 2: answer is .*inf.*; allowed"),
     ],
 )
 def test_rows_that_cannot_be_used_are_refused(tmp_path, row, message):

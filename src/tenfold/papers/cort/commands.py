@@ -6,36 +6,18 @@ else.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from tenfold.core.cell import Cell, is_main_process
+from tenfold.core.cell import Cell
 from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
 from tenfold.papers.cort import config as presets
 from tenfold.train.settings import GRPOSettings, OptimizerSettings, SFTSettings
 
-if TYPE_CHECKING:
-    from tenfold.papers.cort.proposers import Proposal, Proposer
-
-TuningStage = Literal["prompt_hint", "hint_engineering"]
-Stage = Literal["prompt_hint", "hint_engineering", "rl"]
-
-
-@dataclass(frozen=True)
-class OwnTraining:
-    """What the folder of a ``train`` is about."""
-
-    stage: str
-    """The stage."""
-    places: str
-    """The file of places; empty for the heuristic."""
-    seed: int
-    """Seed of order and samples."""
-    config: presets.Config
-    """The resolved configuration."""
+Stage = Literal["drafts", "prompt_hint", "hint_engineering", "rl"]
 
 
 @dataclass(frozen=True)
@@ -60,52 +42,20 @@ def hints(
     """Review the places that the heuristic proposes for hints, one by one, and keep those that you agree with.
 
     Automatic placement is imprecise, says the paper, and its traces were hinted by hand. Each place is shown with its
-    surroundings: y keeps it, n drops it, +12 or -12 moves it by so many characters, q ends the review.
+    surroundings: y keeps it and goes on to the next trace, since a hint cuts what comes behind it; n drops it; +12 or
+    -12 moves it by so many characters; q, the end of the input and Ctrl-C end the review. What was said of a trace is
+    stored at once.
 
     Args:
-        traces: JSON lines with key and text, such as the drafts.jsonl of ``train``.
-        out: the file of places; those that are there already are not asked again.
+        traces: JSON lines with key and text: the drafts.jsonl of ``train``, or its hinted.jsonl for a further hint.
+        out: the file of places; traces that it has already are not asked again.
         num_steps: arithmetic steps that make a computation.
-        accept: keep every proposal without asking.
+        accept: keep the first proposal of each trace without asking.
         context: characters that are shown on either side.
     """
-    from tenfold.data.json_lines import read_json_lines
-    from tenfold.papers.cort.proposers import Heuristic, Manual
+    from tenfold.papers.cort.review import review
 
-    reviewed = dict(Manual.read(out).by_key) if out.is_file() else {}
-    num_before = sum(map(len, reviewed.values()))
-    for row in read_json_lines(traces, ("key", "text")):
-        key, text = str(row["key"]), str(row["text"])
-        if key in reviewed:
-            continue
-        proposals = Heuristic(num_steps).propose(text)
-        kept = proposals if accept else _asked(key, text, proposals, context)
-        if kept is None:
-            break
-        reviewed[key] = kept
-    Manual({key: places for key, places in reviewed.items() if places}).write(out)
-    num = sum(map(len, reviewed.values()))
-    print(f"{out}: {num} places, {num - num_before} of them new")
-
-
-def _asked(key: str, text: str, proposals: "list[Proposal]", context: int) -> "list[Proposal] | None":
-    """The proposals that the reader keeps; ``None`` if the review is to end."""
-    kept = []
-    for proposal in proposals:
-        while True:
-            before, after = text[max(0, proposal.at - context) : proposal.at], text[proposal.at :][:context]
-            print(f"\n{key}, {proposal.kind} at {proposal.at}\n...{before}  >>> HERE <<<  {after}...")
-            said = input("keep it? [y/n/+N/-N/q] ").strip()
-            if said == "q":
-                return None
-            if said in ("y", "n"):
-                break
-            if said[:1] in ("+", "-") and said[1:].isdigit():
-                moved = min(max(proposal.at + int(said), 0), len(text))
-                proposal = replace(proposal, at=moved)
-        if said == "y":
-            kept.append(replace(proposal, decided_by="manual: reviewed"))
-    return kept
+    review(traces, out, num_steps, accept, context)
 
 
 def train(
@@ -113,6 +63,7 @@ def train(
     data: Path,
     out: Path,
     stage: Stage = "rl",
+    drafts: Path | None = None,
     places: Path | None = None,
     grade: Literal["plain", "math"] = "math",
     state: Literal["persistent", "fresh", "replay"] = "persistent",
@@ -128,7 +79,7 @@ def train(
     gradient_accumulation: int = 1,
     max_completion_length: int = 2048,
     temperature: float = 0.6,
-    learning_rate: float = 1e-6,
+    learning_rate: float | None = None,
     mixed_precision: Literal["no", "bf16"] = "no",
     allow_unsafe: bool = False,
     seed: int = 0,
@@ -138,14 +89,17 @@ def train(
 
     ``prompt_hint`` and ``hint_engineering`` sample the model's own traces, begun with the general hint, keep the right
     ones and fine-tune on them; hint_engineering first puts hints where the habits begin and lets the model go on.
-    ``rl`` is GRPO through the tool loop on accuracy and the code reward. Traces are stored in ``out``.
+    ``rl`` is GRPO through the tool loop on accuracy and the code reward. ``drafts`` samples the traces alone, for
+    ``tenfold hints cort`` to review. Traces are stored in ``out``.
 
     Args:
         model: a name or folder that from_pretrained loads.
         data: JSON lines with prompt and answer (a text, a number, or a list of accepted texts).
         out: a folder for traces, checkpoints and, in ``model``, the trained model.
         stage: what is trained.
-        places: hint_engineering: a file by ``tenfold hints cort`` for the drafts of ``out``; the heuristic without.
+        drafts: fine-tuning: traces to take in place of sampling them, such as the drafts.jsonl of stage drafts, or the
+            hinted.jsonl of an earlier hint_engineering for a further hint.
+        places: hint_engineering: a file by ``tenfold hints cort`` for those drafts; the heuristic without.
         grade: equality as mathematics (extra ``math``), or of the plain texts.
         state: what a program finds of the earlier ones; replay is the released code's way.
         max_tool_calls: programs of a completion.
@@ -160,13 +114,17 @@ def train(
         gradient_accumulation: pieces of a step.
         max_completion_length: tokens of a completion, outputs included.
         temperature: of sampling.
-        learning_rate: AdamW's; constant after 5 % warm-up.
+        learning_rate: AdamW's; constant after 5 % warm-up. By default the paper's: 1e-5 for fine-tuning, 1e-6 for rl.
         mixed_precision: autocast.
         allow_unsafe: run programs without isolation where the machine offers none.
         seed: of order and samples.
         device: where to compute.
     """
-    optimizer = OptimizerSettings(learning_rate=learning_rate, warmup_fraction=0.05)
+    from tenfold.papers.cort import own_training
+
+    own_training.check_options(stage, num_examples, samples, code_weight, drafts, places)
+    rate = own_training.LEARNING_RATES[stage] if learning_rate is None else learning_rate
+    optimizer = OptimizerSettings(learning_rate=rate, warmup_fraction=0.05)
     shared: dict[str, Any] = {
         "steps": steps,
         "gradient_accumulation": gradient_accumulation,
@@ -206,71 +164,12 @@ def train(
             **shared,
         ),
         reward=presets.RewardConfig(code_weight=code_weight, penalize_no_code=penalize_no_code),
-        rates=presets.RatesConfig(rl=learning_rate, prompt_hint=learning_rate, hint_engineering=learning_rate),
+        rates=presets.RatesConfig(rl=rate, prompt_hint=rate, hint_engineering=rate),
         evaluation=presets.EvaluationConfig(batch_size=64),
     )
-    about = OwnTraining(stage, "" if places is None else str(places.resolve()), seed, config)
-    claim_folder(out, about, "training.yaml")
-    cell = Cell(arm=stage, seed=seed, directory=out, device=device)
-    _train(config, stage, places, cell)
-
-
-def _train(config: presets.Config, stage: Stage, places: Path | None, cell: Cell) -> None:
-    from tenfold.papers.cort import recipe, stages
-    from tenfold.papers.cort.questions import own_questions
-    from tenfold.policies import load_policy
-
-    questions = own_questions(Path(config.task.train_file))
-    policy = load_policy(config.policy.model)
-    steps = config.grpo.steps if stage == "rl" else config.sft.steps
-    with recipe.open_sandbox(config.loop) as sandbox:
-        study = stages.Study(config, cell, sandbox, steps)
-        if stage == "rl":
-            policy = recipe.reinforced_on(study, policy, questions, config.rates.rl, cell)
-        else:
-            examples = _own_examples(study, policy, questions, stage, _proposer(config, places))
-            policy = stages.tune(study, policy, examples, getattr(config.rates, stage), cell)
-    if is_main_process():
-        policy.save(cell.directory / "model")
-        for name, points in cell.curves().items():
-            if name == "train/loss" or (name.startswith("rewards/") and name.endswith("/mean")):
-                print(f"{name:30} first step {points[0][1]:.3f}   last step {points[-1][1]:.3f}")
-        print(f"model: {cell.directory / 'model'}; metrics: {cell.directory / 'metrics.jsonl'}")
-
-
-def _proposer(config: presets.Config, places: Path | None) -> "Proposer":
-    from tenfold.papers.cort.proposers import Heuristic, Manual
-
-    return Heuristic(config.traces.num_steps) if places is None else Manual.read(places)
-
-
-def _own_examples(study: Any, policy: Any, questions: Any, stage: TuningStage, proposer: "Proposer") -> list[Any]:
-    """The right traces of a stage; sampled once, and read from ``out`` after that."""
-    from tenfold.papers.cort import stages
-    from tenfold.papers.cort.method import is_right
-    from tenfold.papers.cort.proposers import hint_all
-    from tenfold.papers.cort.questions import answers_of
-    from tenfold.papers.cort.traces import read_traces, write_traces
-
-    out, tokenizer = study.cell.directory, policy.tokenizer
-    injector = study.injector(policy, "own")
-    drafts_file, hinted_file = out / "drafts.jsonl", out / "hinted.jsonl"
-    if not drafts_file.is_file():
-        repeated = [(q, i) for q in questions for i in range(study.config.traces.rft_samples)]
-        prompts = [stages.prompt_ids(policy, q) for q, _ in repeated]
-        drafts = injector.start(prompts, [f"{q.key}.{i}" for q, i in repeated])
-        write_traces(drafts_file, drafts, tokenizer)
-    traces = read_traces(drafts_file)
-    if stage == "hint_engineering":
-        if not hinted_file.is_file():
-            write_traces(hinted_file, hint_all(injector, traces, proposer), tokenizer)
-        traces = read_traces(hinted_file)
-    references = dict(zip([q.key for q in questions], answers_of(questions), strict=True))
-    grade = stages.grade_of(study.config)
-    right = [t for t in traces if is_right(t.text(tokenizer), references[t.key.rpartition(".")[0]], grade)]
-    if not right:
-        raise UserError(f"{study.config.task.train_file}: no trace is right; give easier problems or more samples")
-    return right[: study.config.traces.num_examples]
+    drafts_file, places_file = ("" if file is None else str(file.resolve()) for file in (drafts, places))
+    about = own_training.OwnTraining(stage, drafts_file, places_file, seed, config)
+    own_training.train_in(about, Cell(arm=stage, seed=seed, directory=out, device=device))
 
 
 def tune(

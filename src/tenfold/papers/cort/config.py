@@ -4,10 +4,11 @@ Imports no torch.
 """
 
 from dataclasses import dataclass, field, replace
-from math import ceil
+from math import ceil, isfinite
 from typing import Literal
 
 from tenfold.core.errors import UserError
+from tenfold.papers.cort.published import STAGES, PublishedStage
 from tenfold.papers.cort.sources import SOURCES as SOURCES
 from tenfold.papers.cort.sources import TASKS as TASKS
 from tenfold.train.settings import GRPOSettings, OptimizerSettings, SFTSettings
@@ -218,6 +219,8 @@ class Config:
             raise UserError(
                 f"traces.num_hinted = {self.traces.num_hinted}: must be below num_examples = {self.traces.num_examples}"
             )
+        if not isfinite(self.reward.code_weight):
+            raise UserError(f"reward.code_weight = {self.reward.code_weight}: must be a finite number")
         for name in ("num_examples", "num_problems", "rft_samples", "num_steps"):
             if getattr(self.traces, name) < 1:
                 raise UserError(f"traces.{name} = {getattr(self.traces, name)}: must be at least 1")
@@ -305,44 +308,46 @@ def gpu() -> Config:
     )
 
 
-@dataclass(frozen=True)
-class _Stage:
-    """One of the published stages: its model, data and supervised training."""
-
-    model: str
-    """Its name on the hub."""
-    train_file: str
-    """Its problems."""
-    num_examples: int
-    """Of fine-tuning."""
-    num_hinted: int
-    """Hinted by hand."""
-    epochs: float
-    """Of fine-tuning."""
-    batch_size: int
-    """Of fine-tuning."""
-    rate: float
-    """Of fine-tuning."""
-    seconds: float = 30.0
-    """Wall time of a program."""
+def _published_tuning(stage: PublishedStage) -> SFTSettings:
+    return SFTSettings(
+        steps=ceil(stage.epochs * stage.num_examples / stage.batch_size),
+        epochs=stage.epochs,
+        batch_size=stage.batch_size,
+        gradient_accumulation=stage.batch_size // 8,
+        max_length=0,
+        mixed_precision="bf16",
+        gradient_checkpointing=True,
+        optimizer=OptimizerSettings(learning_rate=stage.rate),
+    )
 
 
-_LARGE, _SMALL = "deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
-_STAGES = {
-    "prompt-hint-sft-32b": _Stage(_LARGE, "still-3.jsonl", 800, 30, 17.0, 96, 1e-5),
-    "hint-engineering-sft-32b": _Stage(_LARGE, "aime-before-2024.jsonl", 30, 29, 40.0, 96, 1e-5),
-    "hint-engineering-rft-32b": _Stage(_LARGE, "still-3.jsonl", 830, 30, 17.0, 96, 1e-5),
-    "sft-1.5b": _Stage(_SMALL, "aime-math-numina.jsonl", 10_000, 30, 6.0, 128, 7e-6),
-    "rl-1.5b": _Stage(_SMALL, "numina-math-hard-1k.jsonl", 10_000, 30, 6.0, 128, 7e-6, seconds=5.0),
-}
+def _published_reinforcement() -> GRPOSettings:
+    return GRPOSettings(
+        steps=468,
+        prompts_per_step=64,
+        num_generations=8,
+        gradient_accumulation=64,
+        updates_per_generation=2,
+        max_prompt_length=1024,
+        max_completion_length=16_000,
+        temperature=0.6,
+        top_p=0.95,
+        loss_type="dapo",
+        scale_rewards="group",
+        beta=0.001,
+        entropy_coefficient=0.001,
+        mixed_precision="bf16",
+        gradient_checkpointing=True,
+        log_every=2,
+        checkpoint_every=40,
+    )
 
 
 def paper(task: str = "hint-engineering-rft-32b") -> Config:
     """The published setting of a stage; every value has its source in ``SOURCES``."""
     if task not in TASKS:
         raise UserError(f"task = {task!r}: must be one of {', '.join(TASKS)}")
-    stage = _STAGES[task]
-    steps = ceil(stage.epochs * stage.num_examples / stage.batch_size)
+    stage = STAGES[task]
     tuned = ("prompt_hint", "hint_engineering", "random_hints", "truncated", "rft", "no_tool")
     reinforced = ("no_tool_rl", "rl", "rl_from_base", "rl_from_base_unmasked")
     return Config(
@@ -367,35 +372,8 @@ def paper(task: str = "hint-engineering-rft-32b") -> Config:
             max_new_tokens=16_000,
             temperature=0.6,
         ),
-        sft=SFTSettings(
-            steps=steps,
-            epochs=stage.epochs,
-            batch_size=stage.batch_size,
-            gradient_accumulation=stage.batch_size // 8,
-            max_length=0,
-            mixed_precision="bf16",
-            gradient_checkpointing=True,
-            optimizer=OptimizerSettings(learning_rate=stage.rate),
-        ),
-        grpo=GRPOSettings(
-            steps=468,
-            prompts_per_step=64,
-            num_generations=8,
-            gradient_accumulation=64,
-            updates_per_generation=2,
-            max_prompt_length=1024,
-            max_completion_length=16_000,
-            temperature=0.6,
-            top_p=0.95,
-            loss_type="dapo",
-            scale_rewards="group",
-            beta=0.001,
-            entropy_coefficient=0.001,
-            mixed_precision="bf16",
-            gradient_checkpointing=True,
-            log_every=2,
-            checkpoint_every=40,
-        ),
+        sft=_published_tuning(stage),
+        grpo=_published_reinforcement(),
         rates=RatesConfig(**dict.fromkeys(tuned, stage.rate), **dict.fromkeys(reinforced, 1e-6)),
         evaluation=EvaluationConfig(
             max_new_tokens=32_768, samples=16, batch_size=64, budgets=(4096, 8192, 16_384, 32_768)

@@ -77,6 +77,16 @@ def segments(text: str) -> list[Segment]:
     return found
 
 
+def without_outputs(text: str) -> str:
+    """A text without its output blocks.
+
+    Example:
+        >>> without_outputs("So\\n```output\\n1\\n```\\nIt is 1.")
+        'So\\nIt is 1.'
+    """
+    return "".join(text[part.start : part.end] for part in segments(text) if part.kind != "output")
+
+
 def arithmetic_steps(prose: str) -> list[tuple[int, str]]:
     """Equations of numerals in prose: where each begins, and its result.
 
@@ -98,7 +108,7 @@ def delayed_computation(text: str, num_steps: int = DEFAULT_STEPS) -> bool:
         >>> delayed_computation("6*7=42. 42+1=43.\\n```python\\nprint(6*7+1)\\n```\\n```output\\n43\\n```\\n")
         True
     """
-    _check(num_steps)
+    require_steps(num_steps)
     parts = segments(text)
     for before, code, output in zip(parts, parts[1:], parts[2:], strict=False):
         if (before.kind, code.kind, output.kind) == ("prose", "code", "output"):
@@ -121,7 +131,7 @@ def result_distrust(text: str, num_steps: int = DEFAULT_STEPS) -> bool:
         >>> result_distrust("```output\\n42\\n```\\nWait, did the code read the problem right? Yes. It is 42.")
         False
     """
-    _check(num_steps)
+    require_steps(num_steps)
     parts = segments(text)
     for index, (output, after) in enumerate(pairwise(parts)):
         if output.kind != "output" or after.kind != "prose":
@@ -189,6 +199,7 @@ def _sentence_starts(prose: str) -> Sequence[int]:
     return sorted(starts)
 
 
-def _check(num_steps: int) -> None:
+def require_steps(num_steps: int) -> None:
+    """Refuse a k below 1, as a :class:`UserError`."""
     if num_steps < 1:
         raise UserError(f"num_steps = {num_steps}: must be at least 1")

@@ -6,8 +6,9 @@ programs again, without their printing, and it answers a turn without a program 
 
 Budgets (specification, section 2): of T generation rounds the last has no tool, so ``max_tool_calls`` = T - 1 programs
 run, the output of the last one carries the notice, and a further program is left as it is. In the state ``replay`` a
-round without a program counts too. The length budget is that of the sampling (``Sampling.count_replies``): outputs use
-it up, and one that leaves no room for a further token is not appended and ends the trajectory.
+round without a program counts too. The length budget is that of the sampling: with ``Sampling.count_replies`` outputs
+use it up, as in the released code, and one that leaves no room for a further token is not appended and ends the
+trajectory; without it, which is the sampling's default, only sampled tokens count.
 
 Different from the released code: sampled tokens are never encoded again, an output cannot spell a special token, and
 what isolates programs is the sandbox, so no program is refused for its words.

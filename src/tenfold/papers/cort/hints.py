@@ -13,7 +13,7 @@ from tenfold.core.errors import UserError
 from tenfold.core.types import Trajectory
 from tenfold.papers.cort.environment import CodeEnvironment
 from tenfold.papers.cort.method import GENERAL, HintSpec
-from tenfold.papers.cort.traces import PlacedHint, Trace
+from tenfold.papers.cort.traces import PlacedHint, Trace, unbegun
 from tenfold.policies import Sampling, rollout
 from tenfold.policies.rollout import Actor
 
@@ -57,7 +57,7 @@ class HintInjector:
         """One hint into one trace: its first ``at`` tokens, the hint, and what the policy says from there.
 
         Raises:
-            UserError: ``at`` is outside of the completion.
+            UserError: ``at`` is outside of the completion, or within an output block or an earlier hint.
         """
         return self.insert_all([trace], [Place(at, hint, decided_by)])[0]
 
@@ -65,7 +65,7 @@ class HintInjector:
         """One hint into each trace; those with ``None`` stay as they are.
 
         Raises:
-            UserError: a place is outside of its completion.
+            UserError: a place is outside of its completion, or within an output block or an earlier hint.
         """
         result = list(traces)
         chosen = [(i, place) for i, place in enumerate(places) if place is not None]
@@ -77,10 +77,7 @@ class HintInjector:
 
     def start(self, prompts: Sequence[Sequence[int]], keys: Sequence[str], hint: HintSpec = GENERAL) -> list[Trace]:
         """Traces of prompts that begin with a hint."""
-        traces = [
-            Trace(Trajectory(tuple(prompt), [], [], [], "length"), (), key)
-            for prompt, key in zip(prompts, keys, strict=True)
-        ]
+        traces = unbegun(prompts, keys)
         return self.insert_all(traces, [Place(0, hint, "start")] * len(traces))
 
     def resume(self, traces: Sequence[Trace], keys: Sequence[tuple[int | str, ...]]) -> list[Trace]:
@@ -109,9 +106,9 @@ def _with_hint(policy: Actor, trace: Trace, place: Place) -> Trace:
     length = len(trace.trajectory.token_ids)
     if not 0 <= place.at <= length:
         raise UserError(f"at = {place.at}: must be from 0 to the {length} tokens of the completion")
+    if what := trace.foreign(place.at):
+        raise UserError(f"at = {place.at}: lies within {what}; allowed: before or after it")
     head, token_ids = trace.up_to(place.at), policy.encode(place.hint.inserted)
-    if any(call["begin"] < place.at < call["end"] for call in trace.trajectory.tool_calls):
-        raise UserError(f"at = {place.at}: lies within an output block; allowed: before or after it")
     before, n = head.trajectory, len(token_ids)
     hint = PlacedHint(place.at, n, place.hint.kind, place.hint.inserted, place.decided_by, length - place.at)
     return Trace(

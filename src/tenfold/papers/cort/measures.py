@@ -74,11 +74,11 @@ def measure(
     judged = purpose or purpose_of
     found = []
     for trace, references in zip(traces, answers, strict=True):
-        text, said = trace.text(tokenizer), trace.said
+        text, said = trace.fenced_text(tokenizer), trace.said
         calls = trace.trajectory.tool_calls
         found.append(
             Measured(
-                right=is_right(text, references, grade),
+                right=is_right(trace.said_text(tokenizer), references, grade),
                 model_tokens=sum(said),
                 tool_tokens=len(said) - sum(said),
                 programs_ok=tuple(not call["failed"] for call in calls),

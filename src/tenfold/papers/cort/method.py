@@ -12,8 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tenfold.core.errors import UserError
-from tenfold.papers.cort.detectors import DEFAULT_STEPS, delayed_computation, result_distrust, segments
+from tenfold.papers.cort.detectors import (
+    DEFAULT_STEPS,
+    delayed_computation,
+    result_distrust,
+    segments,
+    without_outputs,
+)
 from tenfold.papers.cort.formats import OPENING, final_answer, is_failure
+from tenfold.policies.stopping import turn_text
 from tenfold.rewards.tagged import text_of
 
 Kind = Literal["general", "compute", "trust"]
@@ -81,11 +88,19 @@ def same_answer(answer: str, references: str | Sequence[str]) -> bool:
 def is_right(text: str, references: str | Sequence[str], grade: Grade = same_answer) -> bool:
     """R_acc: whether the boxed answer after ``</think>`` is right; never without ``</think>``.
 
+    Output blocks are not read: what a program prints is no answer of the policy. A text alone does not tell a line of
+    three back-ticks in an output from its end; give what was said (``Trace.said_text``) where there are tokens.
+
+    Args:
+        text: of the completion.
+        references: one accepted answer or several.
+        grade: whether an answer is a reference.
+
     Example:
         >>> is_right("so ... </think>\\n\\\\boxed{4}", "4"), is_right("\\\\boxed{4}", "4")
         (True, False)
     """
-    answer = final_answer(text)
+    answer = final_answer(without_outputs(text))
     return answer is not None and grade(answer, references)
 
 
@@ -108,26 +123,37 @@ def code_reward(outputs: Sequence[str], penalize_no_code: bool = True) -> float:
 class AccuracyReward:
     """R_acc as a reward function of trl: reads the columns ``answer`` (a text or several).
 
+    Reads the sampled tokens from the column ``trajectory`` where a rollout gives it, else the text without output
+    blocks.
+
     Args:
         grade: whether an answer is a reference; ``tenfold.eval.math_match`` compares as mathematics.
+        tokenizer: of the policy, to spell sampled tokens; without it the text is read.
 
     Example:
         >>> AccuracyReward()(prompts=["2+2"], completions=["</think>\\\\boxed{4}"], answer=["4"])
         [1.0]
     """
 
-    def __init__(self, grade: Grade = same_answer) -> None:
-        self.grade = grade
+    def __init__(self, grade: Grade = same_answer, tokenizer: Any = None) -> None:
+        self.grade, self.tokenizer = grade, tokenizer
         self.__name__ = "accuracy"
 
     def __call__(
-        self, prompts: Sequence[Any], completions: Sequence[Any], *, answer: Sequence[Any], **columns: Any
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        *,
+        answer: Sequence[Any],
+        trajectory: Sequence[Any] | None = None,
+        **columns: Any,
     ) -> list[float | None]:
         """Score each completion."""
-        return [
-            float(is_right(text_of(completion), references, self.grade))
-            for completion, references in zip(completions, answer, strict=True)
-        ]
+        if trajectory is None or self.tokenizer is None:
+            said = [text_of(completion) for completion in completions]
+        else:
+            said = [turn_text(self.tokenizer, one.sampled_ids) for one in trajectory]
+        return [float(is_right(text, given, self.grade)) for text, given in zip(said, answer, strict=True)]
 
 
 class CodeReward:
@@ -203,6 +229,7 @@ def cort_rewards(
     penalize_no_code: bool = True,
     judge: Judge | None = None,
     judge_weight: float = 0.1,
+    tokenizer: Any = None,
 ) -> tuple[list[Callable[..., list[float | None]]], list[float]]:
     """R = R_acc + w R_code as reward functions and their weights, for trl's trainers and for ``tenfold.train.grpo``.
 
@@ -212,13 +239,17 @@ def cort_rewards(
         penalize_no_code: see :func:`code_reward`.
         judge: an opinion of how Python was used, added as a third part.
         judge_weight: of that part.
+        tokenizer: of the policy, see :class:`AccuracyReward`.
 
     Example:
         >>> functions, weights = cort_rewards()
         >>> [function.__name__ for function in functions], weights
         (['accuracy', 'code'], [1.0, 0.1])
     """
-    functions: list[Callable[..., list[float | None]]] = [AccuracyReward(grade), CodeReward(penalize_no_code)]
+    functions: list[Callable[..., list[float | None]]] = [
+        AccuracyReward(grade, tokenizer),
+        CodeReward(penalize_no_code),
+    ]
     weights = [1.0, code_weight]
     if judge is not None:
         functions, weights = [*functions, JudgeReward(judge)], [*weights, judge_weight]

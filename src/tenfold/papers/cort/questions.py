@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,16 @@ def _question(row: dict[str, Any], where: str, key: str) -> Question:
     published = row.get("reward_model")
     given = row.get("answer", published.get("ground_truth") if isinstance(published, dict) else None)
     answers = given if isinstance(given, list) else [given]
-    if not answers or any(isinstance(a, bool) or not isinstance(a, str | int | float) or a == "" for a in answers):
-        raise UserError(f"{where}: answer is {given!r}; allowed: a text, a number, or a list of them")
+    if not answers or not all(map(_is_answer, answers)):
+        raise UserError(f"{where}: answer is {given!r}; allowed: a text, a finite number, or a list of them")
     texts = tuple(str(answer) for answer in answers)
     return Question(prompt, texts if len(texts) > 1 else texts[0], key, str(row.get("data_source", "")))
+
+
+def _is_answer(answer: Any) -> bool:
+    if isinstance(answer, str):
+        return answer != ""
+    return isinstance(answer, int | float) and not isinstance(answer, bool) and isfinite(answer)
 
 
 def _is_chat(prompt: Any) -> bool:

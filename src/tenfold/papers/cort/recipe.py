@@ -213,6 +213,7 @@ def reinforced_on(
         stages.grade_of(config),
         code_weight=config.reward.code_weight,
         penalize_no_code=config.reward.penalize_no_code,
+        tokenizer=policy.tokenizer,
     )
     if not with_tool:
         rewards, weights = rewards[:1], weights[:1]

@@ -2,7 +2,8 @@
 
 What several arms need is made once for each seed, by whichever arm comes first, in ``shared/`` of the run directory:
 the base policy, the traces that were sampled from it and hinted, the policy that was tuned on hinted traces, and the
-one of rejection fine-tuning. A stage is finished when its ``done.json`` is there, which is written last.
+one of rejection fine-tuning. A stage is finished when its ``done.json`` is there, which is written last. Of several
+processes the main one looks for that file and writes it, and the others wait: all of them make a stage, or none does.
 """
 
 import json
@@ -17,7 +18,7 @@ from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
 from tenfold.core.seeding import key_to_seed
-from tenfold.core.types import Message, Trajectory
+from tenfold.core.types import Message
 from tenfold.papers.cort import multiplication
 from tenfold.papers.cort.config import Config, HabitsConfig
 from tenfold.papers.cort.environment import CodeEnvironment, Executor, LoopSettings
@@ -26,8 +27,9 @@ from tenfold.papers.cort.measures import Measured, measure, summary
 from tenfold.papers.cort.method import Grade, dropped_because, is_right, same_answer
 from tenfold.papers.cort.proposers import Heuristic, Random, hint_all
 from tenfold.papers.cort.questions import Question, answers_of, load_questions
-from tenfold.papers.cort.traces import Trace, read_traces, write_traces
+from tenfold.papers.cort.traces import Trace, read_traces, unbegun, write_traces
 from tenfold.policies import Policy, Sampling, load_policy, rollout, tiny_policy
+from tenfold.train.distributed import broadcast, num_launched, wait_for_everyone
 from tenfold.train.settings import SFTSettings
 from tenfold.train.sft import sft
 from tenfold.train.trl_run import quiet
@@ -138,6 +140,8 @@ def _train_base(study: Study, policy: Policy, cells: Sequence[Cell]) -> Policy:
         ("thinking", b.thinking, b.habits),
     )
     for (name, settings, habits), cell in zip(plan, cells, strict=True):
+        if not settings.steps:
+            continue  # a loaded model needs no programs first
         policy = sft(policy, base_rows(policy, b.num_problems, habits, study.seed, name), settings, cell)
     return policy
 
@@ -160,7 +164,7 @@ def base_rows(policy: Policy, num_problems: int, habits: HabitsConfig, seed: int
 def once(cell: Cell, make: Callable[[], Policy]) -> Policy:
     """The policy of a stage: loaded if the stage is finished, else made and stored."""
     folder, done = cell.directory / "model", cell.directory / "done.json"
-    if done.is_file():
+    if is_there(done, cell):
         with quiet():
             return load_policy(folder)
     policy = make()
@@ -168,7 +172,13 @@ def once(cell: Cell, make: Callable[[], Policy]) -> Policy:
         with quiet():
             policy.save(folder)
         write_atomically(done, to_json({"parameters": policy.num_parameters}))
+    wait_for_everyone(cell.device)
     return policy
+
+
+def is_there(file: Path, cell: Cell) -> bool:
+    """Whether the main process sees a file: one answer for all processes, that what follows is done by all of them."""
+    return file.is_file() if num_launched() == 1 else broadcast(file.is_file(), cell.device)
 
 
 @dataclass(frozen=True)
@@ -187,15 +197,21 @@ class Gathered:
 def gather(study: Study, policy: Policy) -> Gathered:
     """The examples of a seed: sampled from the base, hinted, resumed, kept if right."""
     folder = study.shared / "traces"
-    done = folder / "done.json"
-    if not done.is_file():
+    if not is_there(folder / "done.json", study.cell):
         sets, metrics = _gather(study, policy)
-        if not study.cell.is_main:
-            return Gathered(sets, metrics)
-        for name, traces in sets.items():
-            write_traces(folder / f"{name}.jsonl", traces, policy.tokenizer)
-        write_atomically(done, to_json(metrics))
-    return Gathered({name: read_traces(folder / f"{name}.jsonl") for name in SETS}, json.loads(done.read_text()))
+        if study.cell.is_main:
+            for name, traces in sets.items():
+                write_traces(folder / f"{name}.jsonl", traces, policy.tokenizer)
+            write_atomically(folder / "done.json", to_json(metrics))
+        wait_for_everyone(study.cell.device)
+    return gathered(study)
+
+
+def gathered(study: Study) -> Gathered:
+    """The examples that :func:`gather` has stored for the seed."""
+    folder = study.shared / "traces"
+    metrics = json.loads((folder / "done.json").read_text())
+    return Gathered({name: read_traces(folder / f"{name}.jsonl") for name in SETS}, metrics)
 
 
 def _gather(study: Study, policy: Policy) -> tuple[dict[str, list[Trace]], dict[str, float]]:
@@ -204,18 +220,18 @@ def _gather(study: Study, policy: Policy) -> tuple[dict[str, list[Trace]], dict[
     references = dict(zip([q.key for q in questions], answers_of(questions), strict=True))
     injector = study.injector(policy, "base")
     prompts, keys = [prompt_ids(policy, q) for q in questions], [q.key for q in questions]
-    plain = injector.resume(_empty(prompts, keys), [("plain", key) for key in keys])
+    plain = injector.resume(unbegun(prompts, keys), [("plain", key) for key in keys])
     drafts = injector.start(prompts, keys)
     hinted = hint_all(injector, drafts, Heuristic(t.num_steps))
     kinds: dict[str, list[Any]] = {trace.key: [hint.kind for hint in trace.hints[1:]] for trace in hinted}
-    shuffled = hint_all(injector, drafts, Random(kinds, study.seed))
+    shuffled = hint_all(injector, drafts, Random(kinds, policy.tokenizer, study.seed))
 
     def kept(traces: Sequence[Trace]) -> list[Trace]:
         grade = grade_of(config)
         return [
             trace
             for trace in traces
-            if not t.only_right or is_right(trace.text(policy.tokenizer), references[trace.key], grade)
+            if not t.only_right or is_right(trace.said_text(policy.tokenizer), references[trace.key], grade)
         ]
 
     sets = {"prompt_hint": kept(drafts), "hint_engineering": kept(hinted), "random_hints": kept(shuffled)}
@@ -233,10 +249,6 @@ def _gather(study: Study, policy: Policy) -> tuple[dict[str, list[Trace]], dict[
         found = summary(measured(study, policy, traces, questions))
         metrics |= {f"{name}/{key}": found[key] for key in _SHOWN}
     return sets, metrics
-
-
-def _empty(prompts: Sequence[Sequence[int]], keys: Sequence[str]) -> list[Trace]:
-    return [Trace(Trajectory(tuple(p), [], [], [], "length"), (), key) for p, key in zip(prompts, keys, strict=True)]
 
 
 def tune(study: Study, policy: Policy, traces: Sequence[Trace], rate: float, cell: Cell) -> Policy:
@@ -271,7 +283,7 @@ def rft(study: Study, steps_before: int) -> Policy:
 def rft_examples(study: Study, steps_before: int = 0) -> list[Trace]:
     """As many traces as the other arms have: a few hinted ones, and filtered samples of the policy tuned on them."""
     teacher = hint_engineering(study, steps_before)
-    hinted = gather(study, teacher).sets["hint_engineering"]
+    hinted = gathered(study).sets["hint_engineering"]
     filtered, counts = rejection_sampled(study, teacher)
     first = hinted[: study.config.traces.num_hinted]
     examples = [*first, *filtered[: len(hinted) - len(first)]]
@@ -291,11 +303,10 @@ def rejection_sampled(study: Study, policy: Policy) -> tuple[list[Trace], dict[s
     dropped = {"wrong": 0, "delayed": 0, "distrust": 0}
     for sample in range(t.rft_samples):
         keys = [question.key for question in questions]
-        traces = injector.resume(_empty(prompts, keys), [("rft", key, sample) for key in keys])
+        traces = injector.resume(unbegun(prompts, keys), [("rft", key, sample) for key in keys])
         for trace, references in zip(traces, answers_of(questions), strict=True):
-            text = trace.text(policy.tokenizer)
-            right = not t.only_right or is_right(text, references, grade)
-            reason = dropped_because(text, right, t.num_steps)
+            right = not t.only_right or is_right(trace.said_text(policy.tokenizer), references, grade)
+            reason = dropped_because(trace.fenced_text(policy.tokenizer), right, t.num_steps)
             if reason is None:
                 kept.append(trace)
             else:

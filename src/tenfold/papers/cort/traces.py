@@ -16,7 +16,11 @@ from tenfold.core.files import to_json, write_atomically
 from tenfold.core.types import Message, Trajectory
 from tenfold.data.json_lines import read_json_lines
 from tenfold.papers.cort.environment import Resumption
+from tenfold.papers.cort.formats import END_OF_THINK
 from tenfold.policies.stopping import turn_text
+
+_OUTPUT, _CLOSED = "```output\n", "\n```\n"  # around what a program wrote
+_NO_END = END_OF_THINK.replace("<", "(")
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,26 @@ class Trace:
             token_ids = token_ids[:-1]
         return turn_text(tokenizer, token_ids)
 
+    def said_text(self, tokenizer: Any) -> str:
+        """What the policy said or was made to say, without output blocks: what a program wrote is no answer of it."""
+        kept = zip(self.trajectory.token_ids, self.said, strict=True)
+        return turn_text(tokenizer, [token for token, said in kept if said])
+
+    def fenced_text(self, tokenizer: Any) -> str:
+        """The text with outputs that cannot be taken for a fence or for the end of the thinking; as long as the text.
+
+        It is what detectors and proposers read: the format does not tell a line of three back-ticks that a program
+        printed from the one that ends its output.
+        """
+        text, token_ids = self.text(tokenizer), self.trajectory.token_ids
+        for call in self.trajectory.tool_calls:
+            begin, end = (len(turn_text(tokenizer, token_ids[: call[name]])) for name in ("begin", "end"))
+            before, block, after = text[:begin], text[begin:end], text[end:]
+            inside = block[len(_OUTPUT) : len(block) - len(_CLOSED)]
+            inside = inside.replace("`", "'").replace(END_OF_THINK, _NO_END)
+            text = f"{before}{block[: len(_OUTPUT)]}{inside}{block[len(block) - len(_CLOSED) :]}{after}"
+        return text
+
     @property
     def said(self) -> list[bool]:
         """For each token of the completion whether the policy said it or was made to: not of an output block."""
@@ -79,6 +103,12 @@ class Trace:
         prompt, completion = list(self.trajectory.prompt_ids), self.trajectory.token_ids
         mask = [int(said) for said in self.said] if mask_outputs else [1] * len(completion)
         return {"input_ids": prompt + completion, "completion_mask": [0] * len(prompt) + mask}
+
+    def foreign(self, at: int) -> str:
+        """What a cut before token ``at`` would break in two: an output block, a hint, or nothing, which is ``""``."""
+        if any(call["begin"] < at < call["end"] for call in self.trajectory.tool_calls):
+            return "an output block"
+        return "a hint" if any(hint.at < at < hint.at + hint.num_tokens for hint in self.hints) else ""
 
     def up_to(self, at: int) -> "Trace":
         """The first ``at`` tokens of the completion, with the hints and programs that lie within."""
@@ -101,6 +131,16 @@ class Trace:
         start = calls[-1]["end"] if calls else 0
         pending = turn_text(tokenizer, self.trajectory.token_ids[start:])
         return Resumption(calls, pending, len(self.trajectory.token_ids))
+
+
+def unbegun(prompts: Sequence[Sequence[int]], keys: Sequence[str]) -> list[Trace]:
+    """Traces of prompts in which nothing is said yet, one for each key.
+
+    Example:
+        >>> unbegun([[1, 2]], ["a"])[0].trajectory.prompt_ids
+        (1, 2)
+    """
+    return [Trace(Trajectory(tuple(p), [], [], [], "length"), (), key) for p, key in zip(prompts, keys, strict=True)]
 
 
 def token_offset(tokenizer: Any, token_ids: Sequence[int], at: int) -> int:
