@@ -175,8 +175,8 @@ def train(
 def tune(
     out: Path,
     preset: Literal["smoke", "laptop"] = "laptop",
-    tuning_rates: tuple[float, ...] = (2.5e-4, 5e-4, 1e-3, 2e-3),
-    reinforcement_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3),
+    tuning_rates: tuple[float, ...] = (6.25e-5, 1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3),
+    reinforcement_rates: tuple[float, ...] = (3e-5, 1e-4, 3e-4, 1e-3),
     arms: tuple[str, ...] = (),
     seed: int = 1000,
     device: Literal["auto", "cpu", "cuda"] = "auto",

@@ -148,9 +148,9 @@ class RatesConfig:
     """Fine-tuning."""
     hint_engineering: float = 2.5e-4
     """Fine-tuning."""
-    random_hints: float = 1e-3
+    random_hints: float = 1.25e-4
     """Fine-tuning."""
-    truncated: float = 2.5e-4
+    truncated: float = 1.25e-4
     """Fine-tuning."""
     rft: float = 2.5e-4
     """Fine-tuning."""
