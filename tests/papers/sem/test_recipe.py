@@ -129,6 +129,24 @@ def test_arms_without_reinforcement_search_never_or_always(config, material, arm
     assert (len(answered) == 0) == (searches == 0)
 
 
+@pytest.mark.parametrize(("arm", "stated"), [("always_search", ""), ("sem_confidence", "<confidence>0.1</confidence>")])
+def test_searches_that_the_environment_opens_are_answered_and_counted(config, material, policy, arm, stated):
+    class Asking(ScriptedPolicy):
+        def encode(self, text, *, start=False):
+            return policy.encode(text, start=start)
+
+    script = lambda i, _: f"{first('amber')}{stated}{query_of(material.test[i])}</search><answer>coral</answer>"  # noqa: E731
+    answers = recipe.ask(config, arm, Asking(policy.tokenizer, script), material, material.test, 0)
+    for question, said, response, one in zip(
+        answers.questions, answers.trajectories, answers.responses, answers.measured, strict=True
+    ):
+        (call,) = said.tool_calls
+        assert (call["query"], call["error"]) == (query_of(question), None)
+        assert question.answers[0] in call["inserted"]
+        assert one.valid and one.searches == 1 and response.queries == (query_of(question),)
+    assert answers.searched.all()
+
+
 @pytest.mark.spec("sem", "9")
 def test_first_answers_to_known_facts_are_logged_over_training_in_both_discounts(config, tmp_path):
     for arm in ("sem", "sem_discount"):

@@ -7,7 +7,7 @@ policy states a confidence after its first answer and a threshold decides.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tenfold.core.types import Reply, Session, Turn
@@ -15,7 +15,7 @@ from tenfold.papers.sem.environment import SearchEnvironment
 from tenfold.papers.sem.grammar import Response, parse_trajectory
 from tenfold.rewards import parse_tagged
 
-ANSWERED, STATED = "</answer>", "</confidence>"
+ANSWERED, STATED, OPENING = "</answer>", "</confidence>", "<search>"
 _CONFIDENCE = re.compile(r"<confidence>[^<]*</confidence>")
 
 
@@ -69,20 +69,30 @@ class _Decided:
     """A :class:`tenfold.core.types.Session`."""
 
     def __init__(self, environment: DecidedSearch, session: Session) -> None:
-        self._environment, self._session, self._decided = environment, session, False
+        self._environment, self._session = environment, session
+        self._decided = self._opened = False
 
     def respond(self, turn: Turn) -> Reply | None:
         """Decide once; then answer queries, until the tag of the decision comes again or the policy ends."""
         if turn.stop != self._environment.after:
-            return self._session.respond(turn)
+            # The tag that the environment opened is no part of the policy's turn, and without it there is no query.
+            text = OPENING + turn.text if self._opened else turn.text
+            self._opened = False
+            return self._session.respond(replace(turn, text=text))
         if self._decided or not self._environment.decide(turn.text):
             return None
-        self._decided = True
-        return Reply("<search>")
+        self._decided = self._opened = True
+        return Reply(_missing(turn.text.partition(self._environment.after)[2]))
 
     def close(self) -> None:
         """Close the search."""
         self._session.close()
+
+
+def _missing(tail: str) -> str:
+    """What of the opening tag the policy has not said: a token such as ``><`` reaches over the end of a turn."""
+    said = tail.lstrip()
+    return OPENING.removeprefix(said) if OPENING.startswith(said) else OPENING
 
 
 def read_decided(trajectory: Any, tokenizer: Any) -> Response:
