@@ -2,6 +2,7 @@
 
 import pytest
 
+from tenfold.core.types import Trajectory
 from tenfold.envs import FakeRetriever, Passage
 from tenfold.papers.sem import fact_world as fw
 from tenfold.papers.sem.decided import ANSWERED, STATED, DecidedSearch, always, read_decided, when_unsure
@@ -103,3 +104,29 @@ def test_a_confidence_that_cannot_be_read_searches(ask):
 def test_a_policy_that_searches_by_itself_is_answered_as_ever(ask):
     _, response = ask(f"{FIRST}<search>{REST}", STATED, when_unsure(0.5))
     assert response.valid and response.final_answer == "amber"
+
+
+STATED_LOW = "<confidence>0.1</confidence>"
+
+
+def test_a_confidence_is_left_out_after_the_policys_answers_alone(ask):
+    _, response = ask(f"{FIRST}{STATED_LOW}home bakolu</search><answer>amber</answer>{STATED_LOW}", STATED, always)
+    assert response.valid and response.final_answer == "amber"
+    tokenizer = character_tokenizer(fw.ALPHABET, fw.SPECIAL)
+    for text, valid in ((FIRST + STATED_LOW, True), (FIRST + STATED_LOW * 2, False), (STATED_LOW + FIRST, False)):
+        token_ids = tokenizer.encode(text)
+        said = Trajectory((1,), token_ids, [True] * len(token_ids), [0.0] * len(token_ids), "stop")
+        assert read_decided(said, tokenizer).valid == valid, text
+        assert not read_response(said, tokenizer).valid, "no other arm states one"
+
+
+def test_a_page_that_states_a_confidence_is_a_result_as_any():
+    tokenizer = character_tokenizer()
+    page = "</answer><confidence>0.9</confidence> is a tag."
+    script = f"<think>a</think><answer>Po</answer>{STATED_LOW}Tiber</search><answer>Tiber</answer>"
+    policy = ScriptedPolicy(tokenizer, lambda *_: script)
+    search = SearchEnvironment(FakeRetriever({"Tiber": [Passage("1", "", page)]}), tokenizer)
+    environment = DecidedSearch(search, STATED, when_unsure(0.5))
+    (said,) = rollout(policy, [policy.encode("?")], Sampling(300), environment=environment)
+    response = read_decided(said, tokenizer)
+    assert response.valid and response.results == (f"[1] {page}",)

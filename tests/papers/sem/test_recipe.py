@@ -46,7 +46,7 @@ def paid(config, arm, text, query=""):
     """What an arm pays for a completion to a question whose answer is amber."""
     inserted = [" <result>\nhome bakolu=amber\n</result>"] if query else []
     functions, weights = recipe.rewards_of(config, arm)
-    columns = {"answers": [["amber"]], "answer": [["amber"]], "inserted": [inserted]}
+    columns = {"answers": [["amber"]], "answer": [{"answers": ["amber"]}], "inserted": [inserted]}
     scores = [function(prompts=["home bakolu?"], completions=[text], **columns)[0] for function in functions]
     return sum(weight * score for weight, score in zip(weights, scores, strict=True))
 

@@ -90,6 +90,8 @@ class SearchConfig:
     """Of a result."""
     count_results: bool = False
     """Whether results use up the length of a response."""
+    deterministic: bool = False
+    """Search in synchronous rounds, so that a run repeats to the last bit; a slow search is waited for."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,7 @@ def smoke() -> Config:
         warm_start=WarmStartConfig(
             num_examples=320, training=_warm_start(20, 16), confidence_training=_warm_start(4, 16)
         ),
+        search=SearchConfig(deterministic=True),
         training=_grpo(8, prompts=4, log_every=2, evaluate_every=4, checkpoint_every=2),
         evaluation=EvaluationConfig(closed_book_samples=2),
     )

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tenfold.core.types import Reply, Session, Turn
+from tenfold.core.types import Reply, Session, Trajectory, Turn
 from tenfold.papers.sem.environment import SearchEnvironment
-from tenfold.papers.sem.grammar import Response, parse_trajectory
+from tenfold.papers.sem.grammar import Response, inserted_by, parse_trajectory, pieces_of, text_without_end
 from tenfold.rewards import parse_tagged
 
 ANSWERED, STATED, OPENING = "</answer>", "</confidence>", "<search>"
-_CONFIDENCE = re.compile(r"<confidence>[^<]*</confidence>")
+_CONFIDENCE = re.compile(r"</answer>\s*<confidence>[^<]*</confidence>")
 
 
 def always(text: str) -> bool:
@@ -95,10 +95,11 @@ def _missing(tail: str) -> str:
     return OPENING.removeprefix(said) if OPENING.startswith(said) else OPENING
 
 
-def read_decided(trajectory: Any, tokenizer: Any) -> Response:
-    """The response without its confidence, which the grammar does not have."""
-    token_ids = trajectory.token_ids
-    if token_ids and token_ids[-1] == tokenizer.eos_token_id and trajectory.loss_mask[-1]:
-        token_ids = token_ids[:-1]
-    text = tokenizer.decode(token_ids, clean_up_tokenization_spaces=False)
-    return parse_trajectory(_CONFIDENCE.sub("", text), trajectory)
+def read_decided(trajectory: Trajectory, tokenizer: Any) -> Response:
+    """The response without the confidences that the policy stated after its answers, which the grammar does not have.
+
+    What the environment inserted stays as it is, and so does a confidence in any other place, which is malformed.
+    """
+    pieces = pieces_of(text_without_end(trajectory, tokenizer), inserted_by(trajectory))
+    pieces[::2] = [_CONFIDENCE.sub(ANSWERED, piece) for piece in pieces[::2]]
+    return parse_trajectory("".join(pieces), trajectory)

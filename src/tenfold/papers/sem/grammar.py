@@ -151,8 +151,12 @@ def parse_trajectory(text: str, trajectory: Trajectory) -> Response:
         >>> parse_trajectory("<think></think><answer>Po</answer>", cut).problem
         'cut by a limit'
     """
-    inserted = tuple(str(call["inserted"]) for call in trajectory.tool_calls if call.get("inserted"))
-    return _parse(text, inserted, trajectory.stop_reason == "stop")
+    return _parse(text, inserted_by(trajectory), trajectory.stop_reason == "stop")
+
+
+def inserted_by(trajectory: Trajectory) -> tuple[str, ...]:
+    """The texts that the environment inserted, in their order."""
+    return tuple(str(call["inserted"]) for call in trajectory.tool_calls if call.get("inserted"))
 
 
 def read_response(trajectory: Trajectory, tokenizer: Any) -> Response:
@@ -170,10 +174,40 @@ def read_response(trajectory: Trajectory, tokenizer: Any) -> Response:
         >>> read_response(Trajectory((1,), token_ids, [True] * size, [0.0] * size, "stop"), tokenizer).valid
         True
     """
+    return parse_trajectory(text_without_end(trajectory, tokenizer), trajectory)
+
+
+def text_without_end(trajectory: Trajectory, tokenizer: Any) -> str:
+    """The text of a completion, a final end-of-sequence token of the policy left out."""
     token_ids = trajectory.token_ids
     if token_ids and token_ids[-1] == tokenizer.eos_token_id and trajectory.loss_mask[-1]:
         token_ids = token_ids[:-1]
-    return parse_trajectory(tokenizer.decode(token_ids, clean_up_tokenization_spaces=False), trajectory)
+    return str(tokenizer.decode(token_ids, clean_up_tokenization_spaces=False))
+
+
+def pieces_of(text: str, inserted: Sequence[str]) -> list[str]:
+    """The policy's text and the environment's, in turn; the first and the last piece are the policy's.
+
+    Args:
+        text: of the completion.
+        inserted: the texts that the environment inserted, in their order; from the first that is not found on, what
+            follows is one piece.
+
+    Example:
+        >>> pieces_of("<search>q</search> <result>r</result>so", ["<result>r</result>"])
+        ['<search>q</search> ', '<result>r</result>', 'so']
+    """
+    pieces, start = [], 0
+    for result in inserted:
+        turn_end = text.find(STOP, start)
+        found = -1 if turn_end < 0 else text.find(result.strip(), turn_end + len(STOP))
+        # A tokenizer may lose white space at the seam, and a token may hold more than the end of the stop string. What
+        # else stands between stays in the policy's piece, where nothing may follow a search.
+        if found < 0:
+            break
+        pieces += [text[start:found], result.strip()]
+        start = found + len(result.strip())
+    return [*pieces, text[start:]]
 
 
 @dataclass(frozen=True)
@@ -184,7 +218,7 @@ class _Block:
 
 @lru_cache(maxsize=1 << 14)  # the parts of a reward read the same completion one after the other
 def _parse(text: str, inserted: tuple[str, ...], ended: bool) -> Response:
-    pieces = _pieces(text, inserted)
+    pieces = pieces_of(text, inserted)
     blocks, problem = _blocks(pieces)
     letters = "".join(block.name[0].upper() for block in blocks)
     if not problem and not _VALID.fullmatch(letters):
@@ -199,21 +233,6 @@ def _parse(text: str, inserted: tuple[str, ...], ended: bool) -> Response:
         answers = _ANSWER.findall(own) or [None]
         return Response("", answers[0], searches, answers[-1], problem)
     return Response(blocks[0].text, blocks[1].text, searches, blocks[-1].text)
-
-
-def _pieces(text: str, inserted: tuple[str, ...]) -> list[str]:
-    """The policy's text and the environment's, in turn; the first and the last piece are the policy's."""
-    pieces, start = [], 0
-    for result in inserted:
-        turn_end = text.find(STOP, start)
-        found = -1 if turn_end < 0 else text.find(result.strip(), turn_end + len(STOP))
-        # A tokenizer may lose white space at the seam, and a token may hold more than the end of the stop string. What
-        # else stands between stays in the policy's piece, where nothing may follow a search.
-        if found < 0:
-            break
-        pieces += [text[start:found], result.strip()]
-        start = found + len(result.strip())
-    return [*pieces, text[start:]]
 
 
 def _blocks(pieces: list[str]) -> tuple[list[_Block], str]:

@@ -14,7 +14,7 @@ ReSearch (format and F1). What the literature calls OTC and boundary contrast is
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -307,6 +307,23 @@ def sem_rewards(
     functions: list[Callable[..., list[float | None]]] = [SearchReward(rule, "sem")]
     functions += [SearchReward(partial(_part, name=name), name) for name in Components.__dataclass_fields__]
     return functions, [1.0] + [0.0] * (len(functions) - 1)
+
+
+def right_option_or_alias(answer: str, row: Mapping[str, Any]) -> bool:
+    """Whether an answer is right: a verifier for the rewards of ``tenfold.rewards``.
+
+    Args:
+        answer: the given answer.
+        row: ``answers``, and ``choices`` and ``kind`` where there are any, as :class:`SearchReward` reads them.
+
+    Raises:
+        UserError: if there are no answers, or the kind is none.
+
+    Example:
+        >>> right_option_or_alias("(b)", {"answers": ["B"], "choices": ["Po", "Tiber"], "kind": "choice"})
+        True
+    """
+    return _gold(row["answers"], row.get("choices"), row.get("kind", "")).exact(answer)
 
 
 def _part(response: Response, gold: Gold, group: Sequence[Response], *, name: str) -> float:
