@@ -264,11 +264,12 @@ def validation(config: Config, arm: str, material: Material, tokenizer: Any, see
     return evaluate
 
 
-def validation_score(config: Config, arm: str, rate: float, seed: int, cell: Cell, policy: Policy) -> dict[str, float]:
-    """Metrics of one arm at one rate on validation questions; for choosing rates."""
+def validation_score(
+    config: Config, arm: str, rate: float, seed: int, cell: Cell, policy: Policy, material: Material
+) -> dict[str, float]:
+    """Metrics of one arm at one rate on validation questions, from the warm start; for choosing rates."""
     config = replace(config, rates=replace(config.rates, **{arm: rate}))
-    material = stages.load_material(config, seed)
-    trained = reinforce(config, arm, seed, cell, policy, material)
+    trained = train(config, arm, seed, cell, policy, material)
     answers = ask(config, arm, trained, material, material.validation, seed)
     f1 = sum(one.f1 for one in answers.measured) / len(answers.measured)
     return {f"validation/{name}": value for name, value in ({"f1": f1} | answering.halves(answers)).items()}
