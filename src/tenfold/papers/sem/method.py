@@ -3,10 +3,11 @@
     R = f 1{F1(a1) >= tau, s = 0, t = 1} F1(a1)  +  f 1{F1(a1) < tau, u = 1} F1(a2)        (specification, section 3)
 
 f: the whole structure is valid; s: a search was made; t: one pair of thinking and answer; u: searches and results are
-well formed; a1, a2: first and last answer. That f gates the second term as well is a decision of ours, and so is
-tau = 0.5: neither can be told from what is published. Three known weaknesses have options, off by default: a known
-answer that was searched is paid no more than nonsense (``searched_but_known_reward``), a first answer may be spoilt on
-purpose (``a2_discount``), and a search costs nothing (``search_cost``).
+well formed; a1, a2: first and last answer. t and u are read whatever else is wrong. That f gates the second term as
+well is a decision of ours, and so is tau = 0.5: neither can be told from what is published. Three known weaknesses have
+options, off by default: a known answer that was searched is paid no more than nonsense
+(``searched_but_known_reward``), a first answer may be spoilt on purpose (``a2_discount``), and a search costs nothing
+(``search_cost``).
 
 Rivals in one line each, on the same response: Search-R1 (exact match of the final answer, whatever the structure),
 ReSearch (format and F1). What the literature calls OTC and boundary contrast is not copied here: ``otc_like`` and
@@ -71,8 +72,8 @@ class Components:
     Args:
         valid: f, whether the whole structure is.
         searched: s, whether a search was made.
-        one_pair: t, whether there is exactly one pair of thinking and answer.
-        well_searched: u, whether there were searches, all well formed.
+        one_pair: t, whether there is exactly one pair of thinking and answer, in an invalid structure too.
+        well_searched: u, whether there were searches, all well formed, in an invalid structure too.
         first_f1: F1(a1).
         final_f1: F1(a2), 0 where nothing was searched.
     """
@@ -95,8 +96,8 @@ def components(response: Response, gold: Gold) -> Components:
     return Components(
         valid=response.valid,
         searched=response.searched,
-        one_pair=response.valid and not response.searched,
-        well_searched=response.valid and response.searched,
+        one_pair=response.one_pair,
+        well_searched=response.well_searched,
         first_f1=gold.f1(response.first_answer),
         final_f1=gold.f1(response.final_answer) if response.searched else 0.0,
     )
