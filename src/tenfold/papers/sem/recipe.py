@@ -3,8 +3,10 @@
 Every arm of a seed starts from the same policy, which was taught half of the facts and the grammar, and searches
 whether it knows or not. Two arms leave it so, without search and with a search for everything. The others train it by
 GRPO, for equally many steps on the same questions, with a reward of their own: the answer's alone, SEM's, SEM's with a
-discount on second answers, and, as a composition, RLCR's for a stated confidence that then decides. Test questions are
-in no reinforcement: known facts of the warm start, and unknown ones that were never asked.
+discount on second answers, and, as a composition, RLCR's for a stated confidence that then decides. The composition has
+further supervised steps on the same facts, in which it learns to state one, so it has seen them more often than the
+other arms; its ``start/`` numbers are of before. Test questions are in no reinforcement: known facts of the warm start,
+and unknown ones that were never asked.
 """
 
 from collections.abc import Mapping, Sequence
