@@ -8,6 +8,7 @@ import pytest
 from tenfold.papers.sem import answering, recipe, stages
 from tenfold.papers.sem.prompts import CLOSED_BOOK, CONFIDENCE, SEM
 from tenfold.policies import character_tokenizer
+from tenfold.policies.tiny import ASCII
 
 TOKENIZER = character_tokenizer()
 
@@ -19,6 +20,12 @@ def said_to(question):
         return first
     query = question.question.removesuffix("?")
     return f"{first}<search>{query}</search><answer>{question.answers[0]}</answer>"
+
+
+def tokenizer_of(material):
+    """A token for each character that is asked or answered; others, on pages, are unknown."""
+    asked = "".join("".join([one.question, *one.answers, *one.choices]) for one in material.test)
+    return character_tokenizer("".join(sorted(set(ASCII + asked))))
 
 
 def trained_with(config, arm, monkeypatch):
@@ -124,3 +131,37 @@ def test_a_confidence_makes_a_response_of_other_arms_malformed(published_layout,
     for arm, valid in (("sem", 0.0), ("answer_reward", 0.0), ("sem_confidence", 1.0)):
         answers = recipe.ask(published_layout, arm, policy, material, sums, 0)
         assert answering.report(answers, [1.0, 1.0], published_layout.evaluation, "test")["test/valid"] == valid, arm
+
+
+@pytest.mark.slow
+def test_the_numbers_on_the_published_samples(published, published_layout, saying):
+    """All 140 questions of MuSiQue's sample and as many of MMLU's, with every paragraph in the corpus."""
+    musique, mmlu = published("musique-sample") / "musique_ans_140.jsonl", published("mmlu-sample") / "test.jsonl"
+    task = replace(
+        published_layout.task,
+        musique_train=str(musique),
+        musique_test=str(musique),
+        mmlu_train=str(mmlu),
+        mmlu_test=str(mmlu),
+        num_test=140,
+    )
+    evaluation = replace(published_layout.evaluation, max_new_tokens=2000)
+    config = replace(published_layout, task=task, evaluation=evaluation)
+    material = stages.load_material(config, 0)
+    sources = [one.source for one in material.test]
+    assert sources == ["musique"] * 140 + ["mmlu"] * 140
+    assert {question.answers[0] for question in material.test[140:]} == set("ABCD")
+    tokenizer = tokenizer_of(material)
+    policy = saying(tokenizer, lambda i, _: said_to(material.test[i]))
+    answers = recipe.ask(config, "sem", policy, material, material.test, 0)
+    closed_book = [0.0] * 140 + [1.0] * 140
+    found = answering.report(answers, closed_book, config.evaluation, "test")
+    for name in ("exact_match", "f1", "judged", "valid", "decision_f1", "first_known", "search_unknown"):
+        assert found[f"test/{name}"] == 1.0, name
+    assert found["test/search_known"] == found["test/over_search"] == found["test/first_unknown"] == 0.0
+    supported = [
+        any(passage in call["ids"] for passage in question.supporting)
+        for question, said in zip(answers.questions, answers.trajectories, strict=True)
+        for call in said.tool_calls
+    ]
+    assert len(supported) == 140 and sum(supported) > 100, "three passages of BM25 hold one that supports the answer"
