@@ -129,3 +129,11 @@ def test_limits_out_of_range_are_refused(tokenizer):
         SearchEnvironment(Down(), tokenizer, max_searches=0)
     with pytest.raises(UserError, match="k = 0"):
         SearchEnvironment(Down(), tokenizer, k=0)
+
+
+@pytest.mark.parametrize(("k", "found"), [(1, 1), (2, 2), (5, 3)])
+def test_a_result_holds_at_most_k_passages(play, k, found):
+    towns = [Passage(str(i), town, "A town on a river.") for i, town in enumerate(("Rome", "Turin", "Pisa"))]
+    said, text = play(f"{START}<search>town</search>{END}", FakeRetriever({"town": towns}), k=k)
+    assert len(said.tool_calls[0]["ids"]) == found
+    assert [f"[{i + 1}] {town.title}: " in text for i, town in enumerate(towns)] == [i < found for i in range(3)]

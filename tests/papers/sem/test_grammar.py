@@ -203,3 +203,10 @@ def test_tags_may_be_tokens_or_text(special):
     size = len(token_ids)
     trajectory = Trajectory((1,), token_ids, [True] * size, [0.0] * size, "stop")
     assert read_response(trajectory, tokenizer) == Response("hm", "Po", final_answer="Po")
+
+
+@pytest.mark.parametrize("inside", ["<answer>Ti", "<answer>Tiber"])
+def test_no_answer_reaches_over_a_result(inside):
+    """A token may hold more than the end of a search; what it opens does not go on behind the result."""
+    response = parse(f"{T}{A}{S}{inside}{R}ber</answer>", FRAMED)
+    assert (response.first_answer, response.final_answer, response.valid) == ("Po", "Po", False)

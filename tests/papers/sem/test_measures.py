@@ -1,6 +1,7 @@
 """Decision metrics against numbers worked out by hand, and what is counted in a response."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -117,6 +118,8 @@ def test_what_is_counted_in_a_response():
 
     (one,) = measure([found], [trajectory], [gold], questions=["river of Rome?"], judge=judge)
     assert asked == [("river of Rome?", "the river Tiber of Rome", gold)] and not one.judged_right
+    cut = replace(trajectory, stop_reason="length")
+    assert [row.ended for row in measure([found] * 2, [trajectory, cut], [gold] * 2)] == [True, False]
     silent = Response("", None, problem="no text")
     (one,) = measure([silent], [trajectory], [gold], judge=judge)
     assert len(asked) == 1 and not one.judged_right and not one.valid
@@ -128,4 +131,6 @@ def test_the_judge_by_rule_reads_whole_words():
     assert rule_judge("?", "It's the Tiber!", Gold(("tiber",)))
     assert not rule_judge("?", "Tiberius", Gold(("Tiber",)))
     assert rule_judge("?", "(b)", Gold(("B",), ("Po", "Tiber"))) and not rule_judge("?", "A", Gold(("B",), ("x", "y")))
+    assert rule_judge("?", "No.", Gold(("no",))) and not rule_judge("?", "No one knows", Gold(("no",)))
+    assert not rule_judge("?", "yes and no", Gold(("yes",))) and rule_judge("?", "yes sir", Gold(("yes", "yes sir")))
     assert rule_judge("?", "the", Gold(("The",))) and not rule_judge("?", "Rome", Gold(("the",)))

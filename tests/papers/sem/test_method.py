@@ -128,6 +128,47 @@ def test_the_parts_are_told_apart():
     assert not any(getattr(components(direct("Po", "bad"), GOLD), name) for name in ("valid", "one_pair"))
 
 
+PAIR, QUERY, END = "<think>hm</think><answer>Po</answer>", "<search>river of Rome</search>", "<answer>Tiber</answer>"
+RESULT = FOUND.inserted
+
+
+@pytest.mark.parametrize(
+    ("text", "f", "s", "t", "u"),
+    [
+        (PAIR, 1, 0, 1, 0),
+        (f"{PAIR}{QUERY}{RESULT}{END}", 1, 1, 0, 1),
+        (f"{PAIR}{QUERY}{RESULT}<think>so</think>{QUERY}{RESULT}{END}", 1, 1, 0, 1),
+        # something else is wrong
+        (f"{PAIR}.", 0, 0, 1, 0),
+        (f"{PAIR}{PAIR}", 0, 0, 0, 0),
+        (f"So: {PAIR}", 0, 0, 0, 0),
+        (f"{PAIR}{QUERY}{RESULT}{END}.", 0, 1, 0, 1),
+        (f"{PAIR}{QUERY}{RESULT}{END}{END}", 0, 1, 0, 1),
+        (f"{QUERY}{RESULT}{END}", 0, 1, 0, 1),
+        (f"{PAIR}{QUERY}{RESULT}", 0, 1, 1, 1),
+        # the search is
+        (f"{PAIR}{QUERY}{END}", 0, 0, 1, 0),
+        (f"{PAIR}<search>river of Rome{END}", 0, 0, 1, 0),
+        (f"{PAIR}{QUERY}x{RESULT}{END}", 0, 0, 1, 0),
+        (f"{PAIR}{QUERY}{RESULT}{QUERY}{END}", 0, 1, 1, 0),
+        (f"{PAIR}{QUERY}{RESULT}<search>river", 0, 1, 1, 0),
+        (f"{PAIR}{QUERY}{RESULT}<result>mine</result>{END}", 0, 1, 1, 0),
+        (f"{PAIR}{QUERY}{RESULT}{END}{QUERY}{RESULT}{END}", 0, 1, 0, 0),
+    ],
+)
+def test_pairs_and_searches_are_told_apart_from_the_whole(text, f, s, t, u):
+    """Specification, section 3: t and u say what they say of a malformed response too; f gates what is paid."""
+    response = parse(text, (RESULT,) * text.count(RESULT))
+    parts = components(response, GOLD)
+    assert (parts.valid, parts.searched, parts.one_pair, parts.well_searched) == (f, s, t, u), response.problem
+    assert f or sem(response, GOLD) == sem(response, Gold(("Po", "Tiber"))) == 0.0
+
+
+def test_a_result_that_is_not_in_the_text_is_no_well_formed_search():
+    response = parse(f"{PAIR}{QUERY}{RESULT}{END}", (RESULT, RESULT))
+    assert (response.problem, response.well_searched) == ("a result is missing", False)
+
+
 def test_rivals_on_the_same_responses():
     assert [search_r1(one, GOLD) for one in (direct("river Tiber"), direct(FIFTH), searched("Po", "River Tiber."))] == [
         1.0,
@@ -178,6 +219,10 @@ def test_reward_functions_read_columns_as_trl_gives_them():
     assert [function(["p"], [text], trajectory=[trajectory], **columns) for function in functions] == expected
     assert [function(["p"], [text], inserted=[results], **columns) for function in functions] == expected
     assert functions[0](["p"], [text], **columns) == [0.0], "no environment said so"
+    plain = {"answers": ["B"], "choices": [["Po", "Tiber"]], "kind": ["open"]}
+    for answer, reward in (("B", 1.0), ("Tiber", 0.0)):
+        said = f"<think></think><answer>{answer}</answer>"
+        assert functions[0](["p"], [said], **plain) == [reward], "options are none where a text is asked for"
     choice = {"answers": ["B"], "choices": [["Po", "Tiber"]], "kind": ["choice"]}
     assert functions[0](["p"], ["<think></think><answer>Tiber</answer>"], **choice) == [1.0]
 

@@ -9,8 +9,18 @@ from accelerate.state import AcceleratorState, GradientState
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
 from tenfold.papers.sem import answering, recipe, stages
-from tenfold.papers.sem.config import Config, TaskConfig, laptop, paper, smoke, training_of
-from tenfold.papers.sem.fact_world import lessons, query_of
+from tenfold.papers.sem.config import (
+    Config,
+    EvaluationConfig,
+    RewardConfig,
+    SearchConfig,
+    TaskConfig,
+    laptop,
+    paper,
+    smoke,
+    training_of,
+)
+from tenfold.papers.sem.fact_world import SAME, fact_world, lessons, query_of
 from tenfold.papers.sem.pictures import lines_of
 from tenfold.policies import Sampling, ScriptedPolicy, rollout
 
@@ -46,7 +56,7 @@ def paid(config, arm, text, query=""):
     """What an arm pays for a completion to a question whose answer is amber."""
     inserted = [" <result>\nhome bakolu=amber\n</result>"] if query else []
     functions, weights = recipe.rewards_of(config, arm)
-    columns = {"answers": [["amber"]], "answer": [["amber"]], "inserted": [inserted]}
+    columns = {"answers": [["amber"]], "answer": [{"answers": ["amber"]}], "inserted": [inserted]}
     scores = [function(prompts=["home bakolu?"], completions=[text], **columns)[0] for function in functions]
     return sum(weight * score for weight, score in zip(weights, scores, strict=True))
 
@@ -120,13 +130,140 @@ def test_arms_of_a_seed_share_one_warm_start(config, material, tmp_path):
         assert (one == other).all()
 
 
-@pytest.mark.parametrize(("arm", "searches"), [("never_search", 0), ("always_search", 1)])
-def test_arms_without_reinforcement_search_never_or_always(config, material, arm, searches, tmp_path):
-    part = recipe.part_of(config, arm, cell_of(tmp_path, arm), "warm-start")
-    start = stages.warm_start(replace(config), material, 0, part)
-    answers = recipe.ask(config, arm, start, material, material.test, 0)
-    answered = [one for one, said in zip(answers.measured, answers.trajectories, strict=True) if said.tool_calls]
-    assert (len(answered) == 0) == (searches == 0)
+def scripted(saying, policy, questions, text):
+    """Says to each question what ``text`` gives for it."""
+    return saying(policy.tokenizer, lambda i, _: text(questions[i]))
+
+
+def test_arms_without_reinforcement_search_for_nothing_or_for_each_question(config, material, policy, saying):
+    said = {
+        "never_search": lambda one: f"{first(one.answers[0])}<search>{query_of(one)}</search>",
+        "always_search": lambda one: f"{first(one.answers[0])}{query_of(one)}</search><answer>amber</answer>",
+    }
+    for arm, searches in (("never_search", 0), ("always_search", 1)):
+        asked = scripted(saying, policy, material.test, said[arm])
+        answers = recipe.ask(config, arm, asked, material, material.test, 0)
+        assert [one.searches for one in answers.measured] == [searches] * len(material.test), arm
+        assert all(one.valid and one.first_right for one in answers.measured), arm
+
+
+def test_what_is_known_is_asked_of_the_policy_before_its_reinforcement(config, material, monkeypatch, tmp_path):
+    start, trained = stages.build(config, 0), stages.build(config, 1)
+    asked = []
+
+    def answer(policy, *given):
+        asked.append(policy)
+        return [0.0] * len(material.test)
+
+    ask = recipe.ask
+    monkeypatch.setattr(stages, "warm_start", lambda *given: start)
+    monkeypatch.setattr(recipe, "train", lambda *given: trained)
+    monkeypatch.setattr(stages, "knowledge", lambda config, policy, *given: answer(policy))
+    monkeypatch.setattr(
+        recipe, "ask", lambda config, arm, policy, *given: answer(policy) and ask(config, arm, policy, *given)
+    )
+    scores = recipe.run(config, "sem", 0, cell_of(tmp_path))
+    assert len(asked) == 3 and asked[0] is start and asked[1] is start and asked[2] is trained
+    assert scores.metrics["start/closed_book"] == 0.0
+
+
+def test_the_halves_are_those_of_what_is_expected_and_of_what_is_known(config, material, policy, saying):
+    """Known facts are answered rightly at once, and unknown ones are searched for, but for the last."""
+    last = material.test[-1]
+
+    def text(one):
+        if one.expected == "direct":
+            return first(one.answers[0])
+        return first("amber") + (
+            "" if one is last else f"<search>{query_of(one)}</search><answer>{one.answers[0]}</answer>"
+        )
+
+    asked = scripted(saying, policy, material.test, text)
+    answers = recipe.ask(config, "sem", asked, material, material.test, 0)
+    halves = answering.halves(answers)
+    size = len(material.test) // 2
+    assert (halves["search_known"], halves["first_known"], halves["f1_known"]) == (0.0, 1.0, 1.0)
+    assert halves["search_unknown"] == halves["f1_unknown"] == 1 - 1 / size
+    assert halves["first_unknown"] < 0.5
+    closed_book = [1.0] * size + [0.25] * (size - 1) + [0.5]
+    items = answering.items(answers, closed_book, config.evaluation)
+    assert items["test/search_known"] == [0.0] * size
+    assert items["test/search_unknown"] == [1.0] * (size - 1) + [0.0]
+    assert items["test/over_search"] == [0.0] * (size + 1)
+    assert items["test/f1"] == [1.0] * (2 * size - 1) + [0.0]
+    report = answering.report(answers, closed_book, config.evaluation, "test")
+    for name, values in items.items():
+        assert report[name] == sum(values) / len(values), name
+
+
+def test_the_taught_confidence_goes_by_the_drafts_and_not_by_what_is_known():
+    """Guesses about unknown facts that happen to agree are stated as surely as known facts."""
+    world = fact_world(0, num_known=8, num_test=2, num_validation=2, num_taught=200, num_fresh=1)
+    found = {}
+    for lesson in lessons(world, 40_000, 0, num_drafts=2, confidences=True):
+        stated = float(lesson.said.partition("<confidence>")[2].removesuffix("</confidence>"))
+        found.setdefault((lesson.question.source, SAME in lesson.said), []).append(stated)
+    mean = {key: sum(values) / len(values) for key, values in found.items()}
+    assert set(found) == {("known", True), ("unknown", True), ("unknown", False)}
+    assert len(found["unknown", True]) > 200
+    # means of 0.1 … 0.9 under the two weights; the standard error of some hundred draws is below 0.02
+    assert mean["known", True] == pytest.approx(0.56, abs=0.01)
+    assert mean["unknown", True] == pytest.approx(0.56, abs=0.06)
+    assert mean["unknown", False] == pytest.approx(0.44, abs=0.01)
+
+
+def test_what_is_claimed():
+    table = [(one.id, one.kind, one.metric, one.margin, one.baseline) for one in recipe.CLAIMS]
+    assert table == [
+        ("known", "threshold", "test/search_known", 0.2, None),
+        ("unknown", "threshold", "test/search_unknown", 0.8, None),
+        ("f1", "non_inferiority", "test/f1", 0.02, "answer_reward"),
+        ("over-search", "superiority", "test/over_search", 0.0, "answer_reward"),
+    ]
+    assert [one.direction for one in recipe.CLAIMS] == ["lower", "higher", "higher", "lower"]
+    assert {(one.arm, one.split) for one in recipe.CLAIMS} == {("sem", "test")}
+
+
+@pytest.mark.parametrize(
+    ("part", "option", "message"),
+    [
+        (RewardConfig, {"tau": 2.0}, "tau = 2.0: must be above 0 and at most 1"),
+        (RewardConfig, {"low_a2_discount": -0.5}, r"low_a2_discount = -0.5: must lie in \[0, 1\]"),
+        (RewardConfig, {"search_below": 1.5}, "search_below = 1.5"),
+        (RewardConfig, {"search_cost": -1.0}, "search_cost = -1.0: must be at least 0"),
+        (SearchConfig, {"max_searches": 0}, "max_searches = 0: must be at least 1"),
+        (SearchConfig, {"passages": 0}, "passages = 0: must be at least 1"),
+        (SearchConfig, {"max_result_tokens": -1}, "max_result_tokens = -1"),
+        (EvaluationConfig, {"known_from": 7.0}, "known_from = 7.0: must be above 0 and at most 1"),
+        (EvaluationConfig, {"known_from": 0.0}, "known_from = 0.0"),
+        (EvaluationConfig, {"closed_book_samples": 0}, "closed_book_samples = 0: must be at least 1"),
+        (EvaluationConfig, {"temperature": -1.0}, "temperature = -1.0: must be at least 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(part, option, message):
+    with pytest.raises(UserError, match=message):
+        part(**option)
+
+
+def test_smoke_searches_in_synchronous_rounds():
+    assert smoke().search.deterministic and not paper().search.deterministic
+
+
+@pytest.mark.parametrize(("arm", "stated"), [("always_search", ""), ("sem_confidence", "<confidence>0.1</confidence>")])
+def test_searches_that_the_environment_opens_are_answered_and_counted(config, material, policy, saying, arm, stated):
+    def text(question):
+        return f"{first('amber')}{stated}{query_of(question)}</search><answer>coral</answer>"
+
+    asked = scripted(saying, policy, material.test, text)
+    answers = recipe.ask(config, arm, asked, material, material.test, 0)
+    for question, said, response, one in zip(
+        answers.questions, answers.trajectories, answers.responses, answers.measured, strict=True
+    ):
+        (call,) = said.tool_calls
+        assert (call["query"], call["error"]) == (query_of(question), None)
+        assert question.answers[0] in call["inserted"]
+        assert one.valid and one.searches == 1 and response.queries == (query_of(question),)
+    assert answers.searched.all()
 
 
 @pytest.mark.spec("sem", "9")

@@ -5,7 +5,7 @@ the shares of searched responses to questions that the policy is expected to kno
 the accuracy of first answers to the former, which falls where a policy spoils, or forgets, what it knew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,14 @@ import numpy as np
 from tenfold.core.types import Environment, Trajectory
 from tenfold.data.question_answering import Question
 from tenfold.papers.sem.config import EvaluationConfig
-from tenfold.papers.sem.decided import read_decided
-from tenfold.papers.sem.grammar import Response
+from tenfold.papers.sem.grammar import Response, read_response
 from tenfold.papers.sem.measures import Measured, measure, search_calibration, summary
 from tenfold.papers.sem.questions import encoded, gold_of
 from tenfold.policies import Policy, Sampling, rollout
 
 ENVIRONMENT, PROSE, SEARCH = "result", "prose", "search"
 """Who wrote a piece of a response, for the report's colours."""
+Reader = Callable[[Trajectory, Any], Response]
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,24 @@ def answer(
     environment: Environment | None,
     *,
     instructions: str,
+    read: Reader = read_response,
     count_results: bool = False,
+    deterministic: bool = False,
     seed: int = 0,
 ) -> Answers:
-    """Ask each question once; without an environment the first answer ends the response."""
+    """Ask each question once; without an environment the first answer ends the response.
+
+    Args:
+        policy: who is asked.
+        questions: what.
+        config: how.
+        environment: what answers searches.
+        instructions: of the system; empty for prompts of plain text.
+        read: a trajectory and the tokenizer to what was said.
+        count_results: whether results use up the length of a response.
+        deterministic: whether searches are made in synchronous rounds.
+        seed: of the noise.
+    """
     stop = () if environment is not None else ("</answer>",)
     trajectories = rollout(
         policy,
@@ -71,8 +85,9 @@ def answer(
         keys=[("answer", question.source, question.id) for question in questions],
         environment=environment,
         batch_size=config.batch_size,
+        deterministic=deterministic,
     )
-    responses = [read_decided(one, policy.tokenizer) for one in trajectories]
+    responses = [read(one, policy.tokenizer) for one in trajectories]
     golds = [gold_of(question) for question in questions]
     measured = measure(responses, trajectories, golds, questions=[question.question for question in questions])
     return Answers(list(questions), trajectories, responses, measured)

@@ -1,10 +1,12 @@
-"""SEM's own verb: ``train`` on questions and with a search index of one's own.
+"""SEM's own verbs: ``train`` on questions and with a search index of one's own, ``tune`` the rates.
 
-It goes on with what is in its ``--out``, which says what it is about and is refused for anything else.
+They go on with what is in their ``--out``, which says what it is about and is refused for anything else: files that
+have changed in between are something else.
 """
 
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,14 +14,18 @@ from tenfold.core.cell import Cell, is_main_process
 from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
+from tenfold.papers.sem import config as presets
+from tenfold.papers.sem.config import require_at_least, require_share
 from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings
 
 if TYPE_CHECKING:
     import datasets
 
     from tenfold.data.question_answering import Question
+    from tenfold.envs import Retriever
     from tenfold.policies import Policy
 
+KNOWN_FROM = 0.5
 Rule = Literal["sem", "search_r1", "research", "otc_like", "boundary_contrast_like"]
 
 
@@ -38,6 +44,16 @@ class OwnReward:
     search_cost: float = 0.0
     """Taken off for each search."""
 
+    def __post_init__(self) -> None:
+        """Refuse values out of range, and options that the rule does not have."""
+        require_share("tau", self.tau, above_zero=True)
+        for name in ("searched_but_known_reward", "a2_discount"):
+            require_share(name, getattr(self, name))
+        require_at_least(0, "search_cost", self.search_cost)
+        for name in ("tau", "searched_but_known_reward", "a2_discount", "search_cost"):
+            if self.rule != "sem" and getattr(self, name) != getattr(OwnReward, name):
+                raise UserError(f"{name} = {getattr(self, name)}: an option of rule sem, not of {self.rule}")
+
 
 @dataclass(frozen=True)
 class OwnSearch:
@@ -45,12 +61,19 @@ class OwnSearch:
 
     index: str
     """Folder of the index."""
+    corpus_hash: str
+    """Of the passages in it."""
     num_passages: int = 5
     """Most passages of a result."""
     max_searches: int = 4
     """Of a completion."""
     max_result_tokens: int = 500
     """Of a result."""
+
+    def __post_init__(self) -> None:
+        """Refuse limits below 1."""
+        for name in ("num_passages", "max_searches", "max_result_tokens"):
+            require_at_least(1, name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -61,6 +84,8 @@ class OwnTraining:
     """The model that training starts from."""
     data: str
     """The data file."""
+    data_hash: str
+    """SHA-256 of it."""
     seed: int
     """Seed of order and samples."""
     instructions: str
@@ -75,6 +100,25 @@ class OwnTraining:
     """The search."""
     settings: GRPOSettings
     """The training."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, and a threshold of nothing."""
+        require_at_least(0, "closed_book_samples", self.closed_book_samples)
+        require_share("known_from", self.known_from, above_zero=True)
+        if not self.closed_book_samples and self.known_from != KNOWN_FROM:
+            raise UserError(f"known_from = {self.known_from}: must be {KNOWN_FROM} where closed_book_samples = 0")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the folder of a ``tune`` is about; rates may be added to it."""
+
+    preset: str
+    """The setting that is tuned."""
+    seed: int
+    """Seed of questions, samples and weights."""
+    config: presets.Config
+    """The resolved configuration, its rates at their defaults."""
 
 
 def train(
@@ -92,7 +136,7 @@ def train(
     max_result_tokens: int = 500,
     instructions: Literal["sem", "none"] = "sem",
     closed_book_samples: int = 0,
-    known_from: float = 0.5,
+    known_from: float = KNOWN_FROM,
     steps: int = 100,
     prompts_per_step: int = 8,
     num_generations: int = 8,
@@ -138,6 +182,9 @@ def train(
         seed: of order and samples.
         device: where to compute.
     """
+    from tenfold.envs import load_index
+    from tenfold.papers.sem.questions import own_questions
+
     settings = GRPOSettings(
         steps=steps,
         prompts_per_step=prompts_per_step,
@@ -153,33 +200,30 @@ def train(
         log_every=1,
         checkpoint_every=max(1, steps // 4),
     )
+    # What cannot be used is refused before the folder is claimed, so that a mended attempt may have the same one.
+    reward = OwnReward(rule, tau, searched_but_known_reward, a2_discount, search_cost)
+    questions, retriever = own_questions(data), load_index(index)
     about = OwnTraining(
-        model=model,
+        model=str(Path(model).resolve()) if Path(model).is_dir() else model,
         data=str(data.resolve()),
+        data_hash=hashlib.sha256(data.read_bytes()).hexdigest(),
         seed=seed,
         instructions=instructions,
         closed_book_samples=closed_book_samples,
         known_from=known_from,
-        reward=OwnReward(rule, tau, searched_but_known_reward, a2_discount, search_cost),
-        search=OwnSearch(str(index.resolve()), num_passages, max_searches, max_result_tokens),
+        reward=reward,
+        search=OwnSearch(str(index.resolve()), retriever.corpus_hash, num_passages, max_searches, max_result_tokens),
         settings=settings,
     )
-    _train(about, Cell(arm=rule, seed=seed, directory=out, device=device))
+    _train(about, questions, retriever, Cell(arm=rule, seed=seed, directory=out, device=device))
 
 
-def _train(about: OwnTraining, cell: Cell) -> None:
-    from dataclasses import replace
-
-    from tenfold.envs import load_index
+def _train(about: OwnTraining, questions: "list[Question]", retriever: "Retriever", cell: Cell) -> None:
     from tenfold.papers.sem.environment import SearchEnvironment
-    from tenfold.papers.sem.questions import own_questions
     from tenfold.policies import load_policy
     from tenfold.train.grpo import grpo
 
     functions, weights = _rewards(about.reward)
-    questions = own_questions(Path(about.data))
-    retriever = load_index(Path(about.search.index))
-    claim_folder(cell.directory, about, "training.yaml")
     policy = load_policy(about.model)
     environment = SearchEnvironment(
         retriever,
@@ -188,6 +232,8 @@ def _train(about: OwnTraining, cell: Cell) -> None:
         max_searches=about.search.max_searches,
         max_result_tokens=about.search.max_result_tokens,
     )
+    _check_prompts(about, policy, questions)
+    claim_folder(cell.directory, about, "training.yaml")
     trained = grpo(
         policy,
         _rows(about, policy, questions, cell),
@@ -205,6 +251,20 @@ def _train(about: OwnTraining, cell: Cell) -> None:
         print(f"model: {cell.directory / 'model'}; metrics: {cell.directory / 'metrics.jsonl'}")
 
 
+def _check_prompts(about: OwnTraining, policy: "Policy", questions: "list[Question]") -> None:
+    """Refuse a question that leaves no room for an answer in the model's context."""
+    from tenfold.papers.sem.prompts import SEM
+    from tenfold.papers.sem.questions import encoded
+
+    instructions = SEM if about.instructions == "sem" else ""
+    for number, question in enumerate(questions, start=1):
+        size = len(encoded(policy, question, instructions))
+        if policy.context is not None and size >= policy.context:
+            raise UserError(
+                f"{about.data}, row {number}: a prompt of {size} tokens; must be below the model's {policy.context}"
+            )
+
+
 def _rewards(reward: OwnReward) -> tuple[list[Any], list[float]]:
     """The chosen rule, and SEM's parts to be logged."""
     from tenfold.papers.sem.method import RULES, SearchReward, sem_rewards
@@ -217,15 +277,7 @@ def _rewards(reward: OwnReward) -> tuple[list[Any], list[float]]:
     )
     if reward.rule == "sem":
         return functions, weights
-    if changed := [
-        name for name in ("searched_but_known_reward", "a2_discount", "search_cost") if _given(reward, name)
-    ]:
-        raise UserError(f"{changed[0]} = {getattr(reward, changed[0])}: an option of rule sem, not of {reward.rule}")
     return [SearchReward(RULES[reward.rule]), *functions[1:]], weights
-
-
-def _given(reward: OwnReward, name: str) -> bool:
-    return getattr(reward, name) != getattr(OwnReward(), name)
 
 
 def _rows(about: OwnTraining, policy: "Policy", questions: "list[Question]", cell: Cell) -> "datasets.Dataset":
@@ -243,7 +295,7 @@ def _rows(about: OwnTraining, policy: "Policy", questions: "list[Question]", cel
         accuracies = closed_book_accuracy(
             policy,
             questions,
-            Sampling(about.settings.max_completion_length, about.settings.temperature),
+            Sampling(about.settings.max_completion_length, about.settings.temperature, stop=("</answer>",)),
             num_samples=about.closed_book_samples,
             seed=about.seed,
             instructions=closed,
@@ -260,3 +312,51 @@ def _rows(about: OwnTraining, policy: "Policy", questions: "list[Question]", cel
     )
     prompts = [prompt_for(row["question"], row["choices"], instructions) for row in rows]
     return rows.add_column("prompt", prompts)
+
+
+def tune(
+    out: Path,
+    preset: Literal["smoke", "laptop"] = "laptop",
+    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2),
+    arms: tuple[str, ...] = (),
+    seed: int = 1000,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Give every trained arm the same grid of learning rates, from one warm start, and ask it validation questions.
+
+    The seed is none of those that a run uses, so its facts are others too. Run it again to go on, or to add rates.
+
+    Args:
+        out: a folder for checkpoints and ``tuning.json``.
+        preset: the setting to tune.
+        rates: the grid.
+        arms: by default all that are trained.
+        seed: of questions, samples and weights.
+        device: where to compute.
+    """
+    from copy import deepcopy
+
+    from tenfold.papers.sem import recipe, stages
+
+    config = getattr(presets, preset)()
+    names = tuple(presets.RatesConfig.__dataclass_fields__)
+    if unknown := [arm for arm in arms if arm not in names]:
+        raise UserError(f"arms: {unknown[0]!r}; allowed: {', '.join(names)}")
+    claim_folder(out, Tuning(preset, seed, replace(config, rates=presets.RatesConfig())), "tuning.yaml")
+    material = stages.load_material(config, seed)
+    start = stages.warm_start(
+        config, material, seed, Cell(arm="warm-start", seed=seed, directory=out / "start", device=device)
+    )
+    rows: list[dict[str, Any]] = []
+    for arm in arms or names:
+        for rate in rates:
+            cell = Cell(arm=arm, seed=seed, directory=out / f"{arm}-{rate:g}", device=device)
+            policy = replace(start, model=deepcopy(start.model))
+            metrics = recipe.validation_score(config, arm, rate, seed, cell, policy, material)
+            rows.append({"arm": arm, "learning_rate": rate, **metrics})
+            shown = "  ".join(f"{name} {metrics[f'validation/{name}']:.3f}" for name in _SHOWN)
+            print(f"{arm:14} rate {rate:<8g} {shown}", flush=True)
+            write_atomically(out / "tuning.json", to_json(rows, indent=2) + "\n")
+
+
+_SHOWN = ("f1", "search_known", "search_unknown", "first_known")

@@ -12,6 +12,18 @@ from tenfold.papers.sem.sources import TASKS as TASKS
 from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings, SFTSettings
 
 
+def require_at_least(least: int, name: str, value: float) -> None:
+    """Refuse a smaller number, and what is none."""
+    if not value >= least:
+        raise UserError(f"{name} = {value}: must be at least {least}")
+
+
+def require_share(name: str, value: float, *, above_zero: bool = False) -> None:
+    """Refuse what does not lie in [0, 1]."""
+    if not 0 <= value <= 1 or (above_zero and value == 0):
+        raise UserError(f"{name} = {value}: must {'be above 0 and at most 1' if above_zero else 'lie in [0, 1]'}")
+
+
 @dataclass(frozen=True)
 class TaskConfig:
     """What is asked."""
@@ -90,6 +102,13 @@ class SearchConfig:
     """Of a result."""
     count_results: bool = False
     """Whether results use up the length of a response."""
+    deterministic: bool = False
+    """Search in synchronous rounds, so that a run repeats to the last bit; a slow search is waited for."""
+
+    def __post_init__(self) -> None:
+        """Refuse limits below 1."""
+        for name in ("passages", "max_searches", "max_result_tokens"):
+            require_at_least(1, name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -108,6 +127,13 @@ class RewardConfig:
     """Taken off for each search."""
     search_below: float = 0.5
     """sem_confidence: search where the stated confidence is below."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        require_share("tau", self.tau, above_zero=True)
+        for name in ("searched_but_known_reward", "a2_discount", "low_a2_discount", "search_below"):
+            require_share(name, getattr(self, name))
+        require_at_least(0, "search_cost", self.search_cost)
 
 
 @dataclass(frozen=True)
@@ -138,6 +164,13 @@ class EvaluationConfig:
     """A question is known if at least this share of them is right."""
     batch_size: int = 1024
     """Responses sampled at once."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        for name in ("max_new_tokens", "closed_book_samples", "batch_size"):
+            require_at_least(1, name, getattr(self, name))
+        require_at_least(0, "temperature", self.temperature)
+        require_share("known_from", self.known_from, above_zero=True)
 
 
 @dataclass(frozen=True)
@@ -181,6 +214,7 @@ def smoke() -> Config:
         warm_start=WarmStartConfig(
             num_examples=320, training=_warm_start(20, 16), confidence_training=_warm_start(4, 16)
         ),
+        search=SearchConfig(deterministic=True),
         training=_grpo(8, prompts=4, log_every=2, evaluate_every=4, checkpoint_every=2),
         evaluation=EvaluationConfig(closed_book_samples=2),
     )

@@ -7,16 +7,16 @@ policy states a confidence after its first answer and a threshold decides.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tenfold.core.types import Reply, Session, Turn
+from tenfold.core.types import Reply, Session, Trajectory, Turn
 from tenfold.papers.sem.environment import SearchEnvironment
-from tenfold.papers.sem.grammar import Response, parse_trajectory
+from tenfold.papers.sem.grammar import Response, inserted_by, parse_trajectory, pieces_of, text_without_end
 from tenfold.rewards import parse_tagged
 
-ANSWERED, STATED = "</answer>", "</confidence>"
-_CONFIDENCE = re.compile(r"<confidence>[^<]*</confidence>")
+ANSWERED, STATED, OPENING = "</answer>", "</confidence>", "<search>"
+_CONFIDENCE = re.compile(r"</answer>\s*<confidence>[^<]*</confidence>")
 
 
 def always(text: str) -> bool:
@@ -69,26 +69,37 @@ class _Decided:
     """A :class:`tenfold.core.types.Session`."""
 
     def __init__(self, environment: DecidedSearch, session: Session) -> None:
-        self._environment, self._session, self._decided = environment, session, False
+        self._environment, self._session = environment, session
+        self._decided = self._opened = False
 
     def respond(self, turn: Turn) -> Reply | None:
         """Decide once; then answer queries, until the tag of the decision comes again or the policy ends."""
         if turn.stop != self._environment.after:
-            return self._session.respond(turn)
+            # The tag that the environment opened is no part of the policy's turn, and without it there is no query.
+            text = OPENING + turn.text if self._opened else turn.text
+            self._opened = False
+            return self._session.respond(replace(turn, text=text))
         if self._decided or not self._environment.decide(turn.text):
             return None
-        self._decided = True
-        return Reply("<search>")
+        self._decided = self._opened = True
+        return Reply(_missing(turn.text.partition(self._environment.after)[2]))
 
     def close(self) -> None:
         """Close the search."""
         self._session.close()
 
 
-def read_decided(trajectory: Any, tokenizer: Any) -> Response:
-    """The response without its confidence, which the grammar does not have."""
-    token_ids = trajectory.token_ids
-    if token_ids and token_ids[-1] == tokenizer.eos_token_id and trajectory.loss_mask[-1]:
-        token_ids = token_ids[:-1]
-    text = tokenizer.decode(token_ids, clean_up_tokenization_spaces=False)
-    return parse_trajectory(_CONFIDENCE.sub("", text), trajectory)
+def _missing(tail: str) -> str:
+    """What of the opening tag the policy has not said: a token such as ``><`` reaches over the end of a turn."""
+    said = tail.lstrip()
+    return OPENING.removeprefix(said) if OPENING.startswith(said) else OPENING
+
+
+def read_decided(trajectory: Trajectory, tokenizer: Any) -> Response:
+    """The response without the confidences that the policy stated after its answers, which the grammar does not have.
+
+    What the environment inserted stays as it is, and so does a confidence in any other place, which is malformed.
+    """
+    pieces = pieces_of(text_without_end(trajectory, tokenizer), inserted_by(trajectory))
+    pieces[::2] = [_CONFIDENCE.sub(ANSWERED, piece) for piece in pieces[::2]]
+    return parse_trajectory("".join(pieces), trajectory)

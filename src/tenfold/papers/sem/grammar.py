@@ -15,7 +15,7 @@ response invalid. Tags may be special tokens or plain text: only their spelling 
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ _TAG = re.compile("|".join(map(re.escape, TAGS)))
 _ANSWER = re.compile(r"<answer>((?:(?!</?(?:think|answer|search|result)>).)*)</answer>", re.DOTALL)
 _ORDER = re.compile(r"TA(SRT?)*A?")
 _VALID = re.compile(r"TA(?:(?:SRT?)+A)?")
+_WELL_SEARCHED = re.compile(r"[TA]*(?:SRT?)+[TA]*")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Response:
         searches: with a result each; those before the problem, where the structure is invalid.
         final_answer: the last answer, which is the first one where nothing was searched.
         problem: why the structure is invalid, in a few words; empty for a valid one.
+        letters: of the blocks as they were read, up to the problem: T, A, S, R, and in lower case a search or a result
+            that is the problem itself; by default those of a valid response with such parts, none of an invalid one.
     """
 
     thought: str
@@ -74,6 +77,11 @@ class Response:
     searches: tuple[Search, ...] = ()
     final_answer: str | None = None
     problem: str = ""
+    letters: str = field(default="", compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.valid and not self.letters:
+            object.__setattr__(self, "letters", "TA" + "SR" * len(self.searches) + "A" * bool(self.searches))
 
     @property
     def valid(self) -> bool:
@@ -99,6 +107,21 @@ class Response:
     def searched(self) -> bool:
         """Whether a search was made."""
         return bool(self.searches)
+
+    @property
+    def one_pair(self) -> bool:
+        """Whether there is exactly one pair of thinking and answer, whatever else is wrong.
+
+        Example:
+            >>> parse("<think></think><answer>Po</answer> That is it.").one_pair
+            True
+        """
+        return self.letters.startswith("TA") and self.letters.count("A") == 1
+
+    @property
+    def well_searched(self) -> bool:
+        """Whether there are searches, each with its result, one after the other, whatever else is wrong."""
+        return _WELL_SEARCHED.fullmatch(self.letters) is not None
 
 
 def render(response: Response) -> str:
@@ -151,8 +174,12 @@ def parse_trajectory(text: str, trajectory: Trajectory) -> Response:
         >>> parse_trajectory("<think></think><answer>Po</answer>", cut).problem
         'cut by a limit'
     """
-    inserted = tuple(str(call["inserted"]) for call in trajectory.tool_calls if call.get("inserted"))
-    return _parse(text, inserted, trajectory.stop_reason == "stop")
+    return _parse(text, inserted_by(trajectory), trajectory.stop_reason == "stop")
+
+
+def inserted_by(trajectory: Trajectory) -> tuple[str, ...]:
+    """The texts that the environment inserted, in their order."""
+    return tuple(str(call["inserted"]) for call in trajectory.tool_calls if call.get("inserted"))
 
 
 def read_response(trajectory: Trajectory, tokenizer: Any) -> Response:
@@ -170,39 +197,29 @@ def read_response(trajectory: Trajectory, tokenizer: Any) -> Response:
         >>> read_response(Trajectory((1,), token_ids, [True] * size, [0.0] * size, "stop"), tokenizer).valid
         True
     """
+    return parse_trajectory(text_without_end(trajectory, tokenizer), trajectory)
+
+
+def text_without_end(trajectory: Trajectory, tokenizer: Any) -> str:
+    """The text of a completion, a final end-of-sequence token of the policy left out."""
     token_ids = trajectory.token_ids
     if token_ids and token_ids[-1] == tokenizer.eos_token_id and trajectory.loss_mask[-1]:
         token_ids = token_ids[:-1]
-    return parse_trajectory(tokenizer.decode(token_ids, clean_up_tokenization_spaces=False), trajectory)
+    return str(tokenizer.decode(token_ids, clean_up_tokenization_spaces=False))
 
 
-@dataclass(frozen=True)
-class _Block:
-    name: BlockName
-    text: str
+def pieces_of(text: str, inserted: Sequence[str]) -> list[str]:
+    """The policy's text and the environment's, in turn; the first and the last piece are the policy's.
 
+    Args:
+        text: of the completion.
+        inserted: the texts that the environment inserted, in their order; from the first that is not found on, what
+            follows is one piece.
 
-@lru_cache(maxsize=1 << 14)  # the parts of a reward read the same completion one after the other
-def _parse(text: str, inserted: tuple[str, ...], ended: bool) -> Response:
-    pieces = _pieces(text, inserted)
-    blocks, problem = _blocks(pieces)
-    letters = "".join(block.name[0].upper() for block in blocks)
-    if not problem and not _VALID.fullmatch(letters):
-        problem = _order_problem(letters)
-    if not problem and len(pieces) < 2 * len(inserted) + 1:
-        problem = "a result is missing"
-    if not problem and not ended:
-        problem = "cut by a limit"
-    searches = _searches(blocks)
-    if problem:
-        own = "</result>".join(pieces[::2])  # a tag, so that no answer reaches from one piece into the next
-        answers = _ANSWER.findall(own) or [None]
-        return Response("", answers[0], searches, answers[-1], problem)
-    return Response(blocks[0].text, blocks[1].text, searches, blocks[-1].text)
-
-
-def _pieces(text: str, inserted: tuple[str, ...]) -> list[str]:
-    """The policy's text and the environment's, in turn; the first and the last piece are the policy's."""
+    Example:
+        >>> pieces_of("<search>q</search> <result>r</result>so", ["<result>r</result>"])
+        ['<search>q</search> ', '<result>r</result>', 'so']
+    """
     pieces, start = [], 0
     for result in inserted:
         turn_end = text.find(STOP, start)
@@ -214,6 +231,32 @@ def _pieces(text: str, inserted: tuple[str, ...]) -> list[str]:
         pieces += [text[start:found], result.strip()]
         start = found + len(result.strip())
     return [*pieces, text[start:]]
+
+
+@dataclass(frozen=True)
+class _Block:
+    name: BlockName
+    text: str
+
+
+@lru_cache(maxsize=1 << 14)  # the parts of a reward read the same completion one after the other
+def _parse(text: str, inserted: tuple[str, ...], ended: bool) -> Response:
+    pieces = pieces_of(text, inserted)
+    blocks, problem = _blocks(pieces)
+    letters = "".join(block.name[0].upper() for block in blocks)
+    if not problem and len(pieces) < 2 * len(inserted) + 1:
+        problem = "a result is missing"
+    letters += _letter_at_fault(problem)
+    if not problem and not _VALID.fullmatch(letters):
+        problem = _order_problem(letters)
+    if not problem and not ended:
+        problem = "cut by a limit"
+    searches = _searches(blocks)
+    if problem:
+        own = "</result>".join(pieces[::2])  # a tag, so that no answer reaches from one piece into the next
+        answers = _ANSWER.findall(own) or [None]
+        return Response("", answers[0], searches, answers[-1], problem, letters)
+    return Response(blocks[0].text, blocks[1].text, searches, blocks[-1].text, letters=letters)
 
 
 def _blocks(pieces: list[str]) -> tuple[list[_Block], str]:
@@ -255,6 +298,11 @@ def _read(piece: str, blocks: list[_Block]) -> str:
         blocks.append(block)
         rest = rest[closing.end() :].lstrip()
     return ""
+
+
+def _letter_at_fault(problem: str) -> str:
+    """What stands for a block that could not be read, if it is one of a search."""
+    return next((name[0] for name in ("result", "search") if name in problem), "")
 
 
 def _name(tag: str) -> BlockName:

@@ -21,6 +21,7 @@ from tenfold.core.types import Trajectory
 from tenfold.eval.calibration import ReliabilityRow, reliability_table
 from tenfold.eval.exact_match import normalized
 from tenfold.eval.multiple_choice import multiple_choice
+from tenfold.eval.token_f1 import WHOLE
 from tenfold.papers.sem.grammar import Response
 from tenfold.papers.sem.method import Gold
 
@@ -100,6 +101,8 @@ def search_calibration(
 def rule_judge(question: str, answer: str, gold: Gold) -> bool:
     """The default of LJ: an alias stands within the answer as whole words, or the right option is chosen.
 
+    A yes or a no is right alone, as for the token F1: "no one knows" says no more than "yes and no".
+
     Example:
         >>> rule_judge("river of Rome?", "It is the Tiber, of course.", Gold(("Tiber", "Tevere")))
         True
@@ -107,7 +110,8 @@ def rule_judge(question: str, answer: str, gold: Gold) -> bool:
     if gold.choices or gold.choice:
         return multiple_choice(answer, gold.answers, gold.choices)
     said = f" {normalized(answer)} "
-    return any(alias and f" {alias} " in said for alias in map(normalized, gold.answers)) or gold.exact(answer)
+    within = (alias for alias in map(normalized, gold.answers) if alias and alias not in WHOLE)
+    return any(f" {alias} " in said for alias in within) or gold.exact(answer)
 
 
 @dataclass(frozen=True)

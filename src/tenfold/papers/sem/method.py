@@ -3,10 +3,11 @@
     R = f 1{F1(a1) >= tau, s = 0, t = 1} F1(a1)  +  f 1{F1(a1) < tau, u = 1} F1(a2)        (specification, section 3)
 
 f: the whole structure is valid; s: a search was made; t: one pair of thinking and answer; u: searches and results are
-well formed; a1, a2: first and last answer. That f gates the second term as well is a decision of ours, and so is
-tau = 0.5: neither can be told from what is published. Three known weaknesses have options, off by default: a known
-answer that was searched is paid no more than nonsense (``searched_but_known_reward``), a first answer may be spoilt on
-purpose (``a2_discount``), and a search costs nothing (``search_cost``).
+well formed; a1, a2: first and last answer. t and u are read whatever else is wrong. That f gates the second term as
+well is a decision of ours, and so is tau = 0.5: neither can be told from what is published. Three known weaknesses have
+options, off by default: a known answer that was searched is paid no more than nonsense
+(``searched_but_known_reward``), a first answer may be spoilt on purpose (``a2_discount``), and a search costs nothing
+(``search_cost``).
 
 Rivals in one line each, on the same response: Search-R1 (exact match of the final answer, whatever the structure),
 ReSearch (format and F1). What the literature calls OTC and boundary contrast is not copied here: ``otc_like`` and
@@ -14,7 +15,7 @@ ReSearch (format and F1). What the literature calls OTC and boundary contrast is
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -71,8 +72,8 @@ class Components:
     Args:
         valid: f, whether the whole structure is.
         searched: s, whether a search was made.
-        one_pair: t, whether there is exactly one pair of thinking and answer.
-        well_searched: u, whether there were searches, all well formed.
+        one_pair: t, whether there is exactly one pair of thinking and answer, in an invalid structure too.
+        well_searched: u, whether there were searches, all well formed, in an invalid structure too.
         first_f1: F1(a1).
         final_f1: F1(a2), 0 where nothing was searched.
     """
@@ -95,8 +96,8 @@ def components(response: Response, gold: Gold) -> Components:
     return Components(
         valid=response.valid,
         searched=response.searched,
-        one_pair=response.valid and not response.searched,
-        well_searched=response.valid and response.searched,
+        one_pair=response.one_pair,
+        well_searched=response.well_searched,
         first_f1=gold.f1(response.first_answer),
         final_f1=gold.f1(response.final_answer) if response.searched else 0.0,
     )
@@ -307,6 +308,23 @@ def sem_rewards(
     functions: list[Callable[..., list[float | None]]] = [SearchReward(rule, "sem")]
     functions += [SearchReward(partial(_part, name=name), name) for name in Components.__dataclass_fields__]
     return functions, [1.0] + [0.0] * (len(functions) - 1)
+
+
+def right_option_or_alias(answer: str, row: Mapping[str, Any]) -> bool:
+    """Whether an answer is right: a verifier for the rewards of ``tenfold.rewards``.
+
+    Args:
+        answer: the given answer.
+        row: ``answers``, and ``choices`` and ``kind`` where there are any, as :class:`SearchReward` reads them.
+
+    Raises:
+        UserError: if there are no answers, or the kind is none.
+
+    Example:
+        >>> right_option_or_alias("(b)", {"answers": ["B"], "choices": ["Po", "Tiber"], "kind": "choice"})
+        True
+    """
+    return _gold(row["answers"], row.get("choices"), row.get("kind", "")).exact(answer)
 
 
 def _part(response: Response, gold: Gold, group: Sequence[Response], *, name: str) -> float:

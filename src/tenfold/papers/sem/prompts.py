@@ -18,6 +18,19 @@ SEM = (
 )
 """SEM's grammar explained."""
 
+CONFIDENCE = (
+    "Answer the question in this form. First think within <think> and </think> about what you know, and give the "
+    "answer that you would give from your own knowledge within <answer> and </answer>; an answer is always wanted, a "
+    "guess too. Then state within <confidence> and </confidence> the probability that it is right, a number from 0 to "
+    "1, and write nothing else: if it is high, you are done. If it is not, <search> follows: write a query and "
+    "</search>. What is found follows within <result> and </result>, which you never write yourself. Then give your "
+    "final answer within <answer> and </answer>, and stop. An answer is a few words without explanation; of options "
+    "give the letter. For example: <think>I am not sure who built it.</think><answer>Bernini</answer>"
+    "<confidence>0.3</confidence><search>architect of the Trevi Fountain</search> <result> ... </result>"
+    "<answer>Nicola Salvi</answer>"
+)
+"""The same with a confidence that decides whether to search."""
+
 CLOSED_BOOK = (
     "Answer the question from your own knowledge. Think within <think> and </think>, then give the answer within "
     "<answer> and </answer>, and stop. An answer is a few words without explanation; of options give the letter."

@@ -3,8 +3,10 @@
 Every arm of a seed starts from the same policy, which was taught half of the facts and the grammar, and searches
 whether it knows or not. Two arms leave it so, without search and with a search for everything. The others train it by
 GRPO, for equally many steps on the same questions, with a reward of their own: the answer's alone, SEM's, SEM's with a
-discount on second answers, and, as a composition, RLCR's for a stated confidence that then decides. Test questions are
-in no reinforcement: known facts of the warm start, and unknown ones that were never asked.
+discount on second answers, and, as a composition, RLCR's for a stated confidence that then decides. The composition has
+further supervised steps on the same facts, in which it learns to state one, so it has seen them more often than the
+other arms; its ``start/`` numbers are of before. Test questions are in no reinforcement: known facts of the warm start,
+and unknown ones that were never asked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +15,7 @@ from math import nan
 from typing import Any
 
 import torch
+from datasets import Dataset
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import Interrupted
@@ -21,8 +24,10 @@ from tenfold.core.types import Claim, Environment, Picture, Report, Scores
 from tenfold.papers.sem import answering, pictures, stages
 from tenfold.papers.sem.answering import Answers
 from tenfold.papers.sem.config import Config, training_of
-from tenfold.papers.sem.decided import ANSWERED, STATED, DecidedSearch, always, when_unsure
-from tenfold.papers.sem.method import SearchReward, search_r1, sem_rewards
+from tenfold.papers.sem.decided import ANSWERED, STATED, DecidedSearch, always, read_decided, when_unsure
+from tenfold.papers.sem.grammar import read_response
+from tenfold.papers.sem.method import SearchReward, right_option_or_alias, search_r1, sem_rewards
+from tenfold.papers.sem.prompts import prompt_for
 from tenfold.papers.sem.stages import Material
 from tenfold.policies import Policy
 from tenfold.rewards import CalibrationReward, CorrectnessReward, FormatReward
@@ -37,6 +42,8 @@ ARMS = {
     "sem_confidence": "GRPO on RLCR's reward of the first answer; a low stated confidence opens a search",
 }
 UNTRAINED = ("never_search", "always_search")
+FORMS: Mapping[str, stages.Form] = {"never_search": "closed book", "sem_confidence": "confidence"}
+"""How arms are asked that are not offered a search of their own."""
 
 _BUDGET = (
     "equal warm start, questions, steps and samples; rates from one grid on the validation questions of other seeds"
@@ -166,19 +173,45 @@ def reinforce(config: Config, arm: str, seed: int, cell: Cell, policy: Policy, m
     environment: Any = None
     rows = material.train
     if arm == "sem_confidence":  # the first answer and its confidence are all that is trained
-        settings, rows = replace(settings, stop=(STATED,)), rows.add_column("answer", rows["answers"])
+        settings, rows = replace(settings, stop=(STATED,)), confidence_rows(config, rows)
     else:
         found = stages.environment_of(config, policy, material.retriever)
         environment = lambda asked: found  # noqa: E731
     curves = validation(config, arm, material, policy.tokenizer, seed) if material.validation else None
-    return stages.merged(grpo(policy, rows, functions, settings, cell, environment=environment, evaluate=curves))
+    trained = grpo(
+        policy,
+        rows,
+        functions,
+        settings,
+        cell,
+        environment=environment,
+        evaluate=curves,
+        deterministic=config.search.deterministic,
+        count_replies=config.search.count_results,
+    )
+    return stages.merged(trained)
+
+
+def confidence_rows(config: Config, rows: Dataset) -> Dataset:
+    """The same questions in the form that ends in a confidence, with what its rewards grade by in ``answer``."""
+    instructions = stages.instructions_of(config, "confidence")
+
+    def changed(row: dict[str, Any]) -> dict[str, Any]:
+        reference = {name: row[name] for name in ("answers", "choices", "kind")}
+        return {"prompt": prompt_for(row["question"], row["choices"], instructions), "answer": reference}
+
+    return Dataset.from_list([row | changed(row) for row in rows])
 
 
 def rewards_of(config: Config, arm: str) -> tuple[list[Any], list[float]]:
     """The scientific difference between the arms; SEM's components are logged in each that has its grammar."""
     r = config.reward
     if arm == "sem_confidence":
-        return [FormatReward("tac"), CorrectnessReward("tac"), CalibrationReward("tac")], [0.5, 0.5, 0.5]
+        graded = (
+            CorrectnessReward("tac", right_option_or_alias),
+            CalibrationReward("tac", verifier=right_option_or_alias),
+        )
+        return [FormatReward("tac"), *graded], [0.5, 0.5, 0.5]
     functions, weights = sem_rewards(
         tau=r.tau,
         searched_but_known_reward=r.searched_but_known_reward,
@@ -209,8 +242,10 @@ def ask(config: Config, arm: str, policy: Policy, material: Material, questions:
         questions,
         config.evaluation,
         asked_through(config, arm, policy, material),
-        instructions=stages.instructions_of(config, closed_book=arm == "never_search"),
+        instructions=stages.instructions_of(config, FORMS.get(arm, "search")),
+        read=read_decided if arm == "sem_confidence" else read_response,
         count_results=config.search.count_results,
+        deterministic=config.search.deterministic,
         seed=key_to_seed(seed, "test"),
     )
 
@@ -231,11 +266,12 @@ def validation(config: Config, arm: str, material: Material, tokenizer: Any, see
     return evaluate
 
 
-def validation_score(config: Config, arm: str, rate: float, seed: int, cell: Cell, policy: Policy) -> dict[str, float]:
-    """Metrics of one arm at one rate on validation questions; for choosing rates."""
+def validation_score(
+    config: Config, arm: str, rate: float, seed: int, cell: Cell, policy: Policy, material: Material
+) -> dict[str, float]:
+    """Metrics of one arm at one rate on validation questions, from the warm start; for choosing rates."""
     config = replace(config, rates=replace(config.rates, **{arm: rate}))
-    material = stages.load_material(config, seed)
-    trained = reinforce(config, arm, seed, cell, policy, material)
+    trained = train(config, arm, seed, cell, policy, material)
     answers = ask(config, arm, trained, material, material.validation, seed)
     f1 = sum(one.f1 for one in answers.measured) / len(answers.measured)
     return {f"validation/{name}": value for name, value in ({"f1": f1} | answering.halves(answers)).items()}

@@ -62,6 +62,7 @@ _SEARCH = {
     "max_searches": "unstated: ours (4)",
     "max_result_tokens": "unstated: ours (1,500)",
     "count_results": "ReSearch: the response's 8,192 tokens hold the results, too",
+    "deterministic": "unstated: ours (searches run beside the sampling)",
 }
 _REWARD = {
     "tau": "unstated: ours (0.5; the threshold is not known)",

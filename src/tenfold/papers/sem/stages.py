@@ -7,6 +7,7 @@ the other arms find its checkpoint. It is the same whoever trains it.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 from datasets import Dataset
 
@@ -21,14 +22,16 @@ from tenfold.papers.sem.config import Config, WarmStartConfig
 from tenfold.papers.sem.environment import FRAME, NOTICES, SearchEnvironment
 from tenfold.papers.sem.fact_world import FactWorld, lessons
 from tenfold.papers.sem.grammar import RESULT_CLOSING, RESULT_OPENING
-from tenfold.papers.sem.prompts import CLOSED_BOOK, SEM
+from tenfold.papers.sem.prompts import CLOSED_BOOK, CONFIDENCE, SEM
 from tenfold.papers.sem.questions import as_dataset, closed_book_accuracy
 from tenfold.policies import Policy, Sampling, load_policy, tiny_policy
 from tenfold.train.settings import SFTSettings
 from tenfold.train.sft import sft
 
 _SMALL_FRAME = ToolNotices(RESULT_OPENING, RESULT_CLOSING, "", fact_world.NOTICE, fact_world.NOTICE, "")
-_SMALL_NOTICES = Notices(*[fact_world.NOTICE] * 4, repeated="", cut="")
+_SMALL_NOTICES = Notices(fact_world.NOTICE, fact_world.NOTICE, fact_world.NOTICE, fact_world.NOTICE, "", "")
+
+Form = Literal["search", "closed book", "confidence"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def _files(config: Config, seed: int) -> Material:
     )
 
 
-def _tuple(value: object) -> object:
+def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -113,11 +116,14 @@ def _shuffled(questions: Sequence[Question], seed: int, name: str) -> list[Quest
     return [questions[i] for i in numpy_generator(seed, "order", name).permutation(len(questions)).tolist()]
 
 
-def instructions_of(config: Config, closed_book: bool = False) -> str:
-    """The system's words; the tiny policy needs none."""
+def instructions_of(config: Config, form: Form = "search") -> str:
+    """The system's words, by what is offered: a search, none, or one that a stated confidence opens.
+
+    The tiny policy needs none.
+    """
     if config.task.kind == "facts":
         return ""
-    return CLOSED_BOOK if closed_book else SEM
+    return {"search": SEM, "closed book": CLOSED_BOOK, "confidence": CONFIDENCE}[form]
 
 
 def environment_of(config: Config, policy: Policy, retriever: Retriever) -> SearchEnvironment:
@@ -236,7 +242,7 @@ def knowledge(config: Config, policy: Policy, questions: Sequence[Question], see
         Sampling(e.max_new_tokens, e.temperature, stop=("</answer>",)),
         num_samples=e.closed_book_samples,
         seed=key_to_seed(seed, "closed book"),
-        instructions=instructions_of(config, closed_book=True),
+        instructions=instructions_of(config, "closed book"),
         batch_size=e.batch_size,
     )
 
