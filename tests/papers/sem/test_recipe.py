@@ -135,14 +135,30 @@ def scripted(saying, policy, questions, text):
     return saying(policy.tokenizer, lambda i, _: text(questions[i]))
 
 
+def asked_once(config):
+    return replace(config, evaluation=replace(config.evaluation, samples=1))
+
+
+def test_samples_of_a_question_stand_together_and_differ(config, material, policy):
+    answers = recipe.ask(config, "sem", policy, material, material.test, 0)
+    assert config.evaluation.samples == 2 and answers.questions[::2] == answers.questions[1::2] == material.test
+    assert any(
+        one.token_ids != other.token_ids
+        for one, other in zip(answers.trajectories[::2], answers.trajectories[1::2], strict=True)
+    )
+    shown = answering.material(answers, [1.0] * len(answers.questions), policy)["examples"]
+    assert len({example["question"] for example in shown}) == len(shown) == 6
+
+
 def test_arms_without_reinforcement_search_for_nothing_or_for_each_question(config, material, policy, saying):
     said = {
         "never_search": lambda one: f"{first(one.answers[0])}<search>{query_of(one)}</search>",
         "always_search": lambda one: f"{first(one.answers[0])}{query_of(one)}</search><answer>amber</answer>",
     }
+    once = asked_once(config)
     for arm, searches in (("never_search", 0), ("always_search", 1)):
         asked = scripted(saying, policy, material.test, said[arm])
-        answers = recipe.ask(config, arm, asked, material, material.test, 0)
+        answers = recipe.ask(once, arm, asked, material, material.test, 0)
         assert [one.searches for one in answers.measured] == [searches] * len(material.test), arm
         assert all(one.valid and one.first_right for one in answers.measured), arm
 
@@ -179,7 +195,7 @@ def test_the_halves_are_those_of_what_is_expected_and_of_what_is_known(config, m
         )
 
     asked = scripted(saying, policy, material.test, text)
-    answers = recipe.ask(config, "sem", asked, material, material.test, 0)
+    answers = recipe.ask(asked_once(config), "sem", asked, material, material.test, 0)
     halves = answering.halves(answers)
     size = len(material.test) // 2
     assert (halves["search_known"], halves["first_known"], halves["f1_known"]) == (0.0, 1.0, 1.0)

@@ -26,10 +26,10 @@ Reader = Callable[[Trajectory, Any], Response]
 
 @dataclass(frozen=True)
 class Answers:
-    """One response to each question.
+    """Responses to questions.
 
     Args:
-        questions: what was asked.
+        questions: what was asked, one for each response; samples of one question stand together.
         trajectories: what was said and inserted.
         responses: the same, read.
         measured: and judged.
@@ -63,7 +63,7 @@ def answer(
     deterministic: bool = False,
     seed: int = 0,
 ) -> Answers:
-    """Ask each question once; without an environment the first answer ends the response.
+    """Ask each question ``samples`` times; without an environment the first answer ends the response.
 
     Args:
         policy: who is asked.
@@ -81,6 +81,7 @@ def answer(
         policy,
         [encoded(policy, question, instructions) for question in questions],
         Sampling(config.max_new_tokens, config.temperature, stop=stop, count_replies=count_results),
+        num_samples=config.samples,
         seed=seed,
         keys=[("answer", question.source, question.id) for question in questions],
         environment=environment,
@@ -88,9 +89,10 @@ def answer(
         deterministic=deterministic,
     )
     responses = [read(one, policy.tokenizer) for one in trajectories]
-    golds = [gold_of(question) for question in questions]
-    measured = measure(responses, trajectories, golds, questions=[question.question for question in questions])
-    return Answers(list(questions), trajectories, responses, measured)
+    asked = [question for question in questions for _ in range(config.samples)]
+    golds = [gold_of(question) for question in asked]
+    measured = measure(responses, trajectories, golds, questions=[question.question for question in asked])
+    return Answers(asked, trajectories, responses, measured)
 
 
 def halves(answers: Answers) -> dict[str, float]:
@@ -125,7 +127,12 @@ def items(answers: Answers, closed_book: Sequence[float], config: EvaluationConf
 def material(answers: Answers, closed_book: Sequence[float], policy: Policy) -> dict[str, Any]:
     """What the pictures need, as plain data: example responses, and searching over closed-book accuracy."""
     rows = search_calibration(answers.searched, closed_book)
-    known, unknown = (np.flatnonzero(part)[:3].tolist() for part in (answers.expected_known, ~answers.expected_known))
+    first = np.array(
+        [number == 0 or one is not answers.questions[number - 1] for number, one in enumerate(answers.questions)]
+    )
+    known, unknown = (
+        np.flatnonzero(first & part)[:3].tolist() for part in (answers.expected_known, ~answers.expected_known)
+    )
     return {
         "calibration": [[row.size, row.mean_confidence, row.accuracy] for row in rows if row.size],
         "examples": [_example(answers, number, policy) for number in [*known, *unknown]],

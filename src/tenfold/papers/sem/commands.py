@@ -317,7 +317,7 @@ def _rows(about: OwnTraining, policy: "Policy", questions: "list[Question]", cel
 def tune(
     out: Path,
     preset: Literal["smoke", "laptop"] = "laptop",
-    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2),
+    rates: tuple[float, ...] = (3e-3, 6e-3, 1e-2, 2e-2),
     arms: tuple[str, ...] = (),
     seed: int = 1000,
     device: Literal["auto", "cpu", "cuda"] = "auto",

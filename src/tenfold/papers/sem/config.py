@@ -140,13 +140,13 @@ class RewardConfig:
 class RatesConfig:
     """Each arm's learning rate, chosen on the validation questions over the same grid."""
 
-    answer_reward: float = 3e-3
+    answer_reward: float = 1e-2
     """Exact match of the final answer."""
-    sem: float = 3e-3
+    sem: float = 1e-2
     """SEM's reward."""
-    sem_discount: float = 3e-3
+    sem_discount: float = 1e-2
     """SEM's reward with a discounted second answer."""
-    sem_confidence: float = 3e-3
+    sem_confidence: float = 1e-2
     """RLCR's reward of the first answer and its confidence."""
 
 
@@ -158,6 +158,8 @@ class EvaluationConfig:
     """Tokens that the policy says in a response."""
     temperature: float = 1.0
     """Of sampling; the same as in training."""
+    samples: int = 1
+    """Responses to each question."""
     closed_book_samples: int = 8
     """Answers of the untrained policy without search, from which what it knows is told."""
     known_from: float = 0.5
@@ -167,7 +169,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        for name in ("max_new_tokens", "closed_book_samples", "batch_size"):
+        for name in ("max_new_tokens", "samples", "closed_book_samples", "batch_size"):
             require_at_least(1, name, getattr(self, name))
         require_at_least(0, "temperature", self.temperature)
         require_share("known_from", self.known_from, above_zero=True)
@@ -216,7 +218,7 @@ def smoke() -> Config:
         ),
         search=SearchConfig(deterministic=True),
         training=_grpo(8, prompts=4, log_every=2, evaluate_every=4, checkpoint_every=2),
-        evaluation=EvaluationConfig(closed_book_samples=2),
+        evaluation=EvaluationConfig(samples=2, closed_book_samples=2),
     )
 
 
@@ -228,7 +230,8 @@ def laptop() -> Config:
     """
     return Config(
         warm_start=WarmStartConfig(training=_warm_start(800, 96), confidence_training=_warm_start(100, 96)),
-        training=_grpo(60, prompts=32, log_every=5, evaluate_every=10, checkpoint_every=20),
+        training=_grpo(80, prompts=32, log_every=5, evaluate_every=10, checkpoint_every=20),
+        evaluation=EvaluationConfig(samples=4),
     )
 
 

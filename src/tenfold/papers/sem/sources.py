@@ -105,6 +105,7 @@ _TRAINING = {
 _EVALUATION = {
     "max_new_tokens": "ReSearch: 8,192, as in training",
     "temperature": "unstated: ours (1, as in training)",
+    "samples": "unstated: ours (1)",
     "closed_book_samples": "unstated: ours (8)",
     "known_from": "unstated: ours (one half)",
     "batch_size": _MEMORY,
