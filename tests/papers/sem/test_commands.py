@@ -196,8 +196,8 @@ def test_the_grid_is_the_same_for_every_trained_arm_and_the_start_is_made_once(t
     start = stages.build(smoke(), 0)
     before = [weight.clone() for weight in start.model.parameters()]
 
-    def warm_start(config, material, seed, cell):
-        started.append(seed)
+    def warm_start(config, material, seed, cell, *, confidences):
+        started.append((seed, confidences))
         return start
 
     def score(config, arm, rate, seed, cell, policy, material):
@@ -210,7 +210,8 @@ def test_the_grid_is_the_same_for_every_trained_arm_and_the_start_is_made_once(t
     monkeypatch.setattr(recipe, "validation_score", score)
     commands.tune(tmp_path / "grid", preset="smoke", rates=(1e-3, 1e-2))
     arms = [arm for arm in recipe.ARMS if arm not in recipe.UNTRAINED]
-    assert started == [1000] and sorted(scored) == sorted((arm, rate) for arm in arms for rate in (1e-3, 1e-2))
+    assert started == [(1000, False), (1000, True)]
+    assert sorted(scored) == sorted((arm, rate) for arm in arms for rate in (1e-3, 1e-2))
     assert set(RatesConfig.__dataclass_fields__) == set(arms)
     with pytest.raises(UserError, match="arms: 'never_search'; allowed: answer_reward, "):
         commands.tune(tmp_path / "other", preset="smoke", arms=("never_search",))
@@ -218,11 +219,7 @@ def test_the_grid_is_the_same_for_every_trained_arm_and_the_start_is_made_once(t
 
 def test_a_tuning_measures_validation_questions(tmp_path, capsys, monkeypatch):
     few = {"steps": 2, "log_every": 2, "checkpoint_every": 2}
-    lessons = replace(
-        smoke().warm_start,
-        training=replace(smoke().warm_start.training, **few),
-        confidence_training=replace(smoke().warm_start.confidence_training, **few),
-    )
+    lessons = replace(smoke().warm_start, training=replace(smoke().warm_start.training, **few))
     short = replace(smoke(), warm_start=lessons, training=replace(smoke().training, evaluate_every=2, **few))
     monkeypatch.setattr(commands.presets, "smoke", lambda: short)
     commands.tune(tmp_path, preset="smoke", rates=(1e-3,), arms=("sem_confidence",))

@@ -322,7 +322,7 @@ def tune(
     seed: int = 1000,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
-    """Give every trained arm the same grid of learning rates, from one warm start, and ask it validation questions.
+    """Give every trained arm the same grid of learning rates, from its warm start, and ask it validation questions.
 
     The seed is none of those that a run uses, so its facts are others too. Run it again to go on, or to add rates.
 
@@ -344,14 +344,17 @@ def tune(
         raise UserError(f"arms: {unknown[0]!r}; allowed: {', '.join(names)}")
     claim_folder(out, Tuning(preset, seed, replace(config, rates=presets.RatesConfig())), "tuning.yaml")
     material = stages.load_material(config, seed)
-    start = stages.warm_start(
-        config, material, seed, Cell(arm="warm-start", seed=seed, directory=out / "start", device=device)
-    )
+    starts: dict[bool, Policy] = {}
     rows: list[dict[str, Any]] = []
     for arm in arms or names:
+        stated = arm == "sem_confidence"
+        if stated not in starts:
+            folder = out / ("start-confidence" if stated else "start")
+            part = Cell(arm="warm-start", seed=seed, directory=folder, device=device)
+            starts[stated] = stages.warm_start(config, material, seed, part, confidences=stated)
         for rate in rates:
             cell = Cell(arm=arm, seed=seed, directory=out / f"{arm}-{rate:g}", device=device)
-            policy = replace(start, model=deepcopy(start.model))
+            policy = replace(starts[stated], model=deepcopy(starts[stated].model))
             metrics = recipe.validation_score(config, arm, rate, seed, cell, policy, material)
             rows.append({"arm": arm, "learning_rate": rate, **metrics})
             shown = "  ".join(f"{name} {metrics[f'validation/{name}']:.3f}" for name in _SHOWN)

@@ -84,8 +84,6 @@ class WarmStartConfig:
     """And where they are not."""
     training: SFTSettings = field(default_factory=SFTSettings)
     """The training; 0 steps for none."""
-    confidence_training: SFTSettings = field(default_factory=SFTSettings)
-    """sem_confidence alone: the same examples with a confidence after the first answer."""
 
 
 @dataclass(frozen=True)
@@ -213,9 +211,7 @@ def smoke() -> Config:
     return Config(
         task=TaskConfig(num_known=12, num_test=4, num_validation=2, num_taught=20),
         policy=PolicyConfig(width=32, layers=1),
-        warm_start=WarmStartConfig(
-            num_examples=320, training=_warm_start(20, 16), confidence_training=_warm_start(4, 16)
-        ),
+        warm_start=WarmStartConfig(num_examples=320, training=_warm_start(20, 16)),
         search=SearchConfig(deterministic=True),
         training=_grpo(8, prompts=4, log_every=2, evaluate_every=4, checkpoint_every=2),
         evaluation=EvaluationConfig(samples=2, closed_book_samples=2),
@@ -229,7 +225,7 @@ def laptop() -> Config:
     the reinforcement does not ask for.
     """
     return Config(
-        warm_start=WarmStartConfig(training=_warm_start(800, 96), confidence_training=_warm_start(100, 96)),
+        warm_start=WarmStartConfig(training=_warm_start(800, 96)),
         training=_grpo(80, prompts=32, log_every=5, evaluate_every=10, checkpoint_every=20),
         evaluation=EvaluationConfig(samples=4),
     )
@@ -323,7 +319,7 @@ def _published_task(num_test: int, num_train: int) -> TaskConfig:
 
 
 def _none() -> WarmStartConfig:
-    return WarmStartConfig(training=SFTSettings(steps=0), confidence_training=SFTSettings(steps=0))
+    return WarmStartConfig(training=SFTSettings(steps=0))
 
 
 def training_of(config: Config, arm: str) -> GRPOSettings:

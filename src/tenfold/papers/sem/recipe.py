@@ -4,9 +4,8 @@ Every arm of a seed starts from the same policy, which was taught half of the fa
 whether it knows or not. Two arms leave it so, without search and with a search for everything. The others train it by
 GRPO, for equally many steps on the same questions, with a reward of their own: the answer's alone, SEM's, SEM's with a
 discount on second answers, and, as a composition, RLCR's for a stated confidence that then decides. The composition has
-further supervised steps on the same facts, in which it learns to state one, so it has seen them more often than the
-other arms; its ``start/`` numbers are of before. Test questions are in no reinforcement: known facts of the warm start,
-and unknown ones that were never asked.
+a warm start of its own, of equal length and on the same facts, which teaches it to state one. Test questions are in no
+reinforcement: known facts of the warm start, and unknown ones that were never asked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -105,6 +104,9 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     if arm in UNTRAINED:
         pause(config, arm, cell)
     knowledge = stages.knowledge(config, start, material.test, seed)
+    if arm == "sem_confidence":
+        part = part_of(config, arm, cell, "confidence")
+        start = stages.warm_start(config, material, seed, part, confidences=True)
     closed_book = [accuracy for accuracy in knowledge for _ in range(config.evaluation.samples)]
     before = ask(config, arm, start, material, material.test, seed)
     policy = train(config, arm, seed, cell, start, material)
@@ -135,9 +137,9 @@ def part_of(config: Config, arm: str, cell: Cell, name: str) -> Cell:
 
 
 def _steps_before(config: Config, name: str, arm: str) -> int:
-    w = config.warm_start
-    stated = w.confidence_training.steps if arm == "sem_confidence" else 0
-    return {"warm-start": 0, "confidence": w.training.steps, "reinforcement": w.training.steps + stated}[name]
+    taught = config.warm_start.training.steps
+    stated = taught if arm == "sem_confidence" else 0
+    return {"warm-start": 0, "confidence": taught, "reinforcement": taught + stated}[name]
 
 
 def _total_steps(config: Config, arm: str) -> int:
@@ -162,8 +164,6 @@ def train(config: Config, arm: str, seed: int, cell: Cell, policy: Policy, mater
     """The arm's reinforcement; none for two arms."""
     if arm in UNTRAINED:
         return policy
-    if arm == "sem_confidence":
-        policy = stages.with_confidence(config, policy, material, seed, part_of(config, arm, cell, "confidence"))
     return reinforce(config, arm, seed, part_of(config, arm, cell, "reinforcement"), policy, material)
 
 
@@ -289,7 +289,7 @@ def estimate(config: Config) -> dict[str, float]:
         return {"parameters": nan, "memory_bytes": nan, "seconds": nan}
     t, w = config.training, config.warm_start
     num_parameters = stages.build(config, 0).num_parameters
-    examples = w.training.steps * w.training.batch_size + w.confidence_training.steps * w.confidence_training.batch_size
+    examples = 2 * w.training.steps * w.training.batch_size  # with and without a confidence
     trained = len(ARMS) - len(UNTRAINED)
     return {
         "parameters": float(num_parameters),

@@ -125,10 +125,9 @@ def _of_task(model: str) -> dict[str, str]:
         "rates": dict.fromkeys(("answer_reward", "sem", "sem_discount", "sem_confidence"), _RATE),
         "evaluation": _EVALUATION,
     }
-    for stage in ("training", "confidence_training"):
-        groups[f"warm_start.{stage}"] = dict.fromkeys(_SFT, _NO_WARM_START)
-        groups[f"warm_start.{stage}.optimizer"] = dict.fromkeys(_OPTIMIZER, _NO_WARM_START)
-        groups[f"warm_start.{stage}.lora"] = dict.fromkeys(_LORA, _NO_WARM_START)
+    groups["warm_start.training"] = dict.fromkeys(_SFT, _NO_WARM_START)
+    groups["warm_start.training.optimizer"] = dict.fromkeys(_OPTIMIZER, _NO_WARM_START)
+    groups["warm_start.training.lora"] = dict.fromkeys(_LORA, _NO_WARM_START)
     return {f"{group}.{name}": source for group, fields in groups.items() for name, source in fields.items()}
 
 

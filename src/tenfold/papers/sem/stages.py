@@ -18,14 +18,13 @@ from tenfold.data.question_answering import DataMix, Question, read_mmlu, read_m
 from tenfold.envs import BM25, Notices, Retriever, ToolNotices, load_index
 from tenfold.envs.search.tool import numbered
 from tenfold.papers.sem import fact_world
-from tenfold.papers.sem.config import Config, WarmStartConfig
+from tenfold.papers.sem.config import Config
 from tenfold.papers.sem.environment import FRAME, NOTICES, SearchEnvironment
 from tenfold.papers.sem.fact_world import FactWorld, lessons
 from tenfold.papers.sem.grammar import RESULT_CLOSING, RESULT_OPENING
 from tenfold.papers.sem.prompts import CLOSED_BOOK, CONFIDENCE, SEM
 from tenfold.papers.sem.questions import as_dataset, closed_book_accuracy
 from tenfold.policies import Policy, Sampling, load_policy, tiny_policy
-from tenfold.train.settings import SFTSettings
 from tenfold.train.sft import sft
 
 _SMALL_FRAME = ToolNotices(RESULT_OPENING, RESULT_CLOSING, "", fact_world.NOTICE, fact_world.NOTICE, "")
@@ -158,37 +157,22 @@ def build(config: Config, seed: int) -> Policy:
     )
 
 
-def warm_start(config: Config, material: Material, seed: int, cell: Cell) -> Policy:
-    """The policy that all arms go on from: trained in ``cell``, or loaded if that is done."""
-    policy, settings = build(config, seed), config.warm_start.training
-    if material.world is None or not settings.steps:
+def warm_start(config: Config, material: Material, seed: int, cell: Cell, *, confidences: bool = False) -> Policy:
+    """The policy that arms go on from: trained in ``cell``, or loaded if that is done.
+
+    Args:
+        config: of the run.
+        material: of the seed.
+        seed: of weights and lessons.
+        cell: the training.
+        confidences: whether it is taught to state a confidence after its first answer.
+    """
+    policy, w = build(config, seed), config.warm_start
+    if material.world is None or not w.training.steps:
         return policy
-    return _taught(config, policy, material, settings, seed, cell, confidences=False)
-
-
-def with_confidence(config: Config, policy: Policy, material: Material, seed: int, cell: Cell) -> Policy:
-    """The same policy, taught to state a confidence after its first answer."""
-    settings = config.warm_start.confidence_training
-    if material.world is None or not settings.steps:
-        return policy
-    return _taught(config, policy, material, settings, seed, cell, confidences=True)
-
-
-def _taught(
-    config: Config,
-    policy: Policy,
-    material: Material,
-    settings: SFTSettings,
-    seed: int,
-    cell: Cell,
-    *,
-    confidences: bool,
-) -> Policy:
-    w: WarmStartConfig = config.warm_start
-    assert material.world is not None
     found = lessons(
         material.world,
-        min(w.num_examples, settings.steps * settings.batch_size),
+        min(w.num_examples, w.training.steps * w.training.batch_size),
         seed,
         "confidence" if confidences else "warm start",
         known_share=w.known_share,
@@ -198,7 +182,7 @@ def _taught(
         confidences=confidences,
     )
     rows = as_rows(found, policy, environment_of(config, policy, material.retriever))
-    return sft(policy, rows, settings, cell)
+    return sft(policy, rows, w.training, cell)
 
 
 def as_rows(found: Sequence[fact_world.Lesson], policy: Policy, environment: SearchEnvironment) -> Dataset:
