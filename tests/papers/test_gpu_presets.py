@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 
 from tenfold.core.cell import Cell
+from tenfold.papers.cort import config as cort
+from tenfold.papers.cort import recipe as cort_recipe
 from tenfold.papers.iw_sft import config as iw_sft
 from tenfold.papers.iw_sft import recipe as iw_sft_recipe
 from tenfold.papers.rlcr import config as rlcr
@@ -53,3 +55,35 @@ def test_iw_sft_on_one_gpu(tmp_path, weights, arm):
     scores = iw_sft_recipe.run(config, arm, 0, Cell(arm=arm, seed=0, directory=tmp_path, device="cpu"))
     assert 0 <= scores.metrics["test/score"] <= 1
     assert (scores.metrics["weights/effective_exponent"] > 0) == (arm == "iw_sft")
+
+
+def test_cort_on_one_gpu(tmp_path, weights):
+    """Through all stages of arm rl; random weights get nothing right, so that wrong traces are kept."""
+    preset = cort.gpu()
+    assert preset.policy.model == "smollm2-135m" and preset.sft.mixed_precision == "bf16"
+    assert preset.base.programs.steps == 0 and preset.base.thinking.steps > 0
+    short = replace(preset.sft, steps=2, batch_size=4, log_every=1)
+    grpo = replace(preset.grpo, steps=2, prompts_per_step=2, num_generations=2, max_completion_length=24)
+    config = replace(
+        preset,
+        task=replace(preset.task, num_validation=2, num_test=4),
+        policy=replace(preset.policy, model=weights),
+        base=replace(preset.base, num_problems=8, thinking=replace(preset.base.thinking, steps=2, batch_size=4)),
+        traces=replace(
+            preset.traces,
+            num_problems=6,
+            num_examples=4,
+            num_hinted=2,
+            rft_samples=1,
+            max_new_tokens=24,
+            only_right=False,
+        ),
+        sft=short,
+        grpo=replace(grpo, log_every=1, evaluate_every=2),
+        evaluation=replace(preset.evaluation, max_new_tokens=24),
+    )
+    cell = Cell(arm="rl", seed=0, directory=tmp_path / "cells/rl/seed-0", device="cpu")
+    scores = cort_recipe.run(config, "rl", 0, cell)
+    assert scores.metrics["test/model_tokens"] > 0 and "base_hinted/accuracy" in scores.metrics
+    assert len(scores.curves["reinforcement/train/reward"]) == 2 and len(scores.curves["rft/train/loss"]) == 2
+    assert "programs/train/loss" not in scores.curves and len(scores.curves["thinking/train/loss"]) >= 1

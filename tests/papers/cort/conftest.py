@@ -3,6 +3,7 @@
 import pytest
 from accelerate.state import AcceleratorState, GradientState
 
+from tenfold.core.seeding import numpy_generator
 from tenfold.envs import Limits, Sandbox
 from tenfold.papers.cort.environment import CodeEnvironment, LoopSettings
 from tenfold.papers.cort.formats import STOP
@@ -50,3 +51,26 @@ def play(tokenizer, sandbox, scripted):
         return found[0], policy.decode(found[0].token_ids).removesuffix("<eos>")
 
     return run
+
+
+@pytest.fixture(scope="session")
+def random_text():
+    """What a policy says, drawn by seed: prose, programs that print, fail or say nothing, and other fences."""
+
+    def draw(seed):
+        generator = numpy_generator(seed, "random text")
+        pieces = []
+        for kind in generator.choice(("prose", "prints", "fails", "silent", "fence"), size=generator.integers(3, 8)):
+            number = int(generator.integers(10, 1000))
+            pieces.append(
+                {
+                    "prose": "".join(generator.choice(tuple("abc `.\n"), size=number % 30)),
+                    "prints": f"\n```python\nprint('{number}' * {number % 9})\n```\n",
+                    "fails": f"\n```python\nprint({number} / 0)\n```\n",
+                    "silent": f"\n```python\nx = {number}\n```\n",
+                    "fence": f"\n```text\n{number}\n```\n",
+                }[kind]
+            )
+        return "".join([*pieces, "\n```python\nprint(1)\n```\n</think>\\boxed{1}"])
+
+    return draw

@@ -7,6 +7,7 @@ import pytest
 from tenfold.core.errors import UserError
 from tenfold.envs import Limits, Sandbox
 from tenfold.papers.cort import formats
+from tenfold.papers.cort.detectors import segments
 from tenfold.papers.cort.environment import CodeEnvironment, LoopSettings, Resumption
 from tenfold.papers.cort.traces import Trace
 from tenfold.policies import Sampling, ScriptedPolicy, character_tokenizer, rollout
@@ -96,8 +97,8 @@ def test_the_length_budget_is_never_exceeded(play, limit):
 
 
 @pytest.mark.spec("cort", "4")
-def test_the_mask_counts_the_sampled_tokens(play, tokenizer):
-    for said in (TWO, "no tool at all", program("1 / 0") + "so", "a `b`\n" + program("print(3)")):
+def test_the_mask_counts_the_sampled_tokens(play, tokenizer, random_text):
+    for said in (TWO, "no tool at all", *map(random_text, range(8))):
         trajectory, _ = play(said)
         assert sum(trajectory.loss_mask) == len(tokenizer.encode(said)) + 1, "and the end of the sequence"
         outputs = [i for call in trajectory.tool_calls for i in range(call["begin"], call["end"])]
@@ -120,8 +121,22 @@ def test_the_sampled_tokens_stay_what_they_were_though_the_text_would_be_encoded
     assert found.sampled_ids == [*single, tokenizer.eos_token_id]
     assert [call["output"] for call in found.tool_calls] == ["42"]
     row = Trace(found).training_row()
-    trained = [token for token, trains in zip(row["input_ids"], row["completion_mask"], strict=True) if trains]
-    assert trained == [*single, tokenizer.eos_token_id], "an implementation that encodes text again fails here"
+    assert trained_ids(row) == [*single, tokenizer.eos_token_id]
+    assert trained_ids(encoded_again(found, tokenizer)) != [*single, tokenizer.eos_token_id]
+
+
+def trained_ids(row):
+    return [token for token, trains in zip(row["input_ids"], row["completion_mask"], strict=True) if trains]
+
+
+def encoded_again(trajectory, tokenizer):
+    """A training row as an implementation makes it that goes through text: its mask by outputs found in the text."""
+    text = tokenizer.decode(trajectory.token_ids)
+    token_ids, mask = list(trajectory.prompt_ids), [0] * len(trajectory.prompt_ids)
+    for part in segments(text):
+        encoded = tokenizer.encode(text[part.start : part.end])
+        token_ids, mask = token_ids + encoded, mask + [int(part.kind != "output")] * len(encoded)
+    return {"input_ids": token_ids, "completion_mask": mask}
 
 
 @pytest.mark.spec("cort", "7")
@@ -141,15 +156,35 @@ def test_a_long_output_keeps_head_and_tail(play):
     ],
 )
 def test_a_program_without_end_is_stopped_and_the_trajectory_goes_on(tokenizer, scripted, lines):
-    policy = scripted(program(*lines) + "so\n" + program("print(1)") + "</think>\\boxed{1}")
+    policy = scripted(program("x = 1") + program(*lines) + "so\n" + program("print(1)") + "</think>\\boxed{1}")
     with Sandbox(limits=Limits(seconds=0.5), modules=("math",), max_sessions=2) as sandbox:
-        started = time.monotonic()
-        (found,) = rollout(policy, [[5]], Sampling(2000), environment=CodeEnvironment(sandbox, tokenizer))
-        assert time.monotonic() - started < 0.5 + 1.0 + 2.0, "the deadline, its second, and a further program"
-    first, second = found.tool_calls
-    assert first["status"] == "timeout" and first["failed"]
-    assert second["output"] == "1"
+        timed = Timed(sandbox)
+        (found,) = rollout(policy, [[5]], Sampling(2000), environment=CodeEnvironment(timed, tokenizer))
+    _, endless, last = found.tool_calls
+    assert endless["status"] == "timeout" and endless["failed"] and last["output"] == "1"
+    assert 0.5 <= timed.seconds[1] < 0.5 + 1.0, "the first program had started the interpreter"
     assert formats.final_answer(policy.decode(found.token_ids)) == "1"
+
+
+class Timed:
+    """A sandbox with one interpreter, which notes how long each program takes."""
+
+    def __init__(self, sandbox):
+        self.sandbox, self.seconds = sandbox, []
+
+    def open(self):
+        self.session = self.sandbox.open()
+        return self
+
+    def run(self, code, **options):
+        started = time.monotonic()
+        try:
+            return self.session.run(code, **options)
+        finally:
+            self.seconds.append(time.monotonic() - started)
+
+    def close(self):
+        self.session.close()
 
 
 def test_an_output_cannot_spell_a_special_token(play, tokenizer):

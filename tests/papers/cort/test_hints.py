@@ -11,7 +11,7 @@ from tenfold.papers.cort.hints import HintInjector
 from tenfold.papers.cort.method import COMPUTE, GENERAL, HINTS, TRUST, HintSpec
 from tenfold.papers.cort.proposers import Heuristic, LanguageModel, Manual, ManualPlace, Proposal, Random, hint_all
 from tenfold.papers.cort.traces import Trace, read_traces, token_offset, write_traces
-from tenfold.policies import Sampling, rollout
+from tenfold.policies import Sampling, rollout, tiny_policy
 
 HAND = "Let me multiply by hand. 6*5=30. 6*2=12. 30+12=42."
 CODE = "\n```python\nprint(6*7)\n```\n"
@@ -48,6 +48,9 @@ def test_a_hint_is_prefix_and_hint_and_what_the_policy_goes_on_to_say(draft, scr
     assert (placed.at, placed.kind, placed.decided_by) == (at, "compute", "manual: reviewed")
     assert placed.num_cut == len(draft.trajectory.token_ids) - at
     assert hinted.trajectory.token_ids[:at] == draft.trajectory.token_ids[:at]
+    within = slice(at, at + placed.num_tokens)
+    assert not any(hinted.trajectory.loss_mask[within]), "a hint was not sampled"
+    assert not any(hinted.trajectory.log_probs[within])
 
 
 @pytest.mark.spec("cort", "9")
@@ -68,6 +71,15 @@ def test_hints_are_trained_on_and_outputs_are_not(draft, scripted, environment, 
     text = tokenizer.decode(trained)
     assert text == f"{COMPUTE.inserted}print(6*7)\n```\nSo 42.</think>\\boxed{{42}}<eos>"
     assert sum(hinted.training_row(mask_outputs=False)["completion_mask"]) == len(hinted.trajectory.token_ids)
+
+
+def test_what_follows_a_hint_has_noise_of_its_own_trace(environment, tokenizer):
+    policy = tiny_policy(tokenizer=tokenizer, width=16, layers=1, heads=2, context=256)
+    inject = HintInjector(policy, environment, Sampling(20))
+    first, second = inject.start([[5], [5]], ["a", "b"])
+    assert first.trajectory.token_ids != second.trajectory.token_ids
+    (alone,) = inject.start([[5]], ["b"])
+    assert alone.trajectory.token_ids == second.trajectory.token_ids, "other traces change nothing"
 
 
 def test_programs_before_the_place_are_run_again_and_those_behind_are_forgotten(scripted, environment, tokenizer):

@@ -57,7 +57,8 @@ def test_what_is_read_without_a_rollout_and_which_sources_are_not_penalised():
     text = "```python\nprint(1)\n```\n```output\nKeyError: 1\n```\n"
     assert CodeReward()(["p"], [text]) == [-1.0]
     assert CodeReward()(["p"], ["no code"]) == [-1.0]
-    assert CodeReward()(["p"] * 2, [text, text], data_source=["acc_reward", "numina"]) == [0.0, -1.0]
+    sources = ["acc_reward", "openai/gsm8k", "lighteval/MATH", "numina"]
+    assert CodeReward()(["p"] * 4, [text] * 4, data_source=sources) == [0.0, 0.0, 0.0, -1.0]
     assert CodeReward()(["p"], [[{"role": "assistant", "content": text}]]) == [-1.0]
     claimed = Trajectory((1,), [2], [True], [0.0], "stop", tool_calls=())
     assert CodeReward()(["p"], ["```output\n4\n```\n"], trajectory=[claimed]) == [-1.0], "a claimed output is none"
@@ -127,6 +128,11 @@ TRACES = {
         None,
     ),
     "an opener without arithmetic": (f"Go.\n{CODE}Wait, is that right? Yes: 9716.{BOX}", True, None),
+    "a check of another number": (
+        f"Go.\n{CODE}Wait, let me check the half: 4858*2=9700. 9700+10=9710.</think>\\boxed{{4858}}",
+        True,
+        None,
+    ),
     "working on from the result": (
         f"Go.\n{CODE}Half of it: 9716/2=4858. 4858-8=4850.</think>\\boxed{{4850}}",
         True,

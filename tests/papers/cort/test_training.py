@@ -11,9 +11,11 @@ from tenfold.papers.cort import config as presets
 from tenfold.papers.cort import recipe, stages
 from tenfold.papers.cort.environment import CodeEnvironment
 from tenfold.papers.cort.method import cort_rewards
+from tenfold.papers.cort.traces import Trace
 from tenfold.policies import Sampling, ScriptedPolicy, rollout, tiny_policy
 from tenfold.train.grpo import grpo
-from tenfold.train.settings import GRPOSettings, OptimizerSettings
+from tenfold.train.settings import GRPOSettings, OptimizerSettings, SFTSettings
+from tenfold.train.sft import WeightedSFTTrainer, sft
 
 SAID = (
     "```python\nprint(6*7)\n```\nSo.</think>\\boxed{42}",
@@ -78,24 +80,32 @@ def test_outputs_get_a_gradient_only_without_the_mask(tmp_path, policy, trajecto
 
 
 @pytest.mark.spec("cort", "4")
-def test_targets_at_outputs_change_nothing_and_others_do(policy, trajectories):
-    (trajectory, _) = trajectories
-    tokens = torch.tensor([[*trajectory.prompt_ids, *trajectory.token_ids]])
-    mask = torch.tensor(trajectory.loss_mask)
+@pytest.mark.parametrize("seed", range(3))
+def test_targets_at_outputs_change_nothing_and_others_do(tmp_path, play, random_text, tokenizer, monkeypatch, seed):
+    """One step of supervised training on a random trace, with other targets wherever the loss has some."""
+    trajectory, _ = play(random_text(seed))
+    row, start = Trace(trajectory).training_row(), len(trajectory.prompt_ids)
+    at = {flag: [start + i for i, said in enumerate(trajectory.loss_mask) if said == flag] for flag in (True, False)}
+    assert at[False] and [i for i, trains in enumerate(row["completion_mask"]) if trains] == at[True]
+    computed = WeightedSFTTrainer.compute_loss
 
-    def gradient(targets):
-        logits = policy.model(input_ids=tokens).logits[0, len(trajectory.prompt_ids) - 1 : -1]
-        logits.retain_grad()
-        labels = torch.where(mask, torch.tensor(targets), -100)
-        torch.nn.functional.cross_entropy(logits, labels).backward()
-        return logits.grad
+    def trained(name, changed):
+        def with_other_targets(trainer, model, inputs, *rest, **options):
+            labels = inputs["labels"].clone()
+            for i in changed:
+                labels[0, i] = labels[0, i] if labels[0, i] == -100 else (labels[0, i] + 1) % 100
+            return computed(trainer, model, inputs | {"labels": labels}, *rest, **options)
 
-    first = gradient(trajectory.token_ids)
-    assert torch.all(first[~mask] == 0) and torch.all(first[mask].abs().sum(-1) > 0)
-    changed = [
-        token if sampled else (token + 1) % 100 for token, sampled in zip(trajectory.token_ids, mask, strict=True)
-    ]
-    assert changed != trajectory.token_ids and torch.equal(gradient(changed), first)
+        monkeypatch.setattr(WeightedSFTTrainer, "compute_loss", with_other_targets)
+        policy = tiny_policy(tokenizer=tokenizer, width=16, layers=1, heads=2, context=1024)
+        settings = SFTSettings(steps=1, batch_size=1, max_length=0, log_every=1, checkpoint_every=0)
+        cell = Cell(arm="rft", seed=0, directory=tmp_path / name, device="cpu")
+        sft(policy, Dataset.from_list([row]), settings, cell)
+        return torch.cat([parameter.detach().flatten() for parameter in policy.model.parameters()])
+
+    plain = trained("plain", [])
+    assert torch.equal(trained("outputs", at[False]), plain)
+    assert not torch.equal(trained("said", at[True][:1]), plain), "a single target that the policy said counts"
 
 
 def study_of(config, folder, sandbox, arm):

@@ -4,7 +4,7 @@ Numbers are over N samples, ``num_samples`` for each problem one after the other
 (sampled, and hints it was made to say); tokens of the tool are the output blocks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import comb, nan
 from typing import Any, Literal
@@ -131,9 +131,6 @@ def summary(samples: Sequence[Measured], num_samples: int = 1, budgets: Sequence
         raise UserError(f"samples: {len(samples)} of them; allowed: a multiple of num_samples = {num_samples}, not 0")
     right = np.array([sample.right for sample in samples])
     model = np.array([sample.model_tokens for sample in samples], dtype=np.float64)
-    programs = [ok for sample in samples for ok in sample.programs_ok]
-    purposes = [purpose for sample in samples for purpose in sample.purposes]
-    with_code = np.array([bool(sample.programs_ok) for sample in samples])
     return {
         "accuracy": float(right.mean()),
         "pass_at_k": _pass_at(num_samples, right.reshape(-1, num_samples)),
@@ -141,12 +138,7 @@ def summary(samples: Sequence[Measured], num_samples: int = 1, budgets: Sequence
         "model_tokens_right": _mean(model[right]),
         "model_tokens_wrong": _mean(model[~right]),
         "tool_tokens": _mean([sample.tool_tokens for sample in samples]),
-        "code_use": float(with_code.mean()),
-        "accuracy_with_code": _mean(right[with_code]),
-        "accuracy_without_code": _mean(right[~with_code]),
-        "block_success": _mean(programs),
-        "blocks_per_answer": len(programs) / len(samples),
-        "verification_share": _mean([purpose == "verification" for purpose in purposes]),
+        **_of_code(samples, right),
         "delayed": _mean([sample.delayed for sample in samples]),
         "distrust": _mean([sample.distrust for sample in samples]),
         "ended": _mean([sample.ended for sample in samples]),
@@ -164,21 +156,19 @@ def pass_at(num_samples: int, num_right: int, k: int) -> float:
     return 1.0 - comb(num_samples - num_right, k) / comb(num_samples, k)
 
 
-def table(by_name: Mapping[str, Mapping[str, float]]) -> str:
-    """Summaries side by side, model tokens and tool tokens in rows of their own.
-
-    Example:
-        >>> print(table({"rft": {"accuracy": 0.5, "model_tokens": 20.0, "tool_tokens": 8.0}}))
-                                     rft
-        accuracy                   0.500
-        model tokens              20.000
-        tool tokens                8.000
-    """
-    names = list(next(iter(by_name.values())))
-    lines = [" " * 18 + "".join(f"{name:>14}" for name in by_name)]
-    for name in names:
-        lines.append(f"{name.replace('_', ' '):18}" + "".join(f"{row[name]:14.3f}" for row in by_name.values()))
-    return "\n".join(lines)
+def _of_code(samples: Sequence[Measured], right: np.ndarray) -> dict[str, float]:
+    """How code is used, and how often answers with and without it are right."""
+    programs = [ok for sample in samples for ok in sample.programs_ok]
+    purposes = [purpose for sample in samples for purpose in sample.purposes]
+    with_code = np.array([bool(sample.programs_ok) for sample in samples])
+    return {
+        "code_use": float(with_code.mean()),
+        "accuracy_with_code": _mean(right[with_code]),
+        "accuracy_without_code": _mean(right[~with_code]),
+        "block_success": _mean(programs),
+        "blocks_per_answer": len(programs) / len(samples),
+        "verification_share": _mean([purpose == "verification" for purpose in purposes]),
+    }
 
 
 def _pass_at(k: int, right_PK: np.ndarray) -> float:

@@ -55,8 +55,8 @@ _EXAMPLES = {
     "prompt-hint-sft-32b": "paper: 800 traces",
     "hint-engineering-sft-32b": "paper: 30 traces",
     "hint-engineering-rft-32b": "paper: 830 examples, 30 of them hinted by hand",
-    "sft-1.5b": "paper: about 10,000 problems",
-    "rl-1.5b": "paper: the stage before it, about 10,000 problems",
+    "sft-1.5b": "paper: about 10,000 problems (answered by the 32B models there, by the 1.5B model itself here: ours)",
+    "rl-1.5b": "paper: the stage before it, about 10,000 problems (answered by the 1.5B model itself: ours)",
 }
 _EPOCHS = {
     "prompt-hint-sft-32b": "paper: 17 epochs",
@@ -165,7 +165,7 @@ _GRPO = {
     "rollout_batch_size": _MEMORY,
     "mask_truncated": "unstated: ours (truncated completions stay)",
     "loss_type": "code: mean over the tokens of the mask",
-    "scale_rewards": "code: the group's standard deviation",
+    "scale_rewards": "code: the group's standard deviation (plus 1e-6 there, 1e-4 in trl)",
     "reward_weights": "paper: 1 and w; set from reward.*",
     "epsilon": "code: 0.2",
     "epsilon_high": "code: as epsilon",
