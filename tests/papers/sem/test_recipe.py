@@ -161,6 +161,11 @@ def test_arms_without_reinforcement_search_for_nothing_or_for_each_question(conf
         answers = recipe.ask(once, arm, asked, material, material.test, 0)
         assert [one.searches for one in answers.measured] == [searches] * len(material.test), arm
         assert all(one.valid and one.first_right for one in answers.measured), arm
+    pieces = answering.pieces(answers.trajectories[0], policy)
+    assert [kind for kind, _ in pieces] == ["prose", "result", "search", "result", "prose"], (
+        "of a search that was opened"
+    )
+    assert pieces[2][1] == f"{query_of(material.test[0])}</search>"
 
 
 def test_what_is_known_is_asked_of_the_policy_before_its_reinforcement(config, material, monkeypatch, tmp_path):

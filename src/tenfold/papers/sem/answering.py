@@ -154,13 +154,15 @@ def _example(answers: Answers, number: int, policy: Policy) -> dict[str, Any]:
 def pieces(trajectory: Trajectory, policy: Policy) -> list[list[str]]:
     """A response as ``[kind, text]``: the policy's prose, its searches, the environment's results."""
     found: list[list[str]] = []
+    opened = False  # by the environment, as in the arms that decide for the policy
     for piece, sampled in _runs(trajectory):
         text = policy.decode(piece)
         if not sampled:
             found.append([ENVIRONMENT, text])
+            opened = text.endswith("search>")
             continue
-        before, tag, query = text.partition("<search>")
-        found += [[PROSE, before]] * bool(before) + [[SEARCH, tag + query]] * bool(tag)
+        before, tag, query = ("", "", text) if opened else text.partition("<search>")
+        found += [[PROSE, before]] * bool(before) + [[SEARCH, tag + query]] * bool(tag + query)
     return found
 
 
