@@ -8,6 +8,7 @@ from accelerate.state import AcceleratorState, GradientState
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
+from tenfold.core.results import read
 from tenfold.papers.sem import answering, recipe, stages
 from tenfold.papers.sem.config import (
     Config,
@@ -25,6 +26,7 @@ from tenfold.papers.sem.pictures import lines_of
 from tenfold.policies import Sampling, ScriptedPolicy, rollout
 
 README = Path(recipe.__file__).with_name("README.md")
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -299,8 +301,15 @@ def test_first_answers_to_known_facts_are_logged_over_training_in_both_discounts
 
 @pytest.mark.spec("sem", "9")
 def test_the_readme_says_what_happens_with_both_discounts():
-    text = README.read_text()
-    assert "sem_discount" in text and "first_known" in text and "`a2_discount`" in text
+    """In the laptop's setting, and in one where searching at first pays more than knowing."""
+    text = README.read_text().partition("What the numbers say")[2].partition("## Deviations")[0]
+    assert "`a2_discount`" in text
+    runs = [run for run in read(ROOT / "results" / "sem.json") if {"sem", "sem_discount"} <= set(run["arms"])]
+    assert [sorted(run["changed"]) for run in runs] == [[], ["warm_start.search_differ", "warm_start.search_same"]]
+    for run in runs:
+        for arm in ("sem", "sem_discount"):
+            values = run["arms"][arm]["test/first_known"]
+            assert len(values) >= 3 and f"{sum(values) / len(values):.2f}" in text, (run["changed"], arm)
 
 
 def test_text_is_cut_into_lines_without_losing_a_letter():

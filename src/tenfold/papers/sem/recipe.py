@@ -253,6 +253,7 @@ def ask(config: Config, arm: str, policy: Policy, material: Material, questions:
 
 def validation(config: Config, arm: str, material: Material, tokenizer: Any, seed: int) -> Any:
     """Searching and first answers on validation questions, and first answers to what the training asks for."""
+    config = replace(config, evaluation=replace(config.evaluation, samples=1))  # a curve has many points
 
     def evaluate(model: torch.nn.Module, step: int) -> Mapping[str, float]:
         policy = Policy(model, tokenizer)  # type: ignore[arg-type]
