@@ -9,6 +9,7 @@ too long even if whoever asked is gone. It isolates nothing else: math-verify pa
 import json
 import logging
 import os
+import re
 import resource
 import signal
 import sys
@@ -20,10 +21,25 @@ def compare(answer: str, references: list[str]) -> bool:
     """Whether an answer is equal to a reference, without a limit in time."""
     from math_verify import parse, verify  # type: ignore[import-untyped]
 
-    given = parse(answer, parsing_timeout=None)
+    given = parse(delimited(answer), parsing_timeout=None)
     return any(
-        bool(verify(parse(reference, parsing_timeout=None), given, timeout_seconds=None)) for reference in references
+        bool(verify(parse(delimited(reference), parsing_timeout=None), given, timeout_seconds=None))
+        for reference in references
     )
+
+
+def delimited(answer: str) -> str:
+    """An answer that is a formula and nothing else, such as the content of a box, between dollar signs.
+
+    Out of a text without delimiters math-verify reads numbers alone, so that ``3\\pi`` would be 3, and ``x^2`` nothing.
+
+    Example:
+        >>> delimited("x^2"), delimited("about 3"), delimited("0.5")
+        ('$x^2$', 'about 3', '0.5')
+    """
+    words = re.sub(r"\\(begin|end|text|mathrm){[^{}]*}|\\[A-Za-z]+", "", answer)  # but for commands
+    is_formula = re.search(r"[A-Za-z\\^_{}]", answer) and not re.search(r"[A-Za-z]{2}|[$\n]|\\[(\[]", words)
+    return f"${answer.strip()}$" if is_formula and "\\boxed" not in answer else answer
 
 
 def main() -> None:
