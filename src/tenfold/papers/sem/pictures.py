@@ -18,7 +18,8 @@ COLOURS = {
     "sem_confidence": "#d1603d",
 }
 PIECES = {"prose": "#16181d", "search": "#d1603d", "result": "#1f6f8b"}
-_CHARACTERS = 96
+_CHARACTERS, _POINTS = 96, 8.0
+_ADVANCE = 0.602  # of a letter of DejaVu Sans Mono, in its size
 _CURVE = "reinforcement/validation/"
 
 
@@ -68,7 +69,7 @@ def _examples(arm: str, scores: Scores) -> Picture:
         right = "right" if example["right"] else "wrong"
         rows.append([("heading", f"{example['question']}  ({example['answer']}; {right})"[:_CHARACTERS])])
         rows += [*lines_of(example["pieces"])[:6], []]
-    figure = Figure(figsize=(9.0, 0.24 * len(rows) + 0.3))
+    figure = Figure(figsize=((_CHARACTERS + 2) * _POINTS * _ADVANCE / 72, (len(rows) + 1) * _POINTS * 1.6 / 72))
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set(xlim=(-1, _CHARACTERS + 1), ylim=(-len(rows), 1))
     axes.axis("off")
@@ -78,7 +79,7 @@ def _examples(arm: str, scores: Scores) -> Picture:
             weight = "bold" if kind == "heading" else "normal"
             for place, letter in enumerate(text):  # one by one, so that columns are as wide in every font
                 axes.text(
-                    column + place, -number, letter, family="monospace", fontsize=7.5, weight=weight,
+                    column + place, -number, letter, family="monospace", fontsize=_POINTS, weight=weight,
                     color=PIECES.get(kind, "#16181d"), parse_math=False,
                 )  # fmt: skip
             column += len(text)
@@ -149,7 +150,7 @@ def _first_answers(trained: Finished) -> Picture:
     row[1].legend(frameon=False, fontsize=8)
     return Picture(
         "first-answers",
-        "Is the first answer spoilt?",
+        "Whether first answers are spoilt",
         "Accuracy of the first answer to known facts. SEM's reward pays a wrong first answer with a right second one "
         "as much as a right first one: a policy that spoils first answers on purpose falls on the left; one that falls "
         "on the right alone has forgotten. Second answers of sem_discount are "
