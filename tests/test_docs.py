@@ -37,7 +37,7 @@ def skip_without_isolation(text):
 def commands(path):
     """The ``tenfold`` commands in the code blocks of a document."""
     blocks = re.findall(r"```bash\n(.*?)```", path.read_text(), flags=re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("tenfold ")]
 
 
