@@ -1,7 +1,6 @@
 """Policies with a script, a tokenizer with the stop string as one token, and the real sandbox."""
 
 import pytest
-from accelerate.state import AcceleratorState, GradientState
 
 from tenfold.core.seeding import numpy_generator
 from tenfold.envs import Limits, Sandbox
@@ -15,12 +14,6 @@ class Scripted(ScriptedPolicy):
 
     def encode(self, text, *, start=False):
         return super().encode(text)
-
-
-@pytest.fixture(autouse=True)
-def _fresh_accelerate():
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """A policy with a script, a tiny one with fresh weights, and questions for them."""
 
 import pytest
-from accelerate.state import AcceleratorState, GradientState
 
 from tenfold.papers.rlcr.config import EvaluationConfig
 from tenfold.papers.rlcr.masked_addition import ALPHABET, CONFIDENCES, TAGS
@@ -14,12 +13,6 @@ class Scripted(ScriptedPolicy):
 
     def encode(self, text, *, start=False):
         return super().encode(text)
-
-
-@pytest.fixture(autouse=True)
-def _fresh_accelerate():
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 @pytest.fixture

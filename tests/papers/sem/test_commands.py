@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from accelerate.state import AcceleratorState, GradientState
 
 from tenfold.core.errors import UserError
 from tenfold.data.question_answering import DataMix
@@ -14,12 +13,6 @@ from tenfold.papers.sem.config import RatesConfig, smoke
 from tenfold.papers.sem.grammar import TAGS
 from tenfold.papers.sem.prompts import CLOSED_BOOK, SEM
 from tenfold.policies import load_policy, tiny_policy
-
-
-@pytest.fixture(autouse=True)
-def _fresh_accelerate():
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 @pytest.fixture

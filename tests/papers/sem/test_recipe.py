@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from accelerate.state import AcceleratorState, GradientState
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
@@ -27,12 +26,6 @@ from tenfold.policies import Sampling, ScriptedPolicy, rollout
 
 README = Path(recipe.__file__).with_name("README.md")
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(autouse=True)
-def _fresh_accelerate():
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 @pytest.fixture(scope="module")
