@@ -348,5 +348,5 @@ def test_sem_learns_to_search_for_what_it_does_not_know(tmp_path):
     }
     assert mean["sem"]["search_known"] < 0.2 and mean["sem"]["search_unknown"] > 0.8
     assert mean["answer_reward"]["search_known"] > mean["sem"]["search_known"]
-    # Published: -0.024 [-0.063, 0.014]. Whether F1 is kept within the claim's 0.02 is undecided; here it must not be lost.
+    # Published: -0.024 [-0.063, 0.014], so whether it is kept within the claim's 0.02 is undecided.
     assert mean["sem"]["f1"] >= mean["answer_reward"]["f1"] - 0.06
