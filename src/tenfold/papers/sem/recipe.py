@@ -299,4 +299,4 @@ def estimate(config: Config) -> dict[str, float]:
     }
 
 
-_SECONDS_PER_COMPLETION, _SECONDS_PER_EXAMPLE = 2e-3, 1.2e-3  # one core, the tiny policy of the laptop preset
+_SECONDS_PER_COMPLETION, _SECONDS_PER_EXAMPLE = 3.5e-3, 1.9e-3  # one core, the tiny policy of the laptop preset
