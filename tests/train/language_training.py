@@ -4,6 +4,7 @@ As a program: ``python language_training.py KIND DIRECTORY [steps]``, also under
 """
 
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -160,4 +161,6 @@ if __name__ == "__main__":
         work(one, str(Path(sys.argv[2]) / one), *map(int, sys.argv[3:]))
     print(json.dumps({"done": sys.argv[1]}))
     if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()  # gloo's threads abort an interpreter that ends before them
+        torch.distributed.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)  # all is written; threads of gloo and of its store may abort an interpreter that ends before them
