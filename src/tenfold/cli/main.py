@@ -55,15 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `tenfold list | head -1`
         sys.stderr.close()
         return 0
-    finally:
-        _leave_process_group()
-
-
-def _leave_process_group() -> None:
-    """Gloo's threads abort an interpreter that ends before them, after all its work is done."""
-    distributed = sys.modules.get("torch.distributed")  # importing it would cost `--help` seconds
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()
 
 
 def _dispatch(words: list[str]) -> int:

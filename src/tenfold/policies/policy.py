@@ -1,7 +1,7 @@
 """A policy: a causal language model with its tokenizer, as everything in tenfold that acts with words takes it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +98,11 @@ class Policy:
         """Write model and tokenizer so that :func:`~tenfold.policies.load_policy` and transformers load them."""
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+
+    def merged(self) -> "Policy":
+        """The policy with its adapters folded into the weights: what follows starts from, and refers to, all of it."""
+        merge = getattr(self.model, "merge_and_unload", None)
+        return self if merge is None else replace(self, model=merge())
 
     def decoder(self, rows: Sequence["Row"], sampling: "Sampling", batch_size: int) -> "Decoder":
         """What :func:`~tenfold.policies.rollout` samples with."""

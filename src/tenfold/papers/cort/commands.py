@@ -12,8 +12,7 @@ import tyro
 
 from tenfold.core.cell import Cell
 from tenfold.core.directory import claim_folder
-from tenfold.core.errors import UserError
-from tenfold.core.files import to_json, write_atomically
+from tenfold.core.tuning import chosen_arms, try_rates
 from tenfold.papers.cort import config as presets
 from tenfold.train.settings import GRPOSettings, OptimizerSettings, SFTSettings
 
@@ -198,18 +197,14 @@ def tune(
     from tenfold.papers.cort import recipe
 
     config = getattr(presets, preset)()
-    names = tuple(config.rates.__dataclass_fields__)
-    if unknown := [arm for arm in arms if arm not in names]:
-        raise UserError(f"arms: {unknown[0]!r}; allowed: {', '.join(names)}")
+    chosen = chosen_arms(arms, config.rates.__dataclass_fields__)
     claim_folder(out, Tuning(preset, seed, replace(config, rates=presets.RatesConfig())), "tuning.yaml")
-    rows: list[dict[str, Any]] = []
-    for name in arms or names:
-        grid = reinforcement_rates if name in ("no_tool_rl", *recipe.REINFORCED) else tuning_rates
-        for rate in grid:
-            directory = out / "cells" / f"{name}-{rate:g}" / f"seed-{seed}"
-            cell = Cell(arm=name, seed=seed, directory=directory, device=device)
-            metrics = recipe.validation_score(config, name, rate, cell)
-            rows.append({"arm": name, "learning_rate": rate, **metrics})
-            shown = "  ".join(f"{metric} {metrics[metric]:.3f}" for metric in ("accuracy", "model_tokens", "code_use"))
-            print(f"{name:17} rate {rate:<8g} {shown}", flush=True)
-            write_atomically(out / "tuning.json", to_json(rows, indent=2) + "\n")
+
+    def score(name: str, rate: float) -> dict[str, float]:
+        directory = out / "cells" / f"{name}-{rate:g}" / f"seed-{seed}"
+        cell = Cell(arm=name, seed=seed, directory=directory, device=device)
+        return recipe.validation_score(config, name, rate, cell)
+
+    reinforced = ("no_tool_rl", *recipe.REINFORCED)
+    grid = [(name, r) for name in chosen for r in (reinforcement_rates if name in reinforced else tuning_rates)]
+    try_rates(grid, score, ("accuracy", "model_tokens", "code_use"), out)

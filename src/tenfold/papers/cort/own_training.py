@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tenfold.core.cell import Cell, is_main_process
+from tenfold.core.cell import Cell
 from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.papers.cort import recipe, stages
@@ -19,6 +19,7 @@ from tenfold.papers.cort.questions import Question, answers_of, own_questions
 from tenfold.papers.cort.traces import Trace, read_traces, write_traces
 from tenfold.policies import Policy, load_policy
 from tenfold.train.distributed import wait_for_everyone
+from tenfold.train.trained_model import save_trained
 
 Stage = Literal["drafts", "prompt_hint", "hint_engineering", "rl"]
 LEARNING_RATES = {"drafts": 0.0, "prompt_hint": 1e-5, "hint_engineering": 1e-5, "rl": 1e-6}
@@ -99,8 +100,7 @@ def train_in(about: OwnTraining, cell: Cell) -> None:
         else:
             examples = own_examples(study, material, about.stage)
             policy = stages.tune(study, policy, examples, getattr(rates, about.stage), cell)
-    if is_main_process():
-        _save(policy, cell)
+    save_trained(policy, cell, show_loss=True)
 
 
 def read_material(about: OwnTraining) -> Material:
@@ -184,11 +184,3 @@ def _store(cell: Cell, file: Path, traces: Sequence[Trace], tokenizer: Any) -> N
     if cell.is_main:
         write_traces(file, traces, tokenizer)
     wait_for_everyone(cell.device)
-
-
-def _save(policy: Policy, cell: Cell) -> None:
-    policy.save(cell.directory / "model")
-    for name, points in cell.curves().items():
-        if name == "train/loss" or (name.startswith("rewards/") and name.endswith("/mean")):
-            print(f"{name:30} first step {points[0][1]:.3f}   last step {points[-1][1]:.3f}")
-    print(f"model: {cell.directory / 'model'}; metrics: {cell.directory / 'metrics.jsonl'}")

@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tenfold.core.cell import Cell, is_main_process
+from tenfold.core.cell import Cell
 from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
+from tenfold.core.tuning import chosen_arms
 from tenfold.papers.iw_sft import config as presets
 from tenfold.papers.iw_sft.config import IWSFTConfig
 from tenfold.papers.iw_sft.method import effective_exponent
@@ -149,6 +150,7 @@ def _train(about: OwnTraining, rows: "Dataset", cell: Cell) -> None:
     from tenfold.papers.iw_sft.language import drawn_by_quality, weighting_of
     from tenfold.policies import load_policy
     from tenfold.train.sft import sft
+    from tenfold.train.trained_model import save_trained
 
     iw = about.iw
     weighting_of(iw, rows)
@@ -165,9 +167,7 @@ def _train(about: OwnTraining, rows: "Dataset", cell: Cell) -> None:
         weighting=partial(weighting_of, iw),
         sampling_column="quality" if drawn_by_quality(iw) else None,
     )
-    if is_main_process():
-        trained.save(cell.directory / "model")
-        print(f"model: {cell.directory / 'model'}; metrics: {cell.directory / 'metrics.jsonl'}")
+    save_trained(trained, cell)
 
 
 def exponent_note(iw: IWSFTConfig, tokens: float) -> str:
@@ -208,13 +208,11 @@ def tune(
     from tenfold.papers.iw_sft import recipe
 
     config = getattr(presets, preset)()
-    unknown = [arm for arm in arms if arm not in recipe.ARMS]
-    if unknown:
-        raise UserError(f"arms: {unknown[0]!r}; allowed: {', '.join(recipe.ARMS)}")
+    chosen = chosen_arms(arms, recipe.ARMS)
     claim_folder(out, Tuning(preset, seed, replace(config, rates=presets.RatesConfig())), "tuning.yaml")
     rows = []
     cell = Cell(arm="tune", seed=seed, directory=out, device=device)
-    for arm, rate, score in recipe.validation_scores(config, arms or tuple(recipe.ARMS), rates, seed, cell):
+    for arm, rate, score in recipe.validation_scores(config, chosen, rates, seed, cell):
         rows.append({"arm": arm, "learning_rate": rate, "score": score})
         print(f"{arm:15} rate {rate:<8g} score {score:.3f}", flush=True)
         write_atomically(out / "tuning.json", to_json(rows, indent=2) + "\n")

@@ -114,7 +114,7 @@ def train_texts(
         part = cell.part("cloning", steps_before=0, total_steps=first + second)
         settings = _with_rate(c.cloning, config.rates.cloning)
         policy = sft(policy, everything.select_columns(["prompt", "completion"]), settings, part, evaluate=evaluate)
-        policy = merged(policy)
+        policy = policy.merged()
     part = cell.part("fine-tuning", steps_before=first, total_steps=first + second)
     return sft(
         policy,
@@ -140,12 +140,6 @@ def solve(policy: Policy, questions: Questions, config: Config, seed: int, split
         for text, (_, answer) in zip(texts, questions, strict=True)
     ]
     return np.array(right), texts
-
-
-def merged(policy: Policy) -> Policy:
-    """The policy with its adapters folded into the weights, so that stage 2 starts from, and refers to, all of it."""
-    merge = getattr(policy.model, "merge_and_unload", None)
-    return policy if merge is None else replace(policy, model=merge())
 
 
 def _require_study(config: Config, arm: str) -> None:

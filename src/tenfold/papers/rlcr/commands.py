@@ -6,14 +6,14 @@ else.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from tenfold.core.cell import Cell, is_main_process
+from tenfold.core.cell import Cell
 from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
-from tenfold.core.files import to_json, write_atomically
+from tenfold.core.tuning import chosen_arms, try_rates
 from tenfold.papers.rlcr import config as presets
 from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings
 
@@ -157,6 +157,7 @@ def train(
     from tenfold.policies import load_policy
     from tenfold.rewards import RULES
     from tenfold.train.grpo import grpo
+    from tenfold.train.trained_model import save_trained
 
     reward = presets.RewardConfig(blocks=blocks, rule=rule, calibration_weight=calibration_weight)
     functions, weights = rlcr_rewards(
@@ -188,12 +189,7 @@ def train(
     )
     cell = Cell(arm="rlcr", seed=seed, directory=out, device=device)
     trained = grpo(load_policy(model), rows, functions, settings, cell)
-    if is_main_process():
-        trained.save(out / "model")
-        for name, points in cell.curves().items():
-            if name.startswith("rewards/") and name.endswith("/mean"):
-                print(f"{name:30} first step {points[0][1]:.3f}   last step {points[-1][1]:.3f}")
-        print(f"model: {out / 'model'}; metrics: {out / 'metrics.jsonl'}")
+    save_trained(trained, cell)
 
 
 def tune(
@@ -222,21 +218,15 @@ def tune(
     from tenfold.policies import Policy
 
     config = getattr(presets, preset)()
-    unknown = [arm for arm in arms if arm not in recipe.ARMS]
-    if unknown:
-        raise UserError(f"arms: {unknown[0]!r}; allowed: {', '.join(recipe.ARMS)}")
+    chosen = chosen_arms(arms, recipe.ARMS)
     claim_folder(out, Tuning(preset, seed, replace(config, rates=presets.RatesConfig())), "tuning.yaml")
     start = recipe.warm_start(config, seed, Cell(arm="warm-start", seed=seed, directory=out / "start", device=device))
-    rows: list[dict[str, Any]] = []
-    for arm in arms or tuple(recipe.ARMS):
-        for rate in rates:
-            cell = Cell(arm=arm, seed=seed, directory=out / f"{arm}-{rate:g}", device=device)
-            policy = Policy(deepcopy(start.model), start.tokenizer)
-            metrics = recipe.validation_score(config, arm, rate, seed, cell, policy)
-            rows.append({"arm": arm, "learning_rate": rate, **metrics})
-            shown = "  ".join(f"{name.split('/')[1]} {metrics[name]:.3f}" for name in _SHOWN)
-            print(f"{arm:11} rate {rate:<8g} {shown}", flush=True)
-            write_atomically(out / "tuning.json", to_json(rows, indent=2) + "\n")
+
+    def score(arm: str, rate: float) -> dict[str, float]:
+        cell = Cell(arm=arm, seed=seed, directory=out / f"{arm}-{rate:g}", device=device)
+        return recipe.validation_score(config, arm, rate, seed, cell, Policy(deepcopy(start.model), start.tokenizer))
+
+    try_rates([(arm, rate) for arm in chosen for rate in rates], score, _SHOWN, out)
 
 
 _SHOWN = ("train/reward", "validation/accuracy", "validation/brier", "validation/ece", "validation/auroc")

@@ -7,13 +7,15 @@ have changed in between are something else.
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tenfold.core.cell import Cell, is_main_process
+from tenfold.core.cell import Cell
 from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
+from tenfold.core.tuning import chosen_arms, try_rates
 from tenfold.papers.sem import config as presets
 from tenfold.papers.sem.config import require_at_least, require_share
 from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings
@@ -222,6 +224,7 @@ def _train(about: OwnTraining, questions: "list[Question]", retriever: "Retrieve
     from tenfold.papers.sem.environment import SearchEnvironment
     from tenfold.policies import load_policy
     from tenfold.train.grpo import grpo
+    from tenfold.train.trained_model import save_trained
 
     functions, weights = _rewards(about.reward)
     policy = load_policy(about.model)
@@ -243,12 +246,7 @@ def _train(about: OwnTraining, questions: "list[Question]", retriever: "Retrieve
         environment=lambda rows: environment,
         count_replies=True,
     )
-    if is_main_process():
-        trained.save(cell.directory / "model")
-        for name, points in cell.curves().items():
-            if name.startswith("rewards/") and name.endswith("/mean"):
-                print(f"{name:30} first step {points[0][1]:.3f}   last step {points[-1][1]:.3f}")
-        print(f"model: {cell.directory / 'model'}; metrics: {cell.directory / 'metrics.jsonl'}")
+    save_trained(trained, cell)
 
 
 def _check_prompts(about: OwnTraining, policy: "Policy", questions: "list[Question]") -> None:
@@ -339,27 +337,23 @@ def tune(
     from tenfold.papers.sem import recipe, stages
 
     config = getattr(presets, preset)()
-    names = tuple(presets.RatesConfig.__dataclass_fields__)
-    if unknown := [arm for arm in arms if arm not in names]:
-        raise UserError(f"arms: {unknown[0]!r}; allowed: {', '.join(names)}")
+    chosen = chosen_arms(arms, presets.RatesConfig.__dataclass_fields__)
     claim_folder(out, Tuning(preset, seed, replace(config, rates=presets.RatesConfig())), "tuning.yaml")
     material = stages.load_material(config, seed)
-    starts: dict[bool, Policy] = {}
-    rows: list[dict[str, Any]] = []
-    for arm in arms or names:
-        stated = arm == "sem_confidence"
-        if stated not in starts:
-            folder = out / ("start-confidence" if stated else "start")
-            part = Cell(arm="warm-start", seed=seed, directory=folder, device=device)
-            starts[stated] = stages.warm_start(config, material, seed, part, confidences=stated)
-        for rate in rates:
-            cell = Cell(arm=arm, seed=seed, directory=out / f"{arm}-{rate:g}", device=device)
-            policy = replace(starts[stated], model=deepcopy(starts[stated].model))
-            metrics = recipe.validation_score(config, arm, rate, seed, cell, policy, material)
-            rows.append({"arm": arm, "learning_rate": rate, **metrics})
-            shown = "  ".join(f"{name} {metrics[f'validation/{name}']:.3f}" for name in _SHOWN)
-            print(f"{arm:14} rate {rate:<8g} {shown}", flush=True)
-            write_atomically(out / "tuning.json", to_json(rows, indent=2) + "\n")
+
+    @cache
+    def start(stated: bool) -> "Policy":
+        folder = out / ("start-confidence" if stated else "start")
+        part = Cell(arm="warm-start", seed=seed, directory=folder, device=device)
+        return stages.warm_start(config, material, seed, part, confidences=stated)
+
+    def score(arm: str, rate: float) -> dict[str, float]:
+        cell = Cell(arm=arm, seed=seed, directory=out / f"{arm}-{rate:g}", device=device)
+        taught = start(arm == "sem_confidence")
+        policy = replace(taught, model=deepcopy(taught.model))
+        return recipe.validation_score(config, arm, rate, seed, cell, policy, material)
+
+    try_rates([(arm, rate) for arm in chosen for rate in rates], score, _SHOWN, out)
 
 
-_SHOWN = ("f1", "search_known", "search_unknown", "first_known")
+_SHOWN = tuple(f"validation/{name}" for name in ("f1", "search_known", "search_unknown", "first_known"))

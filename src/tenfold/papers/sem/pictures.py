@@ -153,8 +153,7 @@ def _first_answers(trained: Finished) -> Picture:
         "Whether first answers are spoilt",
         "Accuracy of the first answer to known facts. SEM's reward pays a wrong first answer with a right second one "
         "as much as a right first one: a policy that spoils first answers on purpose falls on the left; one that falls "
-        "on the right alone has forgotten. Second answers of sem_discount are "
-        "paid less.",
+        "on the right alone has forgotten. Second answers of sem_discount are paid less.",
         figure,
     )
 

@@ -190,7 +190,7 @@ def reinforce(config: Config, arm: str, seed: int, cell: Cell, policy: Policy, m
         deterministic=config.search.deterministic,
         count_replies=config.search.count_results,
     )
-    return stages.merged(trained)
+    return trained.merged()
 
 
 def confidence_rows(config: Config, rows: Dataset) -> Dataset:

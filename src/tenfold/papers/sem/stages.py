@@ -5,7 +5,7 @@ the other arms find its checkpoint. It is the same whoever trains it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -229,9 +229,3 @@ def knowledge(config: Config, policy: Policy, questions: Sequence[Question], see
         instructions=instructions_of(config, "closed book"),
         batch_size=e.batch_size,
     )
-
-
-def merged(policy: Policy) -> Policy:
-    """The policy with its adapters folded into the weights."""
-    merge = getattr(policy.model, "merge_and_unload", None)
-    return policy if merge is None else replace(policy, model=merge())
