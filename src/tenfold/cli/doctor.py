@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from tenfold.core import environment
+    from tenfold.core import machine
     from tenfold.core.errors import UserError
     from tenfold.envs.sandbox.probes import probe
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
             line(f"sandbox: {finding.name}", state, finding.seen)
     for extra, module in EXTRAS.items():
         line(f"extra: {extra}", *_installed(extra, module))
-    names = environment.accelerators()
+    names = machine.accelerators()
     line("accelerators", "found" if names else "none", ", ".join(names) or "everything runs on the processor")
     console = Console()
     Console(width=console.width if console.is_terminal else 150).print(table)

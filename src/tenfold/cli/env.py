@@ -13,10 +13,10 @@ def main(arguments: Sequence[str]) -> int:
     """Print the facts; takes no options."""
     import tyro
 
-    from tenfold.core import environment
+    from tenfold.core import machine
 
     tyro.cli(EnvironmentCommand, args=arguments, prog="tenfold env")
-    facts = environment.describe(ask_torch=True)
+    facts = machine.describe(ask_torch=True)
     for name, number in facts.pop("versions").items():
         print(f"{name}: {number}")
     for name, value in facts.items():

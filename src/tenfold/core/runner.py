@@ -24,7 +24,7 @@ import numpy as np
 import yaml
 from rich.console import Console
 
-from tenfold.core import environment
+from tenfold.core import machine
 from tenfold.core.cell import Cell, StopFlag, is_main_process
 from tenfold.core.claims import judge_all
 from tenfold.core.config import to_plain, to_yaml
@@ -170,7 +170,7 @@ def _recipe_of(run: RunDirectory) -> Recipe:
 
 def _session_facts(command: str, device: str, dtype: str) -> dict[str, Any]:
     date = datetime.now().astimezone().isoformat(timespec="seconds")
-    return {"command": command, "date": date, "device": device, "dtype": dtype, **environment.describe(ask_torch=True)}
+    return {"command": command, "date": date, "device": device, "dtype": dtype, **machine.describe(ask_torch=True)}
 
 
 def _planned_facts(run: RunDirectory, asked: Mapping[str, Any], config: Any, recipe: Recipe) -> dict[str, Any]:

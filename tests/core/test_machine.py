@@ -4,23 +4,23 @@ import subprocess
 import sys
 
 import tenfold
-from tenfold.core import environment
+from tenfold.core import machine
 
 
 def test_versions_are_those_installed():
-    versions = environment.versions()
+    versions = machine.versions()
     assert versions["numpy"] == importlib.metadata.version("numpy")
     assert versions["python"] == ".".join(map(str, sys.version_info[:3]))
 
 
 def test_description_has_what_a_bug_report_needs():
-    facts = environment.describe()
+    facts = machine.describe()
     assert facts["cores"] <= os.cpu_count() and facts["memory_gb"] > 0 and facts["processor"]
     assert facts["hardware"].endswith(f"{facts['memory_gb']} GB")
 
 
 def test_torch_is_imported_only_when_asked():
-    program = "import sys; from tenfold.core import environment; environment.describe(); print('torch' in sys.modules)"
+    program = "import sys; from tenfold.core import machine; machine.describe(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -38,13 +38,13 @@ def make_repository(folder):
 def test_source_is_the_commit_and_whether_the_package_differs_from_it(tmp_path, monkeypatch):
     package = make_repository(tmp_path)
     monkeypatch.setattr(tenfold, "__file__", str(package / "__init__.py"))
-    commit, clean = environment.source()
+    commit, clean = machine.source()
     head = subprocess.run(["git", "-C", str(tmp_path), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     assert (commit, clean) == (head.stdout.strip(), True)
     (tmp_path / "README.md").write_text("not part of the package")
-    assert environment.source()[1] is True
+    assert machine.source()[1] is True
     (package / "new.py").write_text("")
-    assert environment.source() == (commit, False)
+    assert machine.source() == (commit, False)
 
 
 def test_an_installed_package_has_no_commit(tmp_path, monkeypatch):
@@ -54,4 +54,4 @@ def test_an_installed_package_has_no_commit(tmp_path, monkeypatch):
     installed.mkdir(parents=True)
     (installed / "__init__.py").write_text("")
     monkeypatch.setattr(tenfold, "__file__", str(installed / "__init__.py"))
-    assert environment.source() == (None, None)
+    assert machine.source() == (None, None)
