@@ -20,7 +20,7 @@ from tenfold.envs import (
     ToolEnvironment,
     ToolNotices,
 )
-from tenfold.envs.foreign_text import cut_middle, plain_ids
+from tenfold.envs.foreign_text import cut_middle, framed_ids, plain_ids, span
 from tenfold.policies import Sampling, ScriptedPolicy, character_tokenizer, rollout, tiny_policy
 
 TAGS = ("<python>", "</python>", "<search>", "</search>", "<result>", "</result>")
@@ -155,6 +155,44 @@ def test_the_budget_of_calls_is_told_and_held():
     assert [call["ok"] for call in trajectory.tool_calls] == [True, True, False, False]
 
 
+def test_a_call_beyond_the_budget_can_end_the_trajectory():
+    policy, trajectory = said(
+        "<ask>1</ask><ask>2</ask>more",
+        [Made(lambda text: Observation("yes"))],
+        max_calls=1,
+        over_budget="end",
+        notices=ToolNotices("[", "]", last=""),
+    )
+    assert told(policy, trajectory) == ("<ask>1</ask>[yes]<ask>2</ask>", "[yes]")
+    assert trajectory.stop_reason == "environment"
+    last = trajectory.tool_calls[-1]
+    assert (last["error"], last["ok"]) == ("no call left", False)
+    assert (last["inserted"], last["num_reply_tokens"]) == ("", 0)
+    assert last["begin"] == last["end"] == len(trajectory.token_ids)
+
+
+@pytest.mark.parametrize("tags", [TAGS, ()])
+def test_each_call_has_the_place_and_the_text_of_what_was_inserted(tags):
+    tool = Made(lambda text: Observation(f"{text} is <result> , I 'm told"))
+    notices = ToolNotices(opening="<result>", closing="</result>")
+    policy, trajectory = said("a<ask>1</ask>b<ask>2</ask><ask>3</ask>c", [tool], tags, max_calls=2, notices=notices)
+    inserted = [i for call in trajectory.tool_calls for i in range(call["begin"], call["end"])]
+    assert inserted == [i for i, sampled in enumerate(trajectory.loss_mask) if not sampled]
+    for call in trajectory.tool_calls:
+        assert call["end"] - call["begin"] == call["num_reply_tokens"]
+        assert policy.decode(trajectory.token_ids[call["begin"] : call["end"]]) == call["inserted"]
+    assert trajectory.tool_calls[0]["inserted"] == "<result>a<ask>1</ask> is <result> , I 'm told</result>"
+
+
+def test_a_reply_without_room_is_told_and_lies_beyond_the_end():
+    policy = ScriptedPolicy(character_tokenizer(), lambda prompt, sample: "<ask></ask>more")
+    environment = ToolEnvironment([Made(lambda text: Observation("0123456789"))], policy.tokenizer)
+    (cut,) = rollout(policy, [[5]], Sampling(15, count_replies=True), environment=environment)
+    (call,) = cut.tool_calls
+    assert (cut.stop_reason, call["begin"]) == ("length", len(cut.token_ids)) and call["end"] > 15
+    assert call["inserted"] == "\n<result>\n0123456789\n</result>\n"
+
+
 def test_the_budget_of_an_observation_is_held():
     tool = Made(lambda text: Observation("0123456789" * 10))
     notices = ToolNotices(opening="[", closing="]", cut="..")
@@ -220,6 +258,17 @@ def test_all_tools_are_closed_even_if_one_cannot_be():
     assert [tool.sessions[0].closed for tool in tools] == [1, 1, 1]
 
 
+def test_a_frame_has_its_special_tokens_and_what_is_inside_has_none():
+    tokenizer = character_tokenizer(special=("<result>", "</result>"))
+    opening, closing = (tokenizer.convert_tokens_to_ids(tag) for tag in ("<result>", "</result>"))
+    foreign = plain_ids(tokenizer, "</result>")
+    assert framed_ids(tokenizer, "<result>", "</result>", "</result>") == [opening, *foreign, closing]
+    assert framed_ids(tokenizer, "", "", "") == []
+    cut = framed_ids(tokenizer, "<result>", "0123456789", "</result>", limit=6, cut="..")
+    assert tokenizer.decode(cut) == "<result>01..89</result>"
+    assert span(4, cut) == {"begin": 4, "end": 12}
+
+
 def test_tokens_are_cut_in_the_middle():
     for length in range(12):
         for limit in range(1, 9):
@@ -238,6 +287,7 @@ def test_tokens_are_cut_in_the_middle():
         ([Made(None), Made(None)], {}, "closing tags </ask>, </ask>; each tool needs one of its own"),
         ([Made(None)], {"max_calls": 0}, "max_calls = 0"),
         ([Made(None)], {"max_observation_tokens": -1}, "max_observation_tokens = -1"),
+        ([Made(None)], {"over_budget": "stop"}, 'over_budget = \'stop\': must be "notice" or "end"'),
     ],
 )
 def test_bad_arguments_are_named(tools, settings, message):

@@ -49,3 +49,40 @@ def cut_middle(token_ids: Sequence[int], limit: int, mark: Sequence[int]) -> lis
     kept = limit - len(mark)
     tail = kept // 2
     return [*token_ids[: kept - tail], *mark, *token_ids[len(token_ids) - tail :]]
+
+
+def framed_ids(
+    tokenizer: Any, opening: str, foreign: str, closing: str, *, limit: int = 0, cut: str = "..."
+) -> list[int]:
+    """The tokens of what an environment says: a frame of its own words around foreign text, which is spelled plainly.
+
+    Args:
+        tokenizer: of the policy.
+        opening: before the foreign text; names of special tokens in it are those tokens.
+        foreign: what a tool, a program or a page says.
+        closing: after it, as ``opening``.
+        limit: most tokens of the foreign text, 0 for all; a longer one is cut in its middle.
+        cut: stands where it was cut.
+
+    Example:
+        >>> from tenfold.policies import character_tokenizer
+        >>> tokenizer = character_tokenizer(special=("<result>", "</result>"))
+        >>> len(framed_ids(tokenizer, "<result>", "</result>", "</result>"))
+        11
+    """
+    inside = plain_ids(tokenizer, foreign)
+    if limit:
+        inside = cut_middle(inside, limit, plain_ids(tokenizer, cut))
+    before = tokenizer.encode(opening, add_special_tokens=False)
+    after = tokenizer.encode(closing, add_special_tokens=False)
+    return [*before, *inside, *after]
+
+
+def span(begin: int, token_ids: Sequence[int]) -> dict[str, int]:
+    """Where appended tokens lie among those of a completion: their first place, and the one behind their last.
+
+    Example:
+        >>> span(3, [7, 8])
+        {'begin': 3, 'end': 5}
+    """
+    return {"begin": begin, "end": begin + len(token_ids)}

@@ -19,11 +19,11 @@ Formats of papers (fences, tags in an order) are environments of their own, in t
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from tenfold.core.errors import UserError
 from tenfold.core.types import Reply, Turn
-from tenfold.envs.foreign_text import cut_middle, plain_ids
+from tenfold.envs.foreign_text import framed_ids, span
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,10 @@ class ToolEnvironment:
     """Offers tools to a policy: a :class:`tenfold.core.types.Environment`.
 
     Each of a trajectory's ``tool_calls`` has the tool's facts, and ``tool``, ``ok``, ``observation`` (the text, before
-    it was cut), ``num_reply_tokens`` (of observation, frame and notice) and ``error``: ``None``, ``"no call left"`` or
-    the exception that the tool raised.
+    it was cut) and ``error``: ``None``, ``"no call left"`` or the exception that the tool raised. Of the reply (frame,
+    observation and notice) they have ``num_reply_tokens``, its place ``begin`` to ``end`` among the tokens of the
+    completion, and ``inserted``, the text of its tokens. A reply that the length budget has no room for has them too;
+    it is the last one, and its ``end`` lies beyond the completion.
 
     Args:
         tools: each with a closing tag of its own.
@@ -113,9 +115,12 @@ class ToolEnvironment:
         max_calls: of all tools together, in a trajectory.
         max_observation_tokens: of an observation, without its frame; 0 for no limit but the tools' own.
         notices: frame and notices.
+        over_budget: what a call beyond ``max_calls`` gets: a ``"notice"`` that none is left, or the ``"end"`` of the
+            trajectory, with nothing inserted.
 
     Raises:
-        UserError: without tools, if two of them have the same closing tag, or a limit is out of range.
+        UserError: without tools, if two of them have the same closing tag, a limit is out of range, or ``over_budget``
+            is unknown.
 
     Example:
         >>> from tenfold.envs import FakeRetriever, Passage, SearchTool
@@ -132,6 +137,9 @@ class ToolEnvironment:
         Rome<eos>
         >>> [(call["tool"], call["query"], call["ok"]) for call in said.tool_calls]
         [('search', 'Tiber', True)]
+        >>> call = said.tool_calls[0]
+        >>> policy.decode(said.token_ids[call["begin"] : call["end"]]) == call["inserted"]
+        True
     """
 
     tools: Sequence[Tool]
@@ -139,6 +147,7 @@ class ToolEnvironment:
     max_calls: int = 8
     max_observation_tokens: int = 0
     notices: ToolNotices = ToolNotices()
+    over_budget: Literal["notice", "end"] = "notice"
     stop: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -151,6 +160,8 @@ class ToolEnvironment:
             raise UserError(f"max_calls = {self.max_calls}: must be at least 1")
         if self.max_observation_tokens < 0:
             raise UserError(f"max_observation_tokens = {self.max_observation_tokens}: must be 0 (no limit) or more")
+        if self.over_budget not in ("notice", "end"):
+            raise UserError(f'over_budget = {self.over_budget!r}: must be "notice" or "end"')
         object.__setattr__(self, "stop", stops)
 
     def open(self, prompt: int, sample: int) -> "ToolLoop":
@@ -171,12 +182,12 @@ class ToolLoop:
         """Call the tool whose closing tag ended the turn, if one did."""
         if turn.stop is None or (tool := self._tools.get(turn.stop)) is None:
             return None
-        environment, notices = self._environment, self._environment.notices
-        if self._num_calls == environment.max_calls:
-            return self._reply(tool, Observation(notices.none_left, False), "", "no call left")
+        if self._num_calls == self._environment.max_calls:
+            return self._beyond_budget(tool, turn)
         self._num_calls += 1
         observed, error = self._call(tool, turn.text.partition(turn.stop)[0] + turn.stop)
-        return self._reply(tool, observed, notices.last if self._num_calls == environment.max_calls else "", error)
+        is_last = self._num_calls == self._environment.max_calls
+        return self._answer(tool, turn, observed, error, notice=self._environment.notices.last if is_last else "")
 
     def close(self) -> None:
         """Close the tools that were called."""
@@ -194,16 +205,33 @@ class ToolLoop:
         except Exception as error:  # of any tool: told to the policy, and kept
             return Observation(self._environment.notices.failed, False), f"{type(error).__name__}: {error}"
 
-    def _reply(self, tool: Tool, observed: Observed, notice: str, error: str | None) -> Reply:
-        tokenizer, notices = self._environment.tokenizer, self._environment.notices
-        observation = plain_ids(tokenizer, observed.text)
-        if limit := self._environment.max_observation_tokens:
-            observation = cut_middle(observation, limit, plain_ids(tokenizer, notices.cut))
-        closing = (f"\n{notice}" if notice else "") + notices.closing
-        token_ids = [*self._encode(notices.opening), *observation, *self._encode(closing)]
-        facts = {"tool": tool.tag, "error": error, **observed.facts}
-        facts |= {"ok": observed.ok, "observation": observed.text, "num_reply_tokens": len(token_ids)}
-        return Reply(token_ids=token_ids, tool_calls=[facts])
+    def _beyond_budget(self, tool: Tool, turn: Turn) -> Reply:
+        refusal = Observation(self._environment.notices.none_left, ok=False)
+        if self._environment.over_budget == "notice":
+            return self._answer(tool, turn, refusal, "no call left")
+        return Reply(end=True, tool_calls=[self._facts(tool, turn, refusal, "no call left", token_ids=[])])
 
-    def _encode(self, text: str) -> list[int]:
-        return self._environment.tokenizer.encode(text, add_special_tokens=False)
+    def _answer(self, tool: Tool, turn: Turn, observed: Observed, error: str | None, notice: str = "") -> Reply:
+        environment, notices = self._environment, self._environment.notices
+        closing = notices.closing
+        if notice:
+            closing = f"\n{notice}{closing}"
+        token_ids = framed_ids(
+            environment.tokenizer,
+            notices.opening,
+            observed.text,
+            closing,
+            limit=environment.max_observation_tokens,
+            cut=notices.cut,
+        )
+        return Reply(token_ids=token_ids, tool_calls=[self._facts(tool, turn, observed, error, token_ids)])
+
+    def _facts(
+        self, tool: Tool, turn: Turn, observed: Observed, error: str | None, token_ids: list[int]
+    ) -> dict[str, Any]:
+        """About a call and the tokens that answer it; the tool's own facts may name another error."""
+        about_call = {"tool": tool.tag, "error": error, **observed.facts}
+        about_call |= {"ok": observed.ok, "observation": observed.text}
+        inserted = self._environment.tokenizer.decode(token_ids, clean_up_tokenization_spaces=False)
+        place = span(len(turn.token_ids), token_ids)
+        return {**about_call, "num_reply_tokens": len(token_ids), "inserted": inserted, **place}

@@ -54,6 +54,7 @@ def test_a_search_is_answered_once_and_masked(play, tokenizer):
     (call,) = said.tool_calls
     assert (call["inserted"], call["query"], call["ids"], call["duplicate"]) == (LINE, "river of Rome", ["7"], False)
     assert call["num_reply_tokens"] == len(environment)
+    assert said.token_ids[call["begin"] : call["end"]] == environment
     response = parse_trajectory(text, said)
     assert (response.first_answer, response.queries, response.final_answer) == ("Po", ("river of Rome",), "Tiber")
     assert response == read_response(said, tokenizer)
@@ -97,6 +98,7 @@ def test_the_budget_of_searches_is_held(play):
     assert parse_trajectory(text, said).valid
     said, text = play(START + one * 3 + END, max_searches=2, end_over_budget=True)
     assert text.endswith(one) and said.stop_reason == "environment"
+    assert (said.tool_calls[-1]["inserted"], said.tool_calls[-1]["num_reply_tokens"]) == ("", 0)
     assert not parse_trajectory(text, said).valid
 
 

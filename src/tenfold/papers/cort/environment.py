@@ -16,36 +16,15 @@ what isolates programs is the sandbox, so no program is refused for its words.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from tenfold.core.errors import UserError
 from tenfold.core.types import Reply, Turn
-from tenfold.envs.foreign_text import plain_ids
+from tenfold.envs.foreign_text import framed_ids, span
+from tenfold.envs.python_tool import Executor, Interpreter, Ran
 from tenfold.papers.cort import formats
 
 State = Literal["persistent", "fresh", "replay"]
-
-
-class Ran(Protocol):
-    """What is read of an execution; ``tenfold.envs.Execution`` is one."""
-
-    @property
-    def output(self) -> str: ...  # noqa: D102
-    @property
-    def status(self) -> str: ...  # noqa: D102
-
-
-class Interpreter(Protocol):
-    """One interpreter; ``tenfold.envs.CodeSession`` is one."""
-
-    def run(self, code: str, *, echo_last_expression: bool = False) -> Ran: ...  # noqa: D102
-    def close(self) -> None: ...  # noqa: D102
-
-
-class Executor(Protocol):
-    """What opens interpreters; ``tenfold.envs.Sandbox`` is one."""
-
-    def open(self) -> Interpreter: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -143,15 +122,15 @@ class CodeLoop:
             return None
         self._pending += turn.text
         program = formats.parse_program(self._pending)
-        may_run = self._rounds < self._settings.max_tool_calls
-        if self._settings.state == "replay" or program is not None:
-            self._rounds += 1
-        if not may_run or (program is None and self._settings.state != "replay"):
-            return Reply()
-        is_last = self._rounds == self._settings.max_tool_calls
-        return self._answer(
-            program, self._settings.notice if is_last else "", self._before.num_tokens + len(turn.token_ids)
-        )
+        if program is None and self._settings.state != "replay":
+            return Reply()  # the end of another fence: nothing is appended, and no round is used up
+        self._rounds += 1
+        if self._rounds > self._settings.max_tool_calls:
+            return Reply()  # the policy goes on, and its program stays text
+        self._pending = ""  # a program that was answered is not found again
+        if program is None:
+            return Reply(token_ids=self._block(""))
+        return self._answer(program, turn)
 
     def close(self) -> None:
         """End the interpreter."""
@@ -159,39 +138,45 @@ class CodeLoop:
             self._interpreter.close()
             self._interpreter = None
 
-    def _answer(self, program: str | None, notice: str, num_before: int) -> Reply:
-        self._pending = ""
-        ran = None if program is None else self._run(program)
-        output = "" if ran is None else ran.output.rstrip("\n")
-        token_ids = self._block(output, notice)
-        calls = []
-        if program is not None and ran is not None:
-            self._history.append((program, output))
-            facts = {"program": program, "output": output, "status": ran.status, "failed": formats.is_failure(output)}
-            calls = [facts | {"begin": num_before, "end": num_before + len(token_ids)}]
-        return Reply(token_ids=token_ids, tool_calls=calls)
+    def _answer(self, program: str, turn: Turn) -> Reply:
+        ran = self._run(program)
+        output = ran.output.rstrip("\n")
+        self._history.append((program, output))
+        token_ids = self._block(output)
+        facts = {"program": program, "output": output, "status": ran.status, "failed": formats.is_failure(output)}
+        num_tokens_before = self._before.num_tokens + len(turn.token_ids)
+        return Reply(token_ids=token_ids, tool_calls=[facts | span(num_tokens_before, token_ids)])
 
-    def _block(self, output: str, notice: str) -> list[int]:
-        """The tokens of an output block; what a program wrote is spelled plainly."""
-        opening, _, ending = formats.output_block("\0" if output else "", notice).partition("\0")
-        inside = plain_ids(self._tokenizer, output)
-        return [*self._encode(opening), *inside, *self._encode(ending)]
-
-    def _encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=False)
+    def _block(self, output: str) -> list[int]:
+        """The tokens of an output block; what a program wrote is spelled plainly, the last block has the notice."""
+        is_last = self._rounds == self._settings.max_tool_calls
+        notice = self._settings.notice if is_last else ""
+        if not output:
+            return self._tokenizer.encode(formats.output_block("", notice), add_special_tokens=False)
+        # The mark stands where the format puts the output: what is before and after it is the frame.
+        opening, _, closing = formats.output_block("\0", notice).partition("\0")
+        return framed_ids(self._tokenizer, opening, output, closing)
 
     def _run(self, program: str) -> Ran:
-        echo = self._settings.echo_last_expression
-        if self._settings.state == "persistent":
-            if self._interpreter is None:
-                self._interpreter = self._executor.open()
-                for call in self._before.calls:
-                    self._interpreter.run(str(call["program"]))
-            return self._interpreter.run(program, echo_last_expression=echo)
-        if self._settings.state == "replay":
-            program = formats.replayed_program(self._history, program)
-        alone = self._executor.open()
+        match self._settings.state:
+            case "persistent":
+                return self._run_on(program)
+            case "fresh":
+                return self._run_alone(program)
+            case "replay":
+                return self._run_alone(formats.replayed_program(self._history, program))
+
+    def _run_on(self, program: str) -> Ran:
+        """Run a program where the earlier ones ran; in a resumed trajectory they run again first."""
+        if self._interpreter is None:
+            self._interpreter = self._executor.open()
+            for call in self._before.calls:
+                self._interpreter.run(str(call["program"]))
+        return self._interpreter.run(program, echo_last_expression=self._settings.echo_last_expression)
+
+    def _run_alone(self, program: str) -> Ran:
+        interpreter = self._executor.open()
         try:
-            return alone.run(program, echo_last_expression=echo)
+            return interpreter.run(program, echo_last_expression=self._settings.echo_last_expression)
         finally:
-            alone.close()
+            interpreter.close()

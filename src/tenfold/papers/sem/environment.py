@@ -14,13 +14,13 @@ sampling (``Sampling.count_replies`` makes results use up the response's length)
 stop string and the form of the insertion are taken; a search beyond the budget is ours.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from tenfold.core.errors import UserError
-from tenfold.core.types import Reply, Session, Turn
+from tenfold.core.types import Session
 from tenfold.envs import Notices, Passage, Retriever, SearchTool, ToolEnvironment, ToolNotices
 from tenfold.envs.foreign_text import plain_ids
 from tenfold.envs.search.tool import numbered
@@ -42,9 +42,9 @@ NOTICES = Notices()
 class SearchEnvironment:
     """Answers a policy's searches: a :class:`tenfold.core.types.Environment`.
 
-    Each of a trajectory's ``tool_calls`` has what ``SearchTool`` and ``ToolEnvironment`` tell (``query``, ``ids``,
-    ``duplicate``, ``cut``, ``error``, ``num_reply_tokens`` …) and ``inserted``, the text of the tokens that were
-    inserted, by which ``grammar.parse_trajectory`` tells the environment's results from a policy's.
+    Each of a trajectory's ``tool_calls`` has what ``SearchTool`` and ``ToolEnvironment`` tell: ``query``, ``ids``,
+    ``duplicate``, ``cut``, ``error``, ``num_reply_tokens`` …, and ``inserted``, by which ``grammar.parse_trajectory``
+    tells the environment's results from a policy's.
 
     Args:
         retriever: where passages come from.
@@ -104,40 +104,20 @@ class SearchEnvironment:
             show=self.show,
             notices=self.notices,
         )
-        object.__setattr__(
-            self, "tools", ToolEnvironment([tool], self.tokenizer, max_calls=self.max_searches, notices=self.frame)
+        tools = ToolEnvironment(
+            [tool],
+            self.tokenizer,
+            max_calls=self.max_searches,
+            notices=self.frame,
+            over_budget="end" if self.end_over_budget else "notice",
         )
+        object.__setattr__(self, "tools", tools)
 
     @property
     def stop(self) -> tuple[str, ...]:
         """The closing tag of a search."""
         return self.tools.stop
 
-    def open(self, prompt: int, sample: int) -> "SearchLoop":
+    def open(self, prompt: int, sample: int) -> Session:
         """The searches of one trajectory."""
-        return SearchLoop(self.tools.open(prompt, sample), self.tokenizer, self.end_over_budget)
-
-
-class SearchLoop:
-    """The searches of one trajectory: a :class:`tenfold.core.types.Session`."""
-
-    def __init__(self, tools: Session, tokenizer: Any, end_over_budget: bool) -> None:
-        self._tools, self._tokenizer, self._end_over_budget = tools, tokenizer, end_over_budget
-
-    def respond(self, turn: Turn) -> Reply | None:
-        """Answer the query that ends the turn, if there is one."""
-        reply = self._tools.respond(turn)
-        if reply is None:
-            return None
-        calls = [{**call, "inserted": self._text(reply.token_ids or ())} for call in reply.tool_calls]
-        over = any(call["error"] == "no call left" for call in calls)
-        if over and self._end_over_budget:
-            return Reply(end=True, tool_calls=[{**call, "inserted": "", "num_reply_tokens": 0} for call in calls])
-        return replace(reply, tool_calls=calls)
-
-    def close(self) -> None:
-        """Forget the queries."""
-        self._tools.close()
-
-    def _text(self, token_ids: Sequence[int]) -> str:
-        return self._tokenizer.decode(list(token_ids), clean_up_tokenization_spaces=False)
+        return self.tools.open(prompt, sample)
