@@ -5,7 +5,10 @@ import subprocess
 import sys
 import time
 
-from tenfold.core.cell import Cell, StopFlag, is_main_process, read_seconds
+import pytest
+
+from tenfold.core.cell import Cell, StopFlag, is_main_process, read_seconds, read_stages
+from tenfold.core.types import Stage
 
 
 def make_cell(directory, **options):
@@ -117,9 +120,8 @@ def test_a_log_survives_sigkill(tmp_path):
 def test_a_part_has_a_log_of_its_own_and_its_curves_are_the_cells(tmp_path):
     cell = make_cell(tmp_path)
     cell.log(1, {"test/bits": 5.0})
-    first = cell.part("pre-training", steps_before=0, total_steps=30)
+    first, second = cell.parts({"pre-training": 20, "fine-tuning": 10}).values()
     first.log(10, {"train/loss": 2.0})
-    second = cell.part("fine-tuning", steps_before=20, total_steps=30)
     second.log(5, {"train/loss": 1.0})
     second.rewind(0)
     assert cell.curves() == {"test/bits": [(1.0, 5.0)], "pre-training/train/loss": [(10.0, 2.0)]}
@@ -127,16 +129,96 @@ def test_a_part_has_a_log_of_its_own_and_its_curves_are_the_cells(tmp_path):
     assert first.directory == tmp_path / "pre-training"
 
 
+class Display:
+    def __init__(self):
+        self.shown = []
+
+    def update(self, step, total, metrics, rate):
+        self.shown.append((step, total, metrics, rate))
+
+    def begin_stage(self, name):
+        self.shown.append(f"begin {name}")
+
+    def end_stage(self):
+        self.shown.append("end")
+
+
 def test_parts_share_the_stop_request_and_the_display(tmp_path):
-    shown = []
-
-    class Display:
-        def update(self, step, total, metrics, rate):
-            shown.append((step, total, metrics, rate))
-
-    cell = make_cell(tmp_path, display=Display())
-    part = cell.part("fine-tuning", steps_before=20, total_steps=30)
+    display = Display()
+    cell = make_cell(tmp_path, display=display)
+    part = cell.parts({"pre-training": 20, "fine-tuning": 10})["fine-tuning"]
     part.progress(5, 10, {"train/loss": 1.0}, (2.0, "samples/s"))
     part.request_stop()
-    assert shown == [(25, 30, {"train/loss": 1.0}, (2.0, "samples/s"))]
+    assert display.shown == [(25, 30, {"train/loss": 1.0}, (2.0, "samples/s"))]
     assert cell.stop_requested()
+
+
+class Clock:
+    """Time that passes only when a test says so."""
+
+    def __init__(self, patch):
+        self.now = 100.0
+        patch.setattr(time, "monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+def arm_of(tmp_path, arm, **options):
+    """The cell of an arm of one seed, as a run makes it."""
+    return Cell(
+        arm=arm, seed=3, directory=tmp_path / arm, shared_directory=tmp_path / "shared", is_main=True, **options
+    )
+
+
+def warm(cell, clock, seconds):
+    """What a recipe does: make the stage if it is not there, which takes its time; finding it takes some, too."""
+    with cell.shared("warm-start") as stage:
+        clock.now += 1.0 if stage.is_finished() else seconds
+        stage.log(1, {"train/loss": 0.5}) if not stage.is_finished() else None
+        stage.finish()
+
+
+@pytest.mark.parametrize("order", [("sem", "baseline"), ("baseline", "sem"), ("sem",)])
+def test_a_stage_costs_no_arm_anything_whichever_makes_it(tmp_path, clock, order):
+    for arm in order:
+        cell = arm_of(tmp_path, arm)
+        clock.now += 2.0
+        warm(cell, clock, 60.0)
+        clock.now += 3.0
+        assert cell.seconds() == 5.0
+        assert cell.curves() == {}
+    assert read_stages(tmp_path / "shared") == {"warm-start": Stage(60.0, {"train/loss": [(1.0, 0.5)]})}
+
+
+def test_a_stage_that_was_interrupted_keeps_its_seconds_and_charges_no_arm(tmp_path, clock):
+    cell = arm_of(tmp_path, "sem")
+    with pytest.raises(KeyboardInterrupt), cell.shared("warm-start"):
+        clock.now += 20.0
+        raise KeyboardInterrupt
+    cell.save_seconds()
+    again = arm_of(tmp_path, "sem")
+    warm(again, clock, 40.0)
+    assert again.seconds() == 0.0
+    assert read_stages(tmp_path / "shared")["warm-start"].seconds == 60.0
+
+
+def test_stages_within_each_other_have_seconds_of_their_own(tmp_path, clock):
+    cell = arm_of(tmp_path, "rl")
+    with cell.shared("rft") as outer:
+        clock.now += 5.0
+        with outer.shared("base") as inner:
+            clock.now += 7.0
+            inner.finish()
+        outer.finish()
+    seconds = {name: stage.seconds for name, stage in read_stages(tmp_path / "shared").items()}
+    assert seconds == {"base": 7.0, "rft": 5.0} and cell.seconds() == 0.0
+
+
+def test_the_display_hears_of_stages_that_are_made_and_not_of_those_that_are_found(tmp_path, clock):
+    display = Display()
+    warm(arm_of(tmp_path, "sem", display=display), clock, 1.0)
+    warm(arm_of(tmp_path, "baseline", display=display), clock, 1.0)
+    assert display.shown == ["begin warm-start", "end"]

@@ -13,6 +13,7 @@ from tenfold.core.config import (
     leaves,
     nearest,
     parse,
+    refuse_idle,
     to_plain,
     to_yaml,
 )
@@ -193,6 +194,19 @@ def test_a_misspelt_flag_is_refused_with_a_suggestion(capsys):
 
 def test_differences_name_the_fields():
     assert differences(Config(), Config(model=Model(hidden_size=32, rate=0.5))) == {"model.rate": (None, 0.5)}
+
+
+def test_a_field_that_does_not_act_is_refused_unless_it_is_at_its_default():
+    everything = ("model", "steps", "data")
+    refuse_idle(Config(), everything, acts="other")
+    refuse_idle(Config(model=Model()), everything, acts="other")
+    with pytest.raises(UserError, match=r"^steps = 6: does not act here; set other$"):
+        refuse_idle(Config(steps=6), everything, acts="other")
+    with pytest.raises(UserError, match=r"^model\.sizes = \(3,\): does not act here; set other$"):
+        refuse_idle(Config(model=Model(sizes=(3,))), everything, acts="other")
+    with pytest.raises(UserError, match=r"^model\.hidden_size = 2: "):
+        refuse_idle(Config(model=Model(hidden_size=2)), ["model.hidden_size"], acts="other")
+    refuse_idle(Config(steps=6), ["model.hidden_size"], acts="other")
 
 
 def test_nearest_falls_back_to_all_names():

@@ -3,21 +3,28 @@
 The runner makes a cell, a recipe hands it to its training loop. ``metrics.jsonl`` is append-only: a process
 killed in mid-write leaves at most one torn last line, which is ignored on reading and cut off before the
 next write. Training that goes on from a checkpoint calls :meth:`Cell.rewind` with the checkpoint's step,
-so that the lines logged after it are not there twice. Only the main process (rank 0) writes. A cell that trains
-several times (pre-training, then fine-tuning) gives each training a :meth:`Cell.part`.
+so that the lines logged after it are not there twice. Only the main process (rank 0) writes.
+
+A cell that trains several times (pre-training, then fine-tuning) gives each training one of its :meth:`Cell.parts`.
+What all arms of a seed start from (a warm start, a set of drafts) is a stage of the seed and belongs to no arm: it is
+made within :meth:`Cell.shared`, which stops the clock of the arm. ``tenfold.study.stages`` makes each stage once.
 """
 
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from tenfold.core.files import number, to_json, write_atomically
+from tenfold.core.types import Stage
 
 SECONDS_BETWEEN_SAVES = 5.0
+FINISHED = "done.json"
+"""In the folder of a stage; written last."""
 
 
 def is_main_process() -> bool:
@@ -38,6 +45,12 @@ class Display(Protocol):
     def update(self, step: int, total: int, metrics: Mapping[str, float], rate: tuple[float, str]) -> None:
         """Show where the current cell is."""
 
+    def begin_stage(self, name: str) -> None:
+        """What follows is a stage of the seed, until it ends."""
+
+    def end_stage(self) -> None:
+        """The cell goes on."""
+
 
 class Cell:
     """The surroundings of one training: directory, device, log, progress and stop request.
@@ -46,6 +59,8 @@ class Cell:
         arm: name of the arm.
         seed: the seed; every random stream of the cell is keyed by it.
         directory: ``cells/<arm>/seed-<k>`` of the run directory.
+        shared_directory: ``shared/seed-<k>`` of the run directory, where the stages of the seed are; by default the
+            folder ``shared`` within ``directory``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         dtype: ``"float32"`` or ``"bfloat16"``.
         is_main: whether this process writes; by default true on rank 0.
@@ -67,6 +82,7 @@ class Cell:
         arm: str,
         seed: int,
         directory: Path,
+        shared_directory: Path | None = None,
         device: str = "auto",
         dtype: str = "float32",
         is_main: bool | None = None,
@@ -76,6 +92,8 @@ class Cell:
         self.arm = arm
         self.seed = seed
         self.directory = directory
+        self.shared_directory = directory / "shared" if shared_directory is None else shared_directory
+        self.stage: str | None = None
         self.device = device
         self.dtype = dtype
         self.is_main = is_main_process() if is_main is None else is_main
@@ -84,34 +102,77 @@ class Cell:
         self._log_checked = False
         self._parts: dict[str, Cell] = {}
         self._seconds_before = read_seconds(directory)
-        self._started = self._saved = time.monotonic()
+        self._running_since: float | None = time.monotonic()
+        self._saved = time.monotonic()
 
-    def part(self, name: str, *, steps_before: int, total_steps: int) -> "Cell":
-        """One of several trainings of this cell: a folder, log and checkpoints of its own, and one progress bar.
+    def parts(self, steps: Mapping[str, int]) -> dict[str, "Cell"]:
+        """The trainings of this cell: each has a folder, log and checkpoints of its own; they share a progress bar.
 
-        Its curves are among those of the whole cell, as ``name/group/metric``.
+        Their curves are among those of the whole cell, as ``name/group/metric``.
 
         Args:
-            name: unique within the cell; its folder.
-            steps_before: steps of the parts that come before.
-            total_steps: steps of all parts.
+            steps: name of each training, which is its folder, to its optimizer steps, in the order of training.
 
         Example:
             >>> whole = Cell(arm="baseline", seed=0, directory=Path("run/cells/baseline/seed-0"))
-            >>> whole.part("fine-tuning", steps_before=500, total_steps=600).directory.name
+            >>> parts = whole.parts({"pre-training": 500, "fine-tuning": 100})
+            >>> parts["fine-tuning"].directory.name
             'fine-tuning'
         """
-        self._parts[name] = Cell(
-            arm=self.arm,
-            seed=self.seed,
-            directory=self.directory / name,
-            device=self.device,
-            dtype=self.dtype,
-            is_main=self.is_main,
-            display=_PartOfDisplay(self, steps_before, total_steps),
-            stop=self._stop,
-        )
-        return self._parts[name]
+        steps_before, total_steps = 0, sum(steps.values())
+        for name, steps_of_part in steps.items():
+            display = _PartOfDisplay(self, steps_before, total_steps)
+            self._parts[name] = self._beside(self.directory / name, display)
+            steps_before += steps_of_part
+        return {name: self._parts[name] for name in steps}
+
+    @contextmanager
+    def shared(self, name: str) -> Iterator["Cell"]:
+        """A stage of the seed, in a folder that all arms of the seed see; while it is made, this cell's clock stands.
+
+        The seconds of a stage are those of making it: finding it finished costs nobody anything. Log and seconds are
+        stored once, and are reported beside the arms, not among their curves. Stages may be made within each other.
+
+        Args:
+            name: unique within the seed; its folder.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> with TemporaryDirectory() as folder:
+            ...     cell = Cell(arm="baseline", seed=0, directory=Path(folder) / "cells")
+            ...     with cell.shared("warm-start") as stage:
+            ...         stage.log(1, {"train/loss": 0.5})
+            ...         stage.finish()
+            ...     list(read_stages(cell.shared_directory))
+            ['warm-start']
+        """
+        self._pause()
+        stage = self._beside(self.shared_directory / name, self._display)
+        stage.stage = name
+        was_finished = stage.is_finished()
+        if self._display is not None and not was_finished:
+            self._display.begin_stage(name)
+        try:
+            yield stage
+        finally:
+            if not was_finished:
+                stage.save_seconds()
+                if self._display is not None:
+                    self._display.end_stage()
+            self._resume()
+
+    def is_finished(self) -> bool:
+        """Whether this stage was finished, in this run or before it was interrupted."""
+        return (self.directory / FINISHED).is_file()
+
+    def finish(self, facts: Mapping[str, Any] | None = None) -> None:
+        """Mark this stage as finished, after all that it leaves is written.
+
+        Args:
+            facts: JSON-able, kept in the mark.
+        """
+        if self.is_main:
+            write_atomically(self.directory / FINISHED, to_json(dict(facts or {})))
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one line ``{"step": step, name: value, …}`` to ``metrics.jsonl``.
@@ -183,14 +244,35 @@ class Cell:
         self._stop.requested = True
 
     def seconds(self) -> float:
-        """Wall-clock seconds spent on this cell, earlier interrupted attempts included."""
-        return self._seconds_before + time.monotonic() - self._started
+        """Wall-clock seconds spent on this cell, earlier interrupted attempts included, stages of the seed not."""
+        running = 0.0 if self._running_since is None else time.monotonic() - self._running_since
+        return self._seconds_before + running
 
     def save_seconds(self) -> None:
         """Store :meth:`seconds`, so that a killed attempt is not forgotten."""
         self._saved = time.monotonic()
         if self.is_main:
             write_atomically(self.directory / "seconds.json", to_json({"seconds": round(self.seconds(), 3)}))
+
+    def _beside(self, directory: Path, display: Display | None) -> "Cell":
+        """A cell of the same arm, seed and run in another folder."""
+        return Cell(
+            arm=self.arm,
+            seed=self.seed,
+            directory=directory,
+            shared_directory=self.shared_directory,
+            device=self.device,
+            dtype=self.dtype,
+            is_main=self.is_main,
+            display=display,
+            stop=self._stop,
+        )
+
+    def _pause(self) -> None:
+        self._seconds_before, self._running_since = self.seconds(), None
+
+    def _resume(self) -> None:
+        self._running_since = time.monotonic()
 
     @property
     def _log_path(self) -> Path:
@@ -222,8 +304,31 @@ class _PartOfDisplay:
     def update(self, step: int, total: int, metrics: Mapping[str, float], rate: tuple[float, str]) -> None:
         self.cell.progress(self.steps_before + step, self.total_steps, metrics, rate)
 
+    def begin_stage(self, name: str) -> None:
+        if self.cell._display is not None:
+            self.cell._display.begin_stage(name)
+
+    def end_stage(self) -> None:
+        if self.cell._display is not None:
+            self.cell._display.end_stage()
+
 
 def read_seconds(directory: Path) -> float:
     """The seconds stored for the cell in ``directory``; 0 for a cell that was never begun."""
     path = directory / "seconds.json"
     return float(json.loads(path.read_text())["seconds"]) if path.exists() else 0.0
+
+
+def read_stages(shared_directory: Path) -> dict[str, Stage]:
+    """The stages of a seed, by name: what making each has cost, and what it logged.
+
+    Args:
+        shared_directory: ``shared/seed-<k>`` of a run directory; may be missing.
+    """
+    if not shared_directory.is_dir():
+        return {}
+    found: dict[str, Stage] = {}
+    for folder in sorted(path for path in shared_directory.iterdir() if (path / "seconds.json").is_file()):
+        stage = Cell(arm="", seed=0, directory=folder, is_main=False)
+        found[folder.name] = Stage(seconds=read_seconds(folder), curves=stage.curves())
+    return found

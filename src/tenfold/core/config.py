@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 import yaml
 
 from tenfold.core.errors import UserError
+from tenfold.core.files import finite_or_none
 
 ConfigType = TypeVar("ConfigType")
 
@@ -88,6 +89,22 @@ def leaf_types(config_type: type) -> dict[str, Any]:
 def to_plain(config: object) -> dict[str, Any]:
     """The configuration as nested dictionaries of JSON values (tuples become lists, paths become texts)."""
     return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(typing.cast(Any, config))}
+
+
+def field_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a configuration that is plain data, by dotted field name.
+
+    Example:
+        >>> field_values({"model": {"width": 8}, "steps": 5})
+        {'model.width': 8, 'steps': 5}
+    """
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{inner}": leaf for inner, leaf in field_values(value).items()}
+        else:
+            found[name] = finite_or_none(value)
+    return found
 
 
 def to_yaml(config: object) -> str:
@@ -204,6 +221,56 @@ def differences(before: object, after: object) -> dict[str, tuple[object, object
     """The fields in which two configurations of one class differ, each with both values."""
     old, new = leaves(before), leaves(after)
     return {name: (old[name], new[name]) for name in old if old[name] != new[name]}
+
+
+def refuse_idle(settings: object, names: Iterable[str], acts: str) -> None:
+    """Refuse fields that do nothing where they stand, unless they are at their default.
+
+    A default says nothing, so it may stay; any other value would look as if it did something. The default is that of
+    the field in its own class, or what the default of a group that holds it says.
+
+    Args:
+        settings: a configuration, or a part of one.
+        names: dotted fields that do not act; a group of fields stands for all that it holds.
+        acts: what the user has to set instead.
+
+    Raises:
+        UserError: naming the first such field with its value, and ``acts``.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Adapters:
+        ...     rank: int = 0
+        ...     dropout: float = 0.0
+        >>> refuse_idle(Adapters(), ["dropout"], acts="rank")
+        >>> refuse_idle(Adapters(dropout=0.1), ["dropout"], acts="rank")
+        Traceback (most recent call last):
+        tenfold.core.errors.UserError: dropout = 0.1: does not act here; set rank
+    """
+    for name in names:
+        value: Any = settings
+        for part in name.split("."):
+            value = getattr(value, part)
+        if dataclasses.is_dataclass(value):
+            refuse_idle(settings, [f"{name}.{field.name}" for field in dataclasses.fields(value)], acts)
+        elif value not in _defaults_of(settings, name):
+            raise UserError(f"{name} = {value}: does not act here; set {acts}")
+
+
+def _defaults_of(settings: object, name: str) -> list[Any]:
+    """What a dotted field is when nobody sets it: in its own class, and in the classes that hold its groups."""
+    found = []
+    holder: Any = settings
+    parts = name.split(".")
+    for i, part in enumerate(parts):
+        (field,) = (field for field in dataclasses.fields(holder) if field.name == part)
+        default = _default(field)
+        if default is not dataclasses.MISSING:
+            for inner in parts[i + 1 :]:
+                default = getattr(default, inner)
+            found.append(default)
+        holder = getattr(holder, part)
+    return found
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
     run.json       what was run, where and with which versions      config.yaml   the resolved configuration
     cells/<arm>/seed-<k>/  metrics.jsonl, seconds.json, checkpoints/, model/ and, once finished, scores.json
+    shared/seed-<k>/<stage>/  what all arms of a seed share, likewise, and, once finished, done.json
     report.html    report.json    plots/*.svg
 
 A cell is finished when its ``scores.json`` is there: it is written last, and atomically. Runs go below
@@ -10,7 +11,7 @@ A cell is finished when its ``scores.json`` is there: it is written last, and at
 
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 import yaml
 
 from tenfold.core.cell import is_main_process, read_seconds
-from tenfold.core.config import differences, from_yaml, to_yaml
+from tenfold.core.config import field_values, to_yaml
 from tenfold.core.errors import UserError
 from tenfold.core.files import number, to_json, write_atomically
 from tenfold.core.types import Scores
@@ -30,33 +31,33 @@ def runs_root() -> Path:
     return Path(os.environ.get("TENFOLD_RUNS", "runs"))
 
 
-def claim_folder(out: Path, about: Any, name: str, *, ignored: Collection[str] = ()) -> None:
+def claim_folder(out: Path, name: str, facts: Mapping[str, Any], config: Any) -> None:
     """Store what a folder is about in the file ``name`` of it, or check that it is about the same.
 
-    For what goes on with a folder and is no run: a paper's ``tune``, a training on one's own data.
+    For what goes on with a folder and is no run: tuning of rates, a training on one's own data.
 
     Args:
         out: the folder.
-        about: a dataclass; its configuration, if it has one, in the field ``config``.
-        name: of the file.
-        ignored: fields that may differ, as paths with dots.
+        name: of the file, which is YAML.
+        facts: what it is about, as plain data.
+        config: the configuration, a dataclass; its fields follow ``facts``.
 
     Raises:
         UserError: ``out`` is about something else, with the first field that differs; or it holds other things.
     """
     if not is_main_process():
         return
-    file = out / name
+    file, about = out / name, yaml.safe_dump(dict(facts), sort_keys=False, allow_unicode=True) + to_yaml(config)
     if not file.is_file():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UserError(f"--out is {out}; allowed: a new or empty folder, or one that has a {name}")
-        write_atomically(file, to_yaml(about))
+        write_atomically(file, about)
         return
-    for field, (before, asked) in differences(from_yaml(type(about), file), about).items():
-        if field not in ignored:
-            raise UserError(
-                f"{field.removeprefix('config.')} is {asked}, but {out} was begun with {before}; give another --out"
-            )
+    stored, asked = field_values(yaml.safe_load(file.read_text())), field_values(yaml.safe_load(about))
+    for field in {**stored, **asked}:
+        before, now = (values.get(field, "absent") for values in (stored, asked))
+        if before != now:
+            raise UserError(f"{field} is {now}, but {out} was begun with {before}; give another --out")
 
 
 def new_run_path(paper: str, preset: str, root: Path | None = None) -> Path:
@@ -71,7 +72,7 @@ def new_run_path(paper: str, preset: str, root: Path | None = None) -> Path:
         >>> new_run_path("hrm", "smoke", Path("runs")).name.startswith("hrm-smoke-")
         True
     """
-    stem = f"{paper}-{preset}-{datetime.now():%Y%m%d-%H%M%S}"
+    stem = f"{paper.replace('/', '-')}-{preset}-{datetime.now():%Y%m%d-%H%M%S}"
     folder = runs_root() if root is None else root
     candidates = [folder / stem, *(folder / f"{stem}-{count}" for count in range(2, 100))]
     return next(path for path in candidates if not path.exists())
@@ -159,6 +160,10 @@ class RunDirectory:
     def cell(self, arm: str, seed: int) -> Path:
         """The directory of one (arm, seed)."""
         return self.path / "cells" / arm / f"seed-{seed}"
+
+    def shared(self, seed: int) -> Path:
+        """The directory of what all arms of a seed share."""
+        return self.path / "shared" / f"seed-{seed}"
 
     def cells(self) -> list[tuple[str, int]]:
         """Every (arm, seed) that was asked for, in the order in which they run: seed by seed, baseline first."""

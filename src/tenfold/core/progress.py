@@ -42,6 +42,8 @@ class RunProgress:
         self._cell = ""
         self._cell_started = self._shown = time.monotonic()
         self._first_step: int | None = None
+        self._stage_started, self._stage_seconds = 0.0, 0.0
+        self._stages: list[str] = []
         self._bars = self._make_bars() if self.console.is_terminal and not self.console.is_dumb_terminal else None
         if self._bars is not None:
             self._run_bar = self._bars.add_task("run", total=total_cells, facts="")
@@ -63,9 +65,32 @@ class RunProgress:
         self._cell = f"{self._paper} · {arm} · seed {seed}"
         self._cell_started = time.monotonic()
         self._shown = self._cell_started if self._bars is None else 0.0
-        self._first_step = None
+        self._first_step, self._stage_seconds = None, 0.0
         if self._bars is not None:
             self._cell_bar = self._bars.add_task(self._cell, total=None, facts="")
+
+    def begin_stage(self, name: str) -> None:
+        """What follows is made once for all arms of the seed; stages may be made within each other."""
+        if not self._stages:
+            self._stage_started = time.monotonic()
+        self._stages.append(name)
+        self._show_label()
+
+    def end_stage(self) -> None:
+        """The stage that was begun last is made."""
+        self._stages.pop()
+        if not self._stages:  # other cells do not make it again: it says nothing about how long they take
+            self._stage_seconds += time.monotonic() - self._stage_started
+        self._show_label()
+
+    def _show_label(self) -> None:
+        self._first_step = None  # the speed of what follows is another
+        if self._bars is not None and self._cell_bar is not None:
+            self._bars.update(self._cell_bar, description=self._label)
+
+    @property
+    def _label(self) -> str:
+        return f"{self._cell} · {self._stages[-1]}, shared by all arms" if self._stages else self._cell
 
     def update(self, step: int, total: int, metrics: Mapping[str, float], rate: tuple[float, str]) -> None:
         """Training is at ``step`` of ``total``; shown at most every few tenths of a second, or every ten seconds.
@@ -89,7 +114,7 @@ class RunProgress:
         speed = f"{rate[0]:.4g} {rate[1]}"
         cell_left, run_left = (clock(left), clock(self._run_left(now, left))) if left is not None else ("?", "?")
         if self._bars is None:
-            self.say(f"{self._cell}  step {step}/{total}  {values}  {speed}  left {cell_left}, run {run_left}")
+            self.say(f"{self._label}  step {step}/{total}  {values}  {speed}  left {cell_left}, run {run_left}")
         elif self._cell_bar is not None:
             self._bars.update(
                 self._cell_bar,
@@ -99,7 +124,8 @@ class RunProgress:
             )
             done = len(self._durations)
             run_facts = f"{done}/{self._total_cells} cells  {run_left} left"
-            self._bars.update(self._run_bar, completed=done + step / total, facts=run_facts)
+            share = 0.0 if self._stages else step / total
+            self._bars.update(self._run_bar, completed=done + share, facts=run_facts)
 
     def finish_cell(self, metrics: Mapping[str, float], seconds: float) -> None:
         """A cell ended.
@@ -108,7 +134,7 @@ class RunProgress:
             metrics: its final metrics.
             seconds: what it took in all, earlier attempts included.
         """
-        self._durations.append(time.monotonic() - self._cell_started)
+        self._durations.append(time.monotonic() - self._cell_started - self._stage_seconds)
         if self._bars is not None and self._cell_bar is not None:
             self._bars.remove_task(self._cell_bar)
             self._cell_bar = None

@@ -4,13 +4,14 @@
 so it can be mailed, archived and read on a phone. ``report.json`` has the same facts: one value per seed for
 each arm and metric, every claim with effect, interval and verdict, curves, configuration and environment.
 Both say in which fields the configuration differs from the preset as it is when the report is written.
-Seconds per cell are measured by the runner and appear as the metric ``cost/seconds``.
+Seconds per cell are measured by the runner and appear as the metric ``cost/seconds``; those of what all arms of a
+seed share appear as ``cost/shared_seconds``, the same for every arm, and are in no arm's own.
 """
 
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +21,23 @@ from rich.table import Table
 from rich.text import Text
 
 from tenfold.core.claims import count_of_seeds
+from tenfold.core.config import field_values
 from tenfold.core.config import to_plain as config_to_plain
 from tenfold.core.discovery import papers, preset_config
-from tenfold.core.files import finite_or_none, to_json, write_atomically
+from tenfold.core.files import to_json, write_atomically
 from tenfold.core.types import Judgement, Picture, Report
 from tenfold.core.wording import Entry, count_verdicts, duration, entry_of, facts_table, preset_text, verdict_row
 from tenfold.core.wording import readable as readable  # part of the public names of this module
 
 SECONDS = "cost/seconds"
+SHARED_SECONDS = "cost/shared_seconds"
 COST = "cost/"
 ABSENT = "absent"
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def values_by_arm(report: Report) -> dict[str, dict[str, list[float]]]:
-    """Arm to metric to one value per finished seed, in increasing seed, with ``cost/seconds`` added.
+    """Arm to metric to one value per finished seed, in increasing seed, with the measured seconds added.
 
     A metric that only some seeds of an arm report has NaN for the others.
     """
@@ -47,7 +50,14 @@ def values_by_arm(report: Report) -> dict[str, dict[str, list[float]]]:
         seconds = report.facts.get("cell_seconds", {}).get(arm, {})
         if by_seed and SECONDS not in table[arm]:
             table[arm][SECONDS] = [float(seconds[str(seed)]) for seed in by_seed]
+        if by_seed and any(report.stages.values()):
+            table[arm][SHARED_SECONDS] = [seconds_of_stages(report, seed) for seed in by_seed]
     return {arm: row for arm, row in table.items() if row}
+
+
+def seconds_of_stages(report: Report, seed: int) -> float:
+    """What all that the arms of a seed share has cost."""
+    return round(sum(stage.seconds for stage in report.stages.get(seed, {}).values()), 3)
 
 
 def preset_fields(paper: str, preset: str) -> dict[str, Any] | None:
@@ -64,22 +74,6 @@ def preset_fields(paper: str, preset: str) -> dict[str, Any] | None:
         return None
     name, _, task = preset.partition(":")
     return field_values(config_to_plain(preset_config(paper, name, task or None)))
-
-
-def field_values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a configuration that is plain data, by dotted field name.
-
-    Example:
-        >>> field_values({"model": {"width": 8}, "steps": 5})
-        {'model.width': 8, 'steps': 5}
-    """
-    found: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            found |= {f"{name}.{inner}": leaf for inner, leaf in field_values(value).items()}
-        else:
-            found[name] = finite_or_none(value)
-    return found
 
 
 def changed_fields(report: Report) -> dict[str, Any] | None:
@@ -123,6 +117,10 @@ def to_plain(report: Report) -> dict[str, Any]:
     curves = {
         arm: {str(seed): scores.curves for seed, scores in by_seed.items()} for arm, by_seed in report.scores.items()
     }
+    stages = {
+        str(seed): {name: {"seconds": stage.seconds, "curves": stage.curves} for name, stage in found.items()}
+        for seed, found in report.stages.items()
+    }
     return facts | {
         "paper": report.paper,
         "preset": report.preset,
@@ -132,6 +130,7 @@ def to_plain(report: Report) -> dict[str, Any]:
         "arms": values_by_arm(report),
         "claims": [claim_entry(judgement) for judgement in report.judgements],
         "curves": curves,
+        "stages": stages,
         "config": report.config,
     }
 

@@ -25,7 +25,7 @@ import yaml
 from rich.console import Console
 
 from tenfold.core import machine
-from tenfold.core.cell import Cell, StopFlag, is_main_process
+from tenfold.core.cell import Cell, StopFlag, is_main_process, read_stages
 from tenfold.core.claims import judge_all
 from tenfold.core.config import to_plain, to_yaml
 from tenfold.core.directory import RunDirectory, cell_order, is_run, scores_from_plain, scores_to_plain
@@ -111,7 +111,7 @@ def execute(
             console.print(message, markup=False, highlight=False, soft_wrap=True)
         raise
     facts |= _cost(run, cells)
-    report = _report(facts, recipe, scores, to_plain(config))
+    report = _report(run, facts, recipe, scores, to_plain(config))
     if is_main_process():
         run.write_facts(facts)
         write_report(report, recipe.figures(report), directory)
@@ -132,7 +132,7 @@ def partial_report(directory: Path, recipe: Recipe | None = None) -> Report:
     facts = run.facts()
     recipe = _recipe_of(run) if recipe is None else recipe
     facts |= _cost(run, run.cells())
-    return _report(facts, recipe, {cell: run.scores(*cell) for cell in run.finished()}, run.config())
+    return _report(run, facts, recipe, {cell: run.scores(*cell) for cell in run.finished()}, run.config())
 
 
 def rebuild_report(directory: Path, recipe: Recipe | None = None) -> Report:
@@ -232,6 +232,7 @@ def _run_cells(
                 arm=arm,
                 seed=seed,
                 directory=run.cell(arm, seed),
+                shared_directory=run.shared(seed),
                 device=facts["device"],
                 dtype=facts["dtype"],
                 display=display,
@@ -288,16 +289,22 @@ def _signals_set(stop: StopFlag) -> Iterator[None]:
 
 
 def _cost(run: RunDirectory, cells: Sequence[tuple[str, int]]) -> dict[str, Any]:
-    """Seconds of each cell and of all of them, as stored."""
+    """Seconds of each cell, and of all of them and of what they share, as stored."""
     seconds: dict[str, dict[str, float]] = {}
     for arm, seed in cells:
         seconds.setdefault(arm, {})[str(seed)] = run.seconds(arm, seed)
     total = sum(value for row in seconds.values() for value in row.values())
+    for seed in {seed for _, seed in cells}:
+        total += sum(stage.seconds for stage in read_stages(run.shared(seed)).values())
     return {"cell_seconds": seconds, "seconds": round(total, 1)}
 
 
 def _report(
-    facts: Mapping[str, Any], recipe: Recipe, scores: Mapping[tuple[str, int], Scores], config: Mapping[str, Any]
+    run: RunDirectory,
+    facts: Mapping[str, Any],
+    recipe: Recipe,
+    scores: Mapping[tuple[str, int], Scores],
+    config: Mapping[str, Any],
 ) -> Report:
     by_arm: dict[str, dict[int, Scores]] = {arm: {} for arm in facts["arms"]}
     for arm, seed in cell_order(facts["arms"], facts["seeds"]):
@@ -311,4 +318,5 @@ def _report(
         judgements=judge_all(recipe.CLAIMS, by_arm),
         facts=facts,
         config=config,
+        stages={seed: read_stages(run.shared(seed)) for seed in facts["seeds"]},
     )

@@ -38,6 +38,19 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """What all arms of a seed share, made once: a warm start, a set of drafts.
+
+    Args:
+        seconds: wall-clock seconds of making it; charged to no arm.
+        curves: what its training logged, name to ``(step, value)`` pairs in increasing step.
+    """
+
+    seconds: float
+    curves: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Claim:
     """One sentence of a paper, as data that a run can judge.
 
@@ -98,13 +111,14 @@ class Report:
     """All that a finished or partly finished run knows: what ``report.html`` and ``report.json`` are made of.
 
     Args:
-        paper: folder name of the paper.
+        paper: name of the study: its paper's folder, and ``paper/study`` where it is not the paper's default one.
         preset: name of the preset the configuration started from.
         seeds: the seeds asked for.
         scores: arm to seed to scores, finished cells only.
         judgements: one for each claim whose arms are finished for at least one seed.
         facts: command, commit, tree_clean, date, hardware, versions, seconds, as in ``run.json``.
         config: the resolved configuration as plain data.
+        stages: seed to what its arms share, by name.
     """
 
     paper: str
@@ -114,6 +128,7 @@ class Report:
     judgements: Sequence[Judgement]
     facts: Mapping[str, Any]
     config: Mapping[str, Any]
+    stages: Mapping[int, Mapping[str, Stage]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

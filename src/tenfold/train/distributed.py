@@ -38,6 +38,22 @@ def require_device(device: str) -> None:
         raise UserError("device = cuda: this PyTorch sees no CUDA device; allowed here: cpu, auto")
 
 
+def compute_device(device: str) -> torch.device:
+    """Where the loops of this package put the model of this process.
+
+    Args:
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+    Raises:
+        UserError: for ``"cuda"`` where PyTorch sees no CUDA device.
+    """
+    require_device(device)
+    accelerator = torch.accelerator.current_accelerator()
+    if computes_on_cpu(device) or accelerator is None or not torch.accelerator.is_available():
+        return torch.device("cpu")
+    return torch.device(accelerator.type, int(os.environ.get("LOCAL_RANK", "0")))
+
+
 def broadcast(value: T, device: str = "auto") -> T:
     """The main process's ``value`` (anything that pickles), on every process.
 

@@ -3,13 +3,15 @@
 Nothing is inherited from trl's defaults, which change from release to release: whatever the functions ``sft`` and
 ``grpo`` hand to trl comes from here, and what trl offers beyond goes through their ``extra``. Imports no torch, so that
 a paper's configuration can nest these. Conventions: 0 (or an empty tuple) means none or no limit; batches are global,
-over all processes and accumulated pieces; a step is an optimizer step.
+over all processes and accumulated pieces; a step is an optimizer step. A field that another one puts out of action is
+refused with the name of that one, unless it is at its default.
 """
 
 import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tenfold.core.config import leaves, refuse_idle
 from tenfold.core.errors import UserError
 
 
@@ -65,6 +67,10 @@ class OptimizerSettings:
         _at_least(0, self, "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm")
         _below_1(self, "warmup_fraction", "beta1", "beta2", "momentum")
         _above_0(self, "epsilon", "tau")
+        if self.name == "adamw":
+            refuse_idle(self, ("momentum", "tau"), acts="name = muon_clip")
+        if self.warmup_fraction:
+            refuse_idle(self, ("warmup_steps",), acts="warmup_fraction = 0")
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class LoraSettings:
         """Refuse what cannot be meant."""
         _at_least(0, self, "rank", "alpha")
         _below_1(self, "dropout")
+        if not self.rank:
+            refuse_idle(self, ("alpha", "dropout", "target_modules"), acts="rank")
 
 
 @dataclass(frozen=True)
@@ -91,9 +99,10 @@ class SFTSettings:
     """Supervised fine-tuning."""
 
     steps: int = 100
-    """Optimizer steps; 0 for a training that a paper leaves out."""
+    """Optimizer steps; 0 for a training that is left out, which no other field may then describe. With ``epochs``: the
+    most steps that these may come to; 0 or the default for any number."""
     epochs: float = 0.0
-    """When not 0, ``steps`` follows from it: epochs * rows / batch_size, rounded up."""
+    """When not 0, the steps follow from it: epochs * rows / batch_size, rounded up."""
     batch_size: int = 8
     """Sequences of a step, over all processes and pieces."""
     gradient_accumulation: int = 1
@@ -121,15 +130,30 @@ class SFTSettings:
         """Refuse what cannot be meant."""
         _at_least(1, self, "batch_size", "gradient_accumulation", "log_every", "keep_checkpoints")
         _at_least(0, self, "steps", "epochs", "max_length", "evaluate_every", "checkpoint_every")
+        if not self.steps and not self.epochs:
+            described = [name for name in leaves(self) if name not in ("steps", "epochs")]
+            refuse_idle(self, described, acts="steps or epochs above 0")
 
     def total_steps(self, num_rows: int) -> int:
-        """Optimizer steps on a data set of ``num_rows``.
+        """Optimizer steps on a data set of ``num_rows``; 0 for a training that is left out.
+
+        Raises:
+            UserError: if epochs come to more steps than ``steps`` allows.
 
         Example:
             >>> SFTSettings(epochs=2, batch_size=8).total_steps(10)
             3
         """
-        return math.ceil(self.epochs * num_rows / self.batch_size) if self.epochs else self.steps
+        if not self.epochs:
+            return self.steps
+        steps = math.ceil(self.epochs * num_rows / self.batch_size)
+        any_number = (0, type(self).steps)
+        if self.steps not in any_number and steps > self.steps:
+            raise UserError(
+                f"epochs = {self.epochs:g}: {steps} steps on {num_rows} rows; allowed: up to steps = {self.steps}, or "
+                "any number with steps = 0"
+            )
+        return steps
 
 
 @dataclass(frozen=True)
@@ -173,9 +197,9 @@ class GRPOSettings:
     epsilon: float = 0.2
     """Clip range of the ratio; it acts only when a round of generation feeds more than one step."""
     epsilon_high: float = 0.0
-    """Upper clip range; 0 for ``epsilon``."""
+    """Upper clip range; 0 for ``epsilon``. It acts as ``epsilon`` does."""
     importance_sampling_level: Literal["token", "sequence"] = "token"
-    """Of the ratio; sequence is GSPO's."""
+    """Of the ratio; sequence is GSPO's. It acts as ``epsilon`` does: at a ratio of 1 both have the same gradient."""
     beta: float = 0.0
     """Coefficient of the KL divergence from the initial policy; 0 needs no reference model."""
     entropy_coefficient: float = 0.0
@@ -207,6 +231,9 @@ class GRPOSettings:
         _above_0(self, "temperature")
         if not 0 < self.top_p <= 1:
             raise UserError(f"top_p = {self.top_p}: allowed: above 0, up to 1")
+        if self.cycle == 1:
+            of_the_ratio = ("epsilon", "epsilon_high", "importance_sampling_level")
+            refuse_idle(self, of_the_ratio, acts="updates_per_generation or num_iterations above 1")
 
     @property
     def cycle(self) -> int:

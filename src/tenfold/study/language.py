@@ -1,0 +1,90 @@
+"""Policies of an experiment: built or loaded as its configuration says, asked with its prompts, measured in training.
+
+Imports no torch at module level.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tenfold.core.config import refuse_idle
+from tenfold.core.types import Message
+from tenfold.data.questions import Messages
+
+if TYPE_CHECKING:
+    from tenfold.policies import Policy
+    from tenfold.train.trl_run import Evaluate
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Who answers: a model that exists, or a tiny one made in code."""
+
+    model: str = ""
+    """A name or folder that from_pretrained loads, or ``smollm2-135m``; empty for a tiny one made in code."""
+    width: int = 64
+    """Tiny: of the residual stream."""
+    layers: int = 3
+    """Tiny: blocks."""
+    heads: int = 4
+    """Tiny: attention heads."""
+    context: int = 256
+    """Tiny: most tokens of prompt and completion."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes of a model that has its own."""
+        if self.model:
+            refuse_idle(self, ("width", "layers", "heads", "context"), acts="model to nothing, for a tiny policy")
+
+
+def build_policy(config: PolicyConfig, alphabet: str, special: Sequence[str] = (), *, seed: int) -> "Policy":
+    """The policy before any training; equal seeds give equal weights.
+
+    Args:
+        config: which.
+        alphabet: characters of a tiny policy.
+        special: texts that are one token each for a tiny policy.
+        seed: of its weights.
+
+    Raises:
+        UserError: the model cannot be loaded, or the sizes of a tiny one don't fit.
+
+    Example:
+        >>> build_policy(PolicyConfig(width=16, layers=1, heads=2), "0123456789+=", seed=0).context
+        256
+    """
+    from tenfold.policies import load_policy, tiny_policy
+
+    if config.model:
+        return load_policy(config.model)
+    return tiny_policy(
+        alphabet,
+        special,
+        width=config.width,
+        layers=config.layers,
+        heads=config.heads,
+        context=config.context,
+        seed=seed,
+    )
+
+
+def prompt_ids(policy: "Policy", prompt: str | Messages) -> list[int]:
+    """The tokens of a prompt, as training encodes it: a text, or the messages of a chat."""
+    if isinstance(prompt, str):
+        return policy.encode(prompt, start=True)
+    return policy.chat([Message(message["role"], message["content"]) for message in prompt])
+
+
+def evaluated_as(tokenizer: Any, measure: Callable[["Policy"], Mapping[str, float]]) -> "Evaluate":
+    """A measure of a policy as ``sft`` and ``grpo`` call it within a training.
+
+    Args:
+        tokenizer: of the policy that is trained.
+        measure: a policy to ``group/name`` and numbers; the first one is shown beside the progress.
+    """
+    from tenfold.policies import Policy
+
+    def evaluate(model: Any, step: int) -> Mapping[str, float]:
+        return measure(Policy(model, tokenizer))
+
+    return evaluate

@@ -1,0 +1,115 @@
+"""Training on data of a user's own, as ``tenfold train PAPER`` does it: what it is about, and what it leaves.
+
+A paper that offers it has a preset ``own(data)`` in its ``config.py``, whose fields are the flags of the verb, and a
+module ``own_training.py``::
+
+    ACTING = ("policy", "reward", "training")
+
+    def read(config: Config, arm: str) -> Material: ...
+
+    def train(config: Config, arm: str, material: Material, cell: Cell) -> Policy | None: ...
+
+``ACTING`` names the fields, or groups of them, that act in it. ``read`` refuses all that can be refused, before
+anything is written. ``train`` returns the trained policy, or nothing if it has saved a model of another kind.
+
+The folder says what it is about, and goes on with it: the same again resumes, anything else is refused.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from tenfold.core.cell import Cell
+from tenfold.core.config import differences
+from tenfold.core.directory import claim_folder
+from tenfold.core.errors import UserError
+from tenfold.policies import Policy
+
+ABOUT = "training.yaml"
+
+
+class OwnTraining(Protocol):
+    """What the module ``own_training.py`` of a paper holds."""
+
+    ACTING: Sequence[str]
+
+    def read(self, config: Any, arm: str) -> Any:
+        """Data, model and all else that is needed, each checked."""
+
+    def train(self, config: Any, arm: str, material: Any, cell: Cell) -> Policy | None:
+        """The training, or what is left of it."""
+
+
+def train_in(paper: str, module: OwnTraining, config: Any, data: Path, cell: Cell) -> None:
+    """Train in the cell's folder, from the start or from where it was interrupted, and save the model there.
+
+    Args:
+        paper: its name.
+        module: its ``own_training``.
+        config: the resolved configuration.
+        data: the file that the configuration was made for; known by the hash of its content.
+        cell: the training.
+
+    Raises:
+        UserError: something cannot be used, before anything is written; or the folder is about something else.
+    """
+    material = module.read(config, cell.arm)
+    facts = {"paper": paper, "arm": cell.arm, "seed": cell.seed, "dtype": cell.dtype, "data_sha256": sha256_of(data)}
+    claim_folder(cell.directory, ABOUT, facts, config)
+    policy = module.train(config, cell.arm, material, cell)
+    if policy is not None:
+        save_trained(policy, cell)
+
+
+def refuse_unread(module: OwnTraining, default: Any, config: Any, paper: str) -> None:
+    """Refuse values of fields that do nothing in this training.
+
+    Args:
+        module: the paper's ``own_training``.
+        default: the preset ``own``.
+        config: the same with the user's values.
+        paper: its name.
+
+    Raises:
+        UserError: naming the first such field, and those that act.
+    """
+    for field, (_, value) in differences(default, config).items():
+        if not any(field == acting or field.startswith(f"{acting}.") for acting in module.ACTING):
+            raise UserError(
+                f"--{field} = {value}: does nothing in tenfold train {paper}; what acts: {', '.join(module.ACTING)}"
+            )
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file's content, or, for a folder, of the names and contents of its files.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not path.exists():
+        raise UserError(f"--data is {path}, which does not exist")
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            digest.update(str(file.relative_to(path)).encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def save_trained(policy: Policy, cell: Cell) -> None:
+    """Save the policy in ``model`` of the cell's folder, and print how loss and rewards went; on the main process.
+
+    Args:
+        policy: after the training.
+        cell: the training.
+    """
+    if not cell.is_main:
+        return
+    folder = cell.directory / "model"
+    policy.save(folder)
+    for name, points in cell.curves().items():
+        is_reward = "rewards/" in name and name.endswith("/mean")
+        if is_reward or name.endswith("train/loss"):
+            print(f"{name:30} first step {points[0][1]:.3f}   last step {points[-1][1]:.3f}")
+    print(f"model: {folder}; metrics: {cell.directory / 'metrics.jsonl'}")
