@@ -304,7 +304,6 @@ def test_adapters_alone_are_trained(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"steps": 0}, "steps = 0, epochs = 0: one of them must be above 0"),
         ({"batch_size": 9, "gradient_accumulation": 2}, "9 sequences of a step: must be a multiple of 1 process"),
         ({"optimizer": replace(FAST, name="muon_clip"), "lora": LoraSettings(rank=2)}, "QK-Clip needs all weights"),
     ],
@@ -312,6 +311,11 @@ def test_adapters_alone_are_trained(tmp_path):
 def test_settings_that_cannot_be_are_refused(tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
         train_sft(cell_of("sft", tmp_path), replace(SFT, **changes))
+
+
+def test_a_training_that_is_left_out_is_refused(tmp_path):
+    with pytest.raises(UserError, match="steps = 0, epochs = 0: one of them must be above 0"):
+        train_sft(cell_of("sft", tmp_path), SFTSettings(steps=0))
 
 
 @pytest.mark.parametrize(

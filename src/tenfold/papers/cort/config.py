@@ -279,8 +279,8 @@ def laptop() -> Config:
 def gpu() -> Config:
     """Products in words by SmolLM2-135M, sized for half an hour on one GPU; untimed.
 
-    ``--task.kind questions --task.train-file ... --task.test-file ... --base.thinking.steps 0`` with a larger
-    ``--policy.model`` puts questions of your own in place of the products.
+    Questions of your own in place of the products need no base: begin with the preset ``paper``, which trains none, and
+    name your files and a smaller ``--policy.model``.
     """
     optimizer = OptimizerSettings(learning_rate=1e-4, schedule="cosine", warmup_fraction=0.05)
     tuning = SFTSettings(steps=60, batch_size=16, max_length=0, mixed_precision="bf16", optimizer=optimizer)

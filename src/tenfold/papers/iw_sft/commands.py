@@ -101,7 +101,7 @@ def train(
         gradient_accumulation=gradient_accumulation,
         max_length=max_length,
         optimizer=OptimizerSettings(learning_rate=learning_rate, schedule="cosine", warmup_fraction=0.05, beta2=0.95),
-        lora=LoraSettings(rank=lora_rank, alpha=2.0 * lora_rank),
+        lora=LoraSettings(rank=lora_rank, alpha=2.0 * lora_rank) if lora_rank else LoraSettings(),
         log_every=1,
         checkpoint_every=max(1, steps // 4),
     )

@@ -177,7 +177,7 @@ def train(
         reward_weights=tuple(weights),
         mixed_precision=mixed_precision,
         optimizer=OptimizerSettings(learning_rate=learning_rate, warmup_fraction=0.05),
-        lora=LoraSettings(rank=lora_rank, alpha=2.0 * lora_rank),
+        lora=LoraSettings(rank=lora_rank, alpha=2.0 * lora_rank) if lora_rank else LoraSettings(),
         log_every=1,
         checkpoint_every=max(1, steps // 4),
     )

@@ -212,8 +212,8 @@ def _masked_grpo(
 def gpu() -> Config:
     """Masked addition in words by SmolLM2-135M, sized for half an hour on one GPU; untimed.
 
-    ``--task.kind questions --task.train-file … --task.test-file … --task.system-prompt tac --reward.blocks tac
-    --warm-start.training.steps 0`` with a larger ``--policy.model`` puts questions of your own in place of the sums.
+    Questions of your own in place of the sums need no warm start: begin with the preset ``paper``, which has none, and
+    name your files and a smaller ``--policy.model``.
     """
     optimizer = OptimizerSettings(learning_rate=5e-5, schedule="cosine", warmup_fraction=0.05)
     rate = 1e-5
