@@ -2,9 +2,9 @@ import math
 from dataclasses import dataclass
 
 import pytest
+import yaml
 
 from tenfold.core import directory
-from tenfold.core.config import from_yaml
 from tenfold.core.directory import (
     RunDirectory,
     claim_folder,
@@ -67,27 +67,29 @@ def test_a_file_is_refused(tmp_path):
 
 
 @dataclass(frozen=True)
-class About:
-    seed: int
+class Settings:
     rate: float = 0.5
+    sizes: tuple[int, ...] = (1, 2)
 
 
 def test_a_folder_is_claimed_once_and_goes_on_with_the_same(tmp_path):
     out = tmp_path / "tuning"
-    claim_folder(out, About(seed=1), "about.yaml")
+    claim_folder(out, "about.yaml", {"seed": 1}, Settings())
     (out / "checkpoints").mkdir()
-    claim_folder(out, About(seed=1), "about.yaml")
+    claim_folder(out, "about.yaml", {"seed": 1}, Settings())
     with pytest.raises(UserError, match=r"seed is 2, but .* was begun with 1; give another --out"):
-        claim_folder(out, About(seed=2), "about.yaml")
-    claim_folder(out, About(seed=2), "about.yaml", ignored=("seed",))
-    assert from_yaml(About, out / "about.yaml") == About(seed=1), "what it was begun with stays"
+        claim_folder(out, "about.yaml", {"seed": 2}, Settings())
+    with pytest.raises(UserError, match=r"rate is 1e-05, but .* was begun with 0.5; give another --out"):
+        claim_folder(out, "about.yaml", {"seed": 1}, Settings(rate=1e-5))
+    claim_folder(out, "about.yaml", {"seed": 2}, Settings(), ignored=("seed",))
+    assert yaml.safe_load((out / "about.yaml").read_text()) == {"seed": 1, "rate": 0.5, "sizes": [1, 2]}
     with pytest.raises(UserError, match=r"allowed: a new or empty folder, or one that has a other\.yaml"):
-        claim_folder(out, About(seed=1), "other.yaml")
+        claim_folder(out, "other.yaml", {"seed": 1}, Settings())
 
 
 def test_processes_beside_the_main_one_claim_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(directory, "is_main_process", lambda: False)
-    claim_folder(tmp_path / "tuning", About(seed=1), "about.yaml")
+    claim_folder(tmp_path / "tuning", "about.yaml", {"seed": 1}, Settings())
     assert not (tmp_path / "tuning").exists()
 
 

@@ -17,10 +17,13 @@ def main(arguments: Sequence[str]) -> int:
 
     tyro.cli(ListCommand, args=arguments, prog="tenfold list")
     found = papers()
-    width = max(len(paper.name) for paper in found)
+    names = [paper.name for paper in found] + [study.name for paper in found for study in paper.studies]
+    width = max(map(len, names))
     for paper in sorted(found, key=lambda paper: not paper.available):
-        status = "available" if paper.available else "announced"
-        laptop = f"laptop: {paper.times['laptop']}" if "laptop" in paper.times else ""
-        print(f"{paper.name:<{width}}  {status}  {laptop}".rstrip())
-        print(f"    {paper.claim}")
+        if not paper.available:
+            print(f"{paper.name:<{width}}  announced\n    {paper.claim}")
+        for study in paper.studies:
+            laptop = f"laptop: {study.times['laptop']}" if "laptop" in study.times else ""
+            print(f"{study.name:<{width}}  available  {laptop}".rstrip())
+            print(f"    {study.claim}")
     return 0

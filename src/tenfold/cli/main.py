@@ -23,7 +23,9 @@ from tenfold.core.errors import Interrupted, UserError
 VERBS = {
     "list": ("", "the papers, what each claims, and what is available"),
     "show": ("PAPER", "claims, arms, presets and resolved configuration of a paper"),
-    "run": ("PAPER", "train a paper's arms over several seeds, and write a report with verdicts"),
+    "run": ("PAPER[/STUDY]", "train a paper's arms over several seeds, and write a report with verdicts"),
+    "tune": ("PAPER", "try a grid of learning rates on every arm of a paper"),
+    "train": ("PAPER", "train a paper's method on data of your own"),
     "compare": ("RUN RUN …", "metrics of runs side by side, with paired differences"),
     "report": ("[RUN …]", "write the report of runs again; --publish puts them into results/"),
     "doctor": ("", "what the code sandbox really stops on this machine, and which optional parts are installed"),
@@ -91,7 +93,7 @@ def _owner(verb: str, owners: Sequence[Paper], words: list[str]) -> tuple[Paper,
         return find(target), words[1:]
     facts = Path(target) / "run.json"
     if target and facts.is_file():
-        name = str(json.loads(facts.read_text())["paper"])
+        name = str(json.loads(facts.read_text())["paper"]).partition("/")[0]
         if name not in names:
             raise UserError(
                 f"{target} is a run of {name}, which has no verb {verb!r}; papers with it: {', '.join(names)}"

@@ -1,4 +1,4 @@
-"""``tenfold run PAPER``: resolves configuration, seeds, arms and run directory, and hands them to the runner.
+"""``tenfold run PAPER`` (or ``PAPER/STUDY``): resolves configuration, seeds, arms and run directory; runs them.
 
 The configuration is read in one parse: preset < YAML file < flags. With ``--resume`` the stored configuration
 takes the preset's place and must come out unchanged; more seeds and arms may be added.
@@ -17,7 +17,7 @@ import tyro
 
 from tenfold.core import discovery
 from tenfold.core.config import differences, from_yaml, nearest, parse, to_yaml
-from tenfold.core.discovery import Paper
+from tenfold.core.discovery import Study
 from tenfold.core.errors import UserError
 
 Config = TypeVar("Config")
@@ -72,20 +72,20 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(
             "usage: tenfold run PAPER [options]; `tenfold list` has the papers, `tenfold run PAPER --help` the options"
         )
-    paper = discovery.find_available(words.pop(0))
+    study = discovery.find_study(words.pop(0))
     options, _ = tyro.cli(
-        RunOptions, args=_without_help(words), return_unknown_args=True, prog=f"tenfold run {paper.name}"
+        RunOptions, args=without_help(words), return_unknown_args=True, prog=f"tenfold run {study.name}"
     )
-    default = _fresh(paper, options) if options.resume is None else _stored(paper, options.resume)
-    command = _parse(paper, default, options.config_file, words)
+    default = _fresh(study, options) if options.resume is None else _stored(study, options.resume)
+    command = _parse(study, default, options.config_file, words)
     if command.resume is not None:
         _refuse_changes(default, command)
-    recipe = discovery.recipe_module(paper.name)
+    recipe = discovery.recipe_module(study.name)
     seeds, arms = parse_seeds(command.seeds), _arms(command.arms, recipe)
     if command.dry_run:
         _print_plan(recipe, command.config, seeds, arms)
         return 0
-    return _execute(paper, recipe, command, seeds, arms, shlex.join(["tenfold", "run", *arguments]))
+    return _execute(study, recipe, command, seeds, arms, shlex.join(["tenfold", "run", *arguments]))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -109,26 +109,26 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return seeds
 
 
-def _without_help(words: Sequence[str]) -> list[str]:
+def without_help(words: Sequence[str]) -> list[str]:
     """The words without requests for help, which the second parse answers with all flags."""
     return [word for word in words if word not in ("-h", "--help", "--help-verbose")]
 
 
-def _fresh(paper: Paper, options: RunOptions) -> RunCommand[Any]:
+def _fresh(study: Study, options: RunOptions) -> RunCommand[Any]:
     """The command for a new run, before flags."""
-    config = discovery.preset_config(paper.name, options.preset, options.task)
+    config = discovery.preset_config(study.name, options.preset, options.task)
     dtype: Any = PRESET_DTYPES[options.preset]
     return RunCommand(preset=options.preset, task=options.task, dtype=dtype, config=config)
 
 
-def _stored(paper: Paper, directory: Path) -> RunCommand[Any]:
+def _stored(study: Study, directory: Path) -> RunCommand[Any]:
     """The command that made an existing run, before flags."""
     from tenfold.core.directory import RunDirectory
 
     run = RunDirectory.open(directory)
     facts = run.facts()
-    if facts["paper"] != paper.name:
-        raise UserError(f"{directory} is a run of {facts['paper']}, not of {paper.name}")
+    if facts["paper"] != study.name:
+        raise UserError(f"{directory} is a run of {facts['paper']}, not of {study.name}")
     preset, _, task = facts["preset"].partition(":")
     return RunCommand(
         preset=preset,
@@ -137,11 +137,11 @@ def _stored(paper: Paper, directory: Path) -> RunCommand[Any]:
         arms=tuple(facts["arms"]),
         device=facts["device"],
         dtype=facts["dtype"],
-        config=from_yaml(discovery.config_module(paper.name).Config, run.path / "config.yaml"),
+        config=from_yaml(discovery.config_module(study.name).Config, run.path / "config.yaml"),
     )
 
 
-def _parse(paper: Paper, default: RunCommand[Any], config_file: Path | None, words: Sequence[str]) -> RunCommand[Any]:
+def _parse(study: Study, default: RunCommand[Any], config_file: Path | None, words: Sequence[str]) -> RunCommand[Any]:
     command_type: Any = RunCommand[type(default.config)]  # type: ignore[misc]
     return parse(
         command_type,
@@ -149,8 +149,8 @@ def _parse(paper: Paper, default: RunCommand[Any], config_file: Path | None, wor
         config=default.config,
         yaml_path=config_file,
         arguments=words,
-        prog=f"tenfold run {paper.name}",
-        description=f"{paper.title}: {paper.claim}. Defaults are those of the preset {default.preset}.",
+        prog=f"tenfold run {study.name}",
+        description=f"{study.title}: {study.claim}. Defaults are those of the preset {default.preset}.",
     )
 
 
@@ -175,7 +175,7 @@ def _arms(names: Sequence[str], recipe: ModuleType) -> tuple[str, ...]:
 
 
 def _execute(
-    paper: Paper, recipe: Any, command: RunCommand[Any], seeds: Sequence[int], arms: Sequence[str], typed: str
+    study: Study, recipe: Any, command: RunCommand[Any], seeds: Sequence[int], arms: Sequence[str], typed: str
 ) -> int:
     from rich.console import Console
 
@@ -185,11 +185,11 @@ def _execute(
     from tenfold.core.runner import execute
 
     _refuse_absent_device(command.device)
-    task = command.task or discovery.default_task(paper.name)
+    task = command.task or discovery.default_task(study.name)
     preset = f"paper:{task}" if command.preset == "paper" else command.preset
-    directory = command.resume or command.out or _new_directory(paper.name, preset.replace(":", "-"), command.device)
+    directory = command.resume or command.out or _new_directory(study.name, preset.replace(":", "-"), command.device)
     report = execute(
-        paper=paper.name,
+        paper=study.name,
         recipe=recipe,
         config=command.config,
         preset=preset,

@@ -3,7 +3,7 @@
 With ``--preset paper`` every value stands beside the section or table of the publication that it comes from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from tenfold.core import discovery
 from tenfold.core.config import leaves, to_yaml
-from tenfold.core.discovery import Paper
+from tenfold.core.discovery import Paper, Study
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ShowCommand:
     """Claims, arms, presets and the resolved configuration of a paper."""
 
     paper: Annotated[str, tyro.conf.Positional]
-    """Name of the paper, as in `tenfold list`."""
+    """Name of the paper or study, as in `tenfold list`."""
     preset: Literal["smoke", "laptop", "gpu", "paper"] = "laptop"
     """Whose configuration to show."""
     task: str | None = None
@@ -31,38 +31,50 @@ class ShowCommand:
 def main(arguments: Sequence[str]) -> int:
     """Print one paper."""
     command = tyro.cli(ShowCommand, args=arguments, prog="tenfold show")
-    paper = discovery.find(command.paper)
+    paper = discovery.find(command.paper.partition("/")[0])
     console = Console(highlight=False)
-    _print_facts(paper, console)
     if not paper.available:
+        _print_facts(paper, None, console)
         console.print("\nAnnounced: it cannot be run yet.")
         return 0
-    module = discovery.config_module(paper.name)
-    config = discovery.preset_config(paper.name, command.preset, command.task)
-    _print_claims(discovery.recipe_module(paper.name), console)
-    console.print(f"\n[bold]presets[/bold]: {', '.join(discovery.PRESETS)}; tasks of paper: {', '.join(module.TASKS)}")
+    study = discovery.find_study(command.paper)
+    _print_facts(paper, study, console)
+    module = discovery.config_module(study.name)
+    config = discovery.preset_config(study.name, command.preset, command.task)
+    _print_claims(discovery.recipe_module(study.name), console)
+    presets = ", ".join(discovery.presets_of(study.name))
+    tasks = f"; tasks of paper: {', '.join(module.TASKS)}" if hasattr(module, "paper") else ""
+    console.print(f"\n[bold]presets[/bold]: {presets}{tasks}")
     if command.preset == "paper":
-        task = command.task or discovery.default_task(paper.name)
+        task = command.task or discovery.default_task(study.name)
         console.print(f"\n[bold]configuration[/bold] of paper, task {task}, and where each value comes from")
-        console.print(_sources(config, module.SOURCES[task]))
+        _print_sources(config, module.SOURCES[task], console)
     else:
         console.print(f"\n[bold]configuration[/bold] of {command.preset}\n")
         console.print(to_yaml(config), end="", markup=False, soft_wrap=True)
     return 0
 
 
-def _print_facts(paper: Paper, console: Console) -> None:
+def _print_facts(paper: Paper, study: Study | None, console: Console) -> None:
+    about = study or paper
     console.print(f"[bold]{paper.title}[/bold]\n{paper.authors}, https://arxiv.org/abs/{paper.arxiv}", soft_wrap=True)
-    console.print(f"\n{paper.claim}", soft_wrap=True)
-    console.print(f"\n[bold]needs[/bold]: {paper.needs}", soft_wrap=True)
-    for preset, time in paper.times.items():
+    console.print(f"\n{about.claim}", soft_wrap=True)
+    console.print(f"\n[bold]needs[/bold]: {about.needs}", soft_wrap=True)
+    for preset, time in about.times.items():
         console.print(f"[bold]{preset}[/bold]: {time}")
+    if study is not None and study.own:
+        console.print(f"[bold]tenfold train {study.name}[/bold]: {study.own}")
     for verb, text in paper.verbs.items():
         console.print(f"[bold]tenfold {verb} {paper.name}[/bold]: {text}")
+    if len(paper.studies) > 1:
+        console.print(f"[bold]studies[/bold]: {', '.join(study.name for study in paper.studies)}")
 
 
 def _print_claims(recipe: Any, console: Console) -> None:
-    console.print(f"\n[bold]arms[/bold]: {', '.join(recipe.ARMS)}\n\n[bold]claims[/bold]")
+    console.print("\n[bold]arms[/bold]")
+    for name, arm in recipe.ARMS.items():
+        console.print(f"  {name}: {arm.text}", markup=False, soft_wrap=True)
+    console.print("\n[bold]claims[/bold]")
     for claim in recipe.CLAIMS:
         console.print(f"  {claim.id}: {claim.text}", markup=False, soft_wrap=True)
         arms = claim.arm if claim.baseline is None else f"{claim.arm} against {claim.baseline}"
@@ -71,10 +83,15 @@ def _print_claims(recipe: Any, console: Console) -> None:
         console.print(line, markup=False, soft_wrap=True, style="dim")
 
 
-def _sources(config: Any, sources: Any) -> Table:
+def _print_sources(config: Any, sources: Mapping[str, str], console: Console) -> None:
+    from tenfold.study.sources import UNSTATED, unstated
+
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("field", "value", "source"):
         table.add_column(heading, no_wrap=heading == "field", overflow="fold")
-    for name, value in leaves(config).items():
-        table.add_row(name, str(value), sources[name])
-    return table
+    values = leaves(config)
+    for name, value in values.items():
+        table.add_row(name, str(value), sources.get(name, UNSTATED))
+    console.print(table)
+    ours = len(unstated(sources, config))
+    console.print(f"\n{len(values) - ours} of {len(values)} fields have a source; {ours} are ours.")

@@ -11,7 +11,7 @@ A cell is finished when its ``scores.json`` is there: it is written last, and at
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ def runs_root() -> Path:
     return Path(os.environ.get("TENFOLD_RUNS", "runs"))
 
 
-def claim_folder(out: Path, name: str, facts: Mapping[str, Any], config: Any) -> None:
+def claim_folder(out: Path, name: str, facts: Mapping[str, Any], config: Any, *, ignored: Collection[str] = ()) -> None:
     """Store what a folder is about in the file ``name`` of it, or check that it is about the same.
 
     For what goes on with a folder and is no run: tuning of rates, a training on one's own data.
@@ -41,6 +41,7 @@ def claim_folder(out: Path, name: str, facts: Mapping[str, Any], config: Any) ->
         name: of the file, which is YAML.
         facts: what it is about, as plain data.
         config: the configuration, a dataclass; its fields follow ``facts``.
+        ignored: dotted fields that may differ.
 
     Raises:
         UserError: ``out`` is about something else, with the first field that differs; or it holds other things.
@@ -56,7 +57,7 @@ def claim_folder(out: Path, name: str, facts: Mapping[str, Any], config: Any) ->
     stored, asked = field_values(yaml.safe_load(file.read_text())), field_values(yaml.safe_load(about))
     for field in {**stored, **asked}:
         before, now = (values.get(field, "absent") for values in (stored, asked))
-        if before != now:
+        if before != now and field not in ignored:
             raise UserError(f"{field} is {now}, but {out} was begun with {before}; give another --out")
 
 

@@ -23,7 +23,7 @@ from rich.text import Text
 from tenfold.core.claims import count_of_seeds
 from tenfold.core.config import field_values
 from tenfold.core.config import to_plain as config_to_plain
-from tenfold.core.discovery import papers, preset_config
+from tenfold.core.discovery import preset_config, studies
 from tenfold.core.files import to_json, write_atomically
 from tenfold.core.types import Judgement, Picture, Report
 from tenfold.core.wording import Entry, count_verdicts, duration, entry_of, facts_table, preset_text, verdict_row
@@ -70,7 +70,7 @@ def preset_fields(paper: str, preset: str) -> dict[str, Any] | None:
     Raises:
         UserError: the paper has no such preset or task.
     """
-    if paper not in [known.name for known in papers() if known.available]:
+    if paper not in [study.name for study in studies()]:
         return None
     name, _, task = preset.partition(":")
     return field_values(config_to_plain(preset_config(paper, name, task or None)))
@@ -276,8 +276,8 @@ def learning_curves(report: Report) -> list[Picture]:
 
 
 def _title(paper: str) -> str:
-    """The paper's title, or its name where it has no folder here."""
-    return next((known.title for known in papers() if known.name == paper), paper)
+    """The title of a study's paper, or its name where it has no folder here."""
+    return next((study.title for study in studies() if study.name == paper), paper)
 
 
 def _svg(figure: Any) -> bytes:

@@ -1,11 +1,14 @@
-"""Published numbers: ``results/<paper>.json`` and the tables in the READMEs that are made from it.
+"""Published numbers: ``results/<study>.json`` and the tables in the READMEs that are made from it.
+
+A study is called by its paper's name, and by both where it is not the default one: ``results/kimi_k2.json``,
+``results/kimi_k2/agentic.json``.
 
 A file holds a list of runs. Publishing a run replaces the one with the same preset, changed fields, hardware
 and arms, unless that has more seeds; so each machine's newest numbers stand beside the others, and a shortened
 run never takes the place of a preset's own. The tables are text between two comments, and are never written by hand:
 
     <!-- results:hrm -->  …  <!-- /results:hrm -->     in the paper's README: metrics and verdicts of each run
-    <!-- results -->      …  <!-- /results -->         in the repository's README: one line for each paper
+    <!-- results -->      …  <!-- /results -->         in the repository's README: one line for each study
 """
 
 import hashlib
@@ -49,6 +52,8 @@ RUN_KEYS: Mapping[str, type | tuple[type, ...]] = {
 CLAIM_KEYS = ("id", "text", "kind", "metric", "arm", "baseline", "margin", "effect", "interval", "verdict")
 
 Run = dict[str, Any]
+PAPERS = "src/tenfold/papers"
+"""Where papers are in the repository."""
 
 
 def publish(run_directory: Path, repository: Path) -> list[Path]:
@@ -74,12 +79,12 @@ def publish(run_directory: Path, repository: Path) -> list[Path]:
 
 
 def results_path(repository: Path, paper: str) -> Path:
-    """Where the numbers of a paper are: ``results/<paper>.json``."""
+    """Where the numbers of a study are: ``results/<study>.json``."""
     return repository / "results" / f"{paper}.json"
 
 
 def run_from_directory(run_directory: Path) -> Run:
-    """The entry for ``results/<paper>.json`` that a finished run directory makes.
+    """The entry for ``results/<study>.json`` that a finished run directory makes.
 
     Raises:
         UserError: the run has no report or an outdated one, a cell is missing, or its paper has no folder here.
@@ -159,14 +164,14 @@ def render_tables(runs: Sequence[Run]) -> str:
 
 
 def render_summary(runs_by_paper: Mapping[str, Sequence[Run]]) -> str:
-    """One line for each paper with published runs: the run with the most seeds, a plain preset, the newest."""
+    """One line for each study with published runs: the run with the most seeds, a plain preset, the newest."""
     lines = ["| paper | run | claims | time |", "|---|---|---|---|"]
     for paper, runs in sorted(runs_by_paper.items()):
         run = max(runs, key=lambda run: (len(run["seeds"]), not run["changed"], run["date"]))
         outcome = count_verdicts([claim["verdict"] for claim in run["claims"]])
         setting = preset_text(run["preset"], run["changed"])
         described = f"{setting}, {count_of_seeds(len(run['seeds']))}, {run['hardware']}"
-        link = f"[{paper}](src/tenfold/papers/{paper}/README.md)"
+        link = f"[{paper}]({PAPERS}/{_folder(paper)}/README.md)"
         lines.append(f"| {link} | {_cell(described)} | {outcome} | {duration(run['seconds'])} |")
     return "\n".join(lines)
 
@@ -203,6 +208,11 @@ def claims_of(run: Run) -> list[Judgement]:
     return [_judgement(entry) for entry in run["claims"]]
 
 
+def _folder(study: str) -> str:
+    """The folder of a study's paper."""
+    return study.partition("/")[0]
+
+
 def _is_checkout(repository: Path) -> bool:
     path = repository / "pyproject.toml"
     return path.is_file() and tomllib.loads(path.read_text()).get("project", {}).get("name") == "tenfold"
@@ -210,13 +220,15 @@ def _is_checkout(repository: Path) -> bool:
 
 def _outdated(repository: Path) -> dict[Path, str]:
     """README to its text as it should be, where that differs from what is there."""
-    published = {path.stem: read(path) for path in sorted((repository / "results").glob("*.json"))}
+    root = repository / "results"
+    files = sorted([*root.glob("*.json"), *root.glob("*/*.json")])
+    published = {path.relative_to(root).with_suffix("").as_posix(): read(path) for path in files}
     published = {paper: runs for paper, runs in published.items() if runs}
     if not published:
         return {}
     blocks = [(repository / "README.md", "results", render_summary(published))]
     for paper, runs in published.items():
-        readme = repository / "src" / "tenfold" / "papers" / paper / "README.md"
+        readme = repository / PAPERS / _folder(paper) / "README.md"
         blocks.append((readme, f"results:{paper}", render_tables(runs)))
     wanted = {path: _replaced(path, marker, markdown) for path, marker, markdown in blocks}
     return {path: text for path, text in wanted.items() if text != path.read_text()}

@@ -8,9 +8,11 @@ text, for decoding and encoding again need not give the tokens that were sampled
 :class:`Environment` answers; its tokens are part of the trajectory and masked out of the loss.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+from tenfold.core.errors import UserError
 
 ClaimKind = Literal["superiority", "non_inferiority", "threshold", "exact"]
 Direction = Literal["higher", "lower"]
@@ -162,6 +164,46 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """What a policy is given: tokens, and what belongs to some of them, such as the pixels of an image.
+
+    Prompts are equal where their ids and their keys are. What is computed for a prompt is shared with equal ones only,
+    so the key is what tells two images apart whose tokens are the same.
+
+    Args:
+        ids: its tokens; any sequence of them is kept as a tuple.
+        key: says what the features are, and must differ where they do: the name of a file, a hash, a number.
+        features: named arguments of the model's forward pass, tensors that are concatenated with those of other
+            prompts along dimension 0. They belong to the tokens before the last one, which is fed by itself.
+
+    Raises:
+        UserError: if there are features without a key, or the key is not hashable.
+
+    Example:
+        >>> Prompt((5, 6, 7)) == Prompt([5, 6, 7]) != Prompt((5, 6, 7), key="cat.png")
+        True
+    """
+
+    ids: tuple[int, ...]
+    key: Hashable = ()
+    features: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", tuple(self.ids))
+        try:
+            hash(self)
+        except TypeError as error:
+            raise UserError(
+                f"key = {self.key!r}: must be hashable, as a name, a number or a tuple of them is"
+            ) from error
+        if self.features and self.key == ():
+            raise UserError(
+                f"features = {', '.join(self.features)} with key = (): a prompt with features needs a key that says "
+                "what they are"
+            )
+
+
+@dataclass(frozen=True)
 class Trajectory:
     """One sample of a policy, with what its environment added. T tokens in the completion.
 
@@ -177,6 +219,8 @@ class Trajectory:
         messages: the conversation that the prompt was made from, where there is one.
         tool_calls: what the environment did, one JSON-able mapping per call.
         reward_parts: name to value, from the environment.
+        features: those of its :class:`Prompt`, for who computes its probabilities again; they play no part in whether
+            two trajectories are equal.
 
     Example:
         >>> Trajectory((1, 2), [7, 8, 9], [True, False, True], [-0.5, 0.0, -0.1], "stop").sampled_ids
@@ -191,6 +235,7 @@ class Trajectory:
     messages: tuple[Message, ...] = ()
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     reward_parts: Mapping[str, float] = field(default_factory=dict)
+    features: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def sampled_ids(self) -> list[int]:

@@ -3,14 +3,16 @@
 A paper that offers it has a preset ``own(data)`` in its ``config.py``, whose fields are the flags of the verb, and a
 module ``own_training.py``::
 
+    ARMS = ("rl", "sft")
     ACTING = ("policy", "reward", "training")
 
     def read(config: Config, arm: str) -> Material: ...
 
     def train(config: Config, arm: str, material: Material, cell: Cell) -> Policy | None: ...
 
-``ACTING`` names the fields, or groups of them, that act in it. ``read`` refuses all that can be refused, before
-anything is written. ``train`` returns the trained policy, or nothing if it has saved a model of another kind.
+``ARMS`` names what can be trained, the first by default. ``ACTING`` names the fields, or groups of them, that act in
+it. ``read`` refuses all that can be refused, before anything is written. ``train`` returns the trained policy, or
+nothing if it has saved a model of another kind.
 
 The folder says what it is about, and goes on with it: the same again resumes, anything else is refused.
 """
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tenfold.core.cell import Cell
-from tenfold.core.config import differences
+from tenfold.core.config import differences, leaves
 from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.policies import Policy
@@ -32,6 +34,7 @@ ABOUT = "training.yaml"
 class OwnTraining(Protocol):
     """What the module ``own_training.py`` of a paper holds."""
 
+    ARMS: Sequence[str]
     ACTING: Sequence[str]
 
     def read(self, config: Any, arm: str) -> Any:
@@ -56,10 +59,15 @@ def train_in(paper: str, module: OwnTraining, config: Any, data: Path, cell: Cel
     """
     material = module.read(config, cell.arm)
     facts = {"paper": paper, "arm": cell.arm, "seed": cell.seed, "dtype": cell.dtype, "data_sha256": sha256_of(data)}
-    claim_folder(cell.directory, ABOUT, facts, config)
+    claim_folder(cell.directory, ABOUT, facts, config, ignored=_naming(data, config))
     policy = module.train(config, cell.arm, material, cell)
     if policy is not None:
         save_trained(policy, cell)
+
+
+def _naming(data: Path, config: Any) -> list[str]:
+    """The fields that hold the path of the data: the file may be moved, for the hash of its content counts."""
+    return [field for field, value in leaves(config).items() if value in (str(data), (str(data),))]
 
 
 def refuse_unread(module: OwnTraining, default: Any, config: Any, paper: str) -> None:

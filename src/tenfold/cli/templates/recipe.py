@@ -6,6 +6,7 @@ that was interrupted ends with the same numbers as one that was not.
 
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,19 @@ from tenfold.core.types import Claim, Picture, Report, Scores
 from tenfold.papers.paper_name.config import Config
 from tenfold.papers.paper_name.method import descend, draw_data, squared_errors
 
-ARMS: Mapping[str, bool] = {"plain": False, "decayed": True}  # arm -> whether its weights decay
+
+@dataclass(frozen=True)
+class Arm:
+    """What an arm is, and what it does differently."""
+
+    text: str
+    decays: bool
+
+
+ARMS: Mapping[str, Arm] = {
+    "plain": Arm("gradient descent alone", decays=False),
+    "decayed": Arm("gradient descent with weight decay", decays=True),
+}
 
 CLAIMS = (
     Claim(
@@ -52,7 +65,7 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     truth = generator.normal(size=config.data.num_features) / np.sqrt(config.data.num_features)
     train = draw_data(generator, truth, config.data.num_train, config.data.noise)
     test = draw_data(generator, truth, config.data.num_test, config.data.noise)
-    weights = fit(config, train, config.training.weight_decay if ARMS[arm] else 0.0, cell)
+    weights = fit(config, train, config.training.weight_decay if ARMS[arm].decays else 0.0, cell)
     errors = squared_errors(weights, *test)
     return Scores(
         metrics={"test/error": float(errors.mean()), "train/error": float(squared_errors(weights, *train).mean())},

@@ -1,0 +1,68 @@
+"""``tenfold tune PAPER``: give every arm the same grid of learning rates, measured on validation data.
+
+The seed is none of those that a run uses, so its data are others too. The same again goes on, and rates may be added.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from tenfold.core import discovery
+from tenfold.core.errors import UserError
+
+FILE, ABOUT = "tuning.json", "tuning.yaml"
+
+
+@dataclass(frozen=True)
+class TuneCommand:
+    """Try a grid of learning rates on every arm of a paper; the best ones are for its presets, by hand."""
+
+    paper: Annotated[str, tyro.conf.Positional]
+    """Name of the paper, as in `tenfold list`."""
+    out: Path
+    """A folder for checkpoints and ``tuning.json``."""
+    preset: Literal["smoke", "laptop"] = "laptop"
+    """The setting whose rates are tried."""
+    fields: tuple[str, ...] = ()
+    """Rates by their names in the configuration, such as rates.sem or sem; all of the paper's grid by default."""
+    rates: tuple[float, ...] = ()
+    """The grid of each; the paper's own by default."""
+    seed: int = 1000
+    """Seed of data, samples and weights; none that a run uses."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes a GPU when there is one."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Try the rates; returns 0 when all are measured."""
+    command = tyro.cli(TuneCommand, args=arguments, prog="tenfold tune")
+    from tenfold.core.cell import Cell
+    from tenfold.core.directory import claim_folder
+    from tenfold.study.tuning import chosen_fields, try_rates, with_value, without_rates
+
+    study = discovery.find_study(command.paper)
+    recipe: Any = discovery.recipe_module(study.name)
+    if not hasattr(recipe, "GRID"):
+        raise UserError(f"{study.name} names no rates to try; its recipe has no GRID")
+    config = discovery.preset_config(study.name, command.preset)
+    fields = chosen_fields(command.fields, recipe.GRID)
+    facts = {"paper": study.name, "preset": command.preset, "seed": command.seed}
+    claim_folder(command.out, ABOUT, facts, without_rates(config, recipe.GRID))
+
+    def score(field: str, rate: float) -> Any:
+        cell = Cell(
+            arm=field,
+            seed=command.seed,
+            directory=command.out / "cells" / f"{field}-{rate:g}",
+            shared_directory=command.out / "shared",
+            device=command.device,
+        )
+        return recipe.validation_score(with_value(config, field, rate), field, cell)
+
+    trials = [(field, rate) for field in fields for rate in command.rates or recipe.GRID[field]]
+    try_rates(trials, score, command.out / FILE)
+    print(f"all trials: {command.out / FILE}")
+    return 0
