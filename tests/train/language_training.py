@@ -16,6 +16,7 @@ from tenfold.core.cell import Cell
 from tenfold.core.types import Reply
 from tenfold.policies import tiny_policy
 from tenfold.train.grpo import grpo
+from tenfold.train.policy_loss import GRPOLoss
 from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings, SFTSettings
 from tenfold.train.sft import sft
 from tenfold.train.weighting import REFERENCE, Weighting
@@ -129,6 +130,9 @@ KINDS = {
     "grpo": train_grpo,
     "grpo_on_policy": on_policy,
     "grpo_environment": lambda cell, s=GRPO: on_policy(cell, s, environment=Echo),
+    "grpo_policy_loss": lambda cell, s=GRPO: on_policy(
+        cell, replace(s, loss_type="bnpo"), policy_loss=GRPOLoss("dapo", beta=0.1).policy_loss
+    ),
     "grpo_kl": lambda cell, s=GRPO: train_grpo(cell, replace(s, beta=0.1, entropy_coefficient=0.01)),
     "grpo_iterations": lambda cell, s=GRPO: train_grpo(
         cell, replace(s, num_iterations=2, checkpoint_every=4, temperature=0.7, epsilon=0.01)

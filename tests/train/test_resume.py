@@ -136,7 +136,7 @@ def test_a_killed_training_ends_as_one_that_was_not(tmp_path, kind):
     assert_same(resumed, tmp_path / kind, (expected, (tmp_path / "unbroken" / "metrics.jsonl").read_bytes()))
 
 
-KINDS_OF_TWO = ("sft", "sft_lora", "grpo_on_policy", "grpo_environment", "grpo")
+KINDS_OF_TWO = ("sft", "sft_lora", "grpo_on_policy", "grpo_environment", "grpo_policy_loss", "grpo")
 
 
 @pytest.fixture(scope="module")

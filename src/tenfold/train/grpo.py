@@ -13,7 +13,8 @@ does, where trl would count it as truncated; tokens of an environment are left o
 that was sampled, with all but a final end-of-sequence token; a reward that is not a number is an error; the reference
 for the KL divergence is a copy of the initial model, not a model loaded anew by its name; the divergence is not
 multiplied by the ratio (trl's default since DeepSeek-V3.2), for the publications here do not; what trl could do and
-this cannot is refused by name. Not covered: FSDP's sharded generation, images.
+this cannot is refused by name. The loss above is trl's; another one takes its place where a
+:class:`~tenfold.train.policy_loss.PolicyLoss` is named. Not covered: FSDP's sharded generation, images.
 """
 
 import copy
@@ -25,16 +26,18 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from torch import Tensor
+from torch import Tensor, nn
 from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.utils import add_fused_lm_head
 
 from tenfold.core.cell import Cell
+from tenfold.core.config import refuse_idle
 from tenfold.core.errors import UserError
 from tenfold.core.types import Environment, Message, Trajectory
 from tenfold.policies import Policy, Sampling, rollout
 from tenfold.train.distributed import num_launched
+from tenfold.train.policy_loss import PolicyLoss, PolicyLossInputs
 from tenfold.train.scoring import RewardFunction, check_rewards, completion_text, finite, without_variance
 from tenfold.train.settings import GRPOSettings
 from tenfold.train.trl_run import (
@@ -74,6 +77,37 @@ NOT_SERVED: dict[str, tuple[Any, ...]] = {
     "use_transformers_continuous_batching": (False,),
     "sync_ref_model": (False,),
 }
+# What describes trl's loss alone, with the values that ask for nothing; where another loss is named they would not act.
+OF_TRLS_LOSS: dict[str, tuple[Any, ...]] = {
+    "beta": (0.0,),
+    "entropy_coef": (0.0,),
+    "use_adaptive_entropy": (False,),
+    "delta": (None,),
+    "top_entropy_quantile": (1.0,),
+    "off_policy_mask_threshold": (None,),
+}
+# The same among our settings.
+SETTINGS_OF_TRLS_LOSS = (
+    "loss_type",
+    "epsilon",
+    "epsilon_high",
+    "importance_sampling_level",
+    "beta",
+    "entropy_coefficient",
+)
+# What a model may be given beside tokens, in trl's names.
+FEATURES = (
+    "pixel_values",
+    "image_grid_thw",
+    "num_images",
+    "pixel_attention_mask",
+    "spatial_shapes",
+    "num_tiles",
+    "image_sizes",
+    "token_type_ids",
+    "mm_token_type_ids",
+    "image_position_ids",
+)
 
 EnvironmentOf = Callable[[Sequence[Mapping[str, Any]]], Environment]
 """The environment of one round of generation from the dataset's rows of its prompts, in their order."""
@@ -94,11 +128,13 @@ class RolloutGRPOTrainer(GRPOTrainer):
         deterministic: ask the environment in synchronous rounds, as for :func:`tenfold.policies.rollout`.
         count_replies: the environment's tokens count toward ``max_completion_length``, see ``Sampling``.
         mask_replies: leave the environment's tokens out of the loss; off is for showing what that does.
+        policy_loss: in place of trl's loss, whose ``loss_type`` and clip range then mean nothing; ``None`` for trl's.
         **options: as for ``GRPOTrainer``.
 
     Raises:
         UserError: if two rewards share a name, their weights are not as many, a process would get parts of groups,
-            checkpoints would not fall on the generation cycle, or the configuration asks for what is not served.
+            checkpoints would not fall on the generation cycle, or the configuration asks for what is not served, or
+            for a part of trl's loss beside ``policy_loss``.
 
     Example:
         >>> RolloutGRPOTrainer.__mro__[1].__name__
@@ -119,6 +155,7 @@ class RolloutGRPOTrainer(GRPOTrainer):
         deterministic: bool = False,
         count_replies: bool = False,
         mask_replies: bool = True,
+        policy_loss: PolicyLoss | None = None,
         **options: Any,
     ) -> None:
         self.environment_of, self.max_prompt_length = environment, max_prompt_length
@@ -126,13 +163,18 @@ class RolloutGRPOTrainer(GRPOTrainer):
         self.sampling = Sampling(args.max_completion_length, args.temperature, args.top_p, stop, count_replies)
         self.deterministic, self.mask_replies = deterministic, mask_replies
         self.rows: list[dict[str, Any]] = []
+        self.policy_loss, beta = policy_loss, args.beta
+        if policy_loss is not None:
+            _require_nothing_of_trls_loss(args)
+            # trl asks its reference where its beta is not 0; what that is multiplied by is the loss's affair.
+            beta = float(policy_loss.needs_reference)
         check_rewards(reward_funcs, args.reward_weights)
         _require_served(args, options)
         _require_whole_groups(args)
         _require_whole_cycles(args)
         # trl would load the reference by the model's name, and tell a stop string's end from a truncation by its token.
         # With new adapters the reference is the model without them.
-        reference = copy.deepcopy(model) if args.beta and options.get("peft_config") is None else None
+        reference = copy.deepcopy(model) if beta and options.get("peft_config") is None else None
         ours = copy.copy(args)
         ours.beta, ours.mask_truncated_completions = 0.0, False
         with warnings.catch_warnings():
@@ -145,7 +187,7 @@ class RolloutGRPOTrainer(GRPOTrainer):
                 rollout_func=type(self)._rollout_for,
                 **options,
             )
-        self.beta = self.args.beta = args.beta
+        self.args.beta, self.beta = args.beta, beta
         if reference is not None:
             add_fused_lm_head(bare(reference), temperature=self.temperature)
             self.ref_model = self.accelerator.prepare_model(reference.eval(), evaluation_mode=True)
@@ -252,6 +294,61 @@ class RolloutGRPOTrainer(GRPOTrainer):
                 for name, part in trajectory.reward_parts.items():
                     self._log_metric(f"environment/{name}", part)
 
+    def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        """The piece's part of a step's loss: trl's, or the one that was given."""
+        if self.policy_loss is None:
+            return super()._compute_loss(model, inputs)
+        given, aux_loss = self._policy_loss_inputs(model, inputs)
+        loss, metrics = self.policy_loss.function(given)
+        self._note_means(metrics, given.mask_BT)
+        assert given.entropies_BT is not None
+        self._note_means({"entropy": given.entropies_BT}, given.mask_BT)
+        if self.aux_loss_enabled:
+            loss = loss + self.router_aux_loss_coef * aux_loss / given.pieces
+            self._note_means({"aux_loss": aux_loss}, given.mask_BT)
+        return loss
+
+    def _policy_loss_inputs(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[PolicyLossInputs, Tensor]:
+        """What a loss may know of one piece; and the balance of a mixture of experts, absent in other models."""
+        completion_mask = inputs["completion_mask"]
+        mask_BT = (completion_mask * inputs.get("tool_mask", 1)).bool()
+        log_probs_BT, entropies_BT, aux_loss = self._get_per_token_logps_and_entropies(
+            model,
+            torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1),
+            torch.cat([inputs["prompt_mask"], completion_mask], dim=1),
+            logits_to_keep=completion_mask.shape[1],
+            compute_entropy=True,
+            compute_aux_loss=self.aux_loss_enabled,
+            **{name: inputs.get(name) for name in FEATURES},
+        )
+        num_items, pieces = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes, 1
+        if self.model.training:
+            pieces = self.current_gradient_accumulation_steps
+            # trl counts the tokens of the round of generation, which may feed several steps.
+            num_items = num_items * pieces / self.args.steps_per_generation
+        given = PolicyLossInputs(
+            log_probs_BT,
+            sampler_log_probs_BT=inputs["sampling_per_token_logps"],
+            advantages_B=inputs["advantages"],
+            mask_BT=mask_BT,
+            num_items=num_items,
+            old_log_probs_BT=inputs.get("old_per_token_logps"),
+            reference_log_probs_BT=inputs.get("ref_per_token_logps"),
+            entropies_BT=entropies_BT,
+            pieces=pieces,
+        )
+        return given, aux_loss
+
+    def _note_means(self, metrics: Mapping[str, Tensor], mask_BT: Tensor) -> None:
+        """Log means over all processes: of values of tokens over the mask, of other values over all of them."""
+        for name, values in metrics.items():
+            count = torch.tensor(float(values.numel()), device=values.device)
+            if values.shape == mask_BT.shape:
+                values, count = values * mask_BT, mask_BT.sum().float()
+            totals = self.accelerator.reduce(torch.stack([values.detach().sum(), count]), reduction="sum")
+            mean = totals[0] / totals[1].clamp(min=1.0)
+            self._metrics["train" if self.model.training else "eval"][name].append(mean.item())
+
 
 def grpo(
     policy: Policy,
@@ -264,6 +361,7 @@ def grpo(
     deterministic: bool = False,
     count_replies: bool = False,
     mask_replies: bool = True,
+    policy_loss: PolicyLoss | None = None,
     evaluate: Evaluate | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Policy:
@@ -279,6 +377,7 @@ def grpo(
         deterministic: ask it in synchronous rounds; a run then repeats to the last bit, and a slow tool is waited for.
         count_replies: its tokens count toward ``settings.max_completion_length``.
         mask_replies: leave its tokens out of the loss; off is for showing what that does.
+        policy_loss: in place of the loss that the settings describe, which must then be at their defaults.
         evaluate: ``(model, step) -> metrics``, called on the unwrapped model in evaluation mode.
         extra: further fields of trl's ``GRPOConfig``.
 
@@ -292,6 +391,8 @@ def grpo(
     """
     _check_data(dataset)
     _check_cycle(settings)
+    if policy_loss is not None:
+        refuse_idle(settings, SETTINGS_OF_TRLS_LOSS, acts="policy_loss")
     sequences = settings.prompts_per_step * settings.num_generations
     arguments = shared_arguments(settings, cell, settings.steps, sequences) | _grpo_arguments(settings)
     prompts = settings.steps // settings.num_iterations * settings.prompts_per_step
@@ -311,6 +412,7 @@ def grpo(
             deterministic=deterministic,
             count_replies=count_replies,
             mask_replies=mask_replies,
+            policy_loss=policy_loss,
             train_dataset=dataset.select(draw_rows(len(dataset), prompts, cell.seed)),
             callbacks=[watcher],
             optimizers=(make_optimizer(policy.model, settings.optimizer, settings.lora), None),
@@ -386,6 +488,12 @@ def _require_whole_cycles(args: GRPOConfig) -> None:
             f"save_strategy = {args.save_strategy.value!r} with save_steps = {args.save_steps}: save_steps * "
             f"gradient_accumulation_steps must be a multiple of steps_per_generation * num_iterations = {cycle}"
         )
+
+
+def _require_nothing_of_trls_loss(args: GRPOConfig) -> None:
+    for name, nothing in OF_TRLS_LOSS.items():
+        if getattr(args, name) not in nothing:
+            raise UserError(f"{name} = {getattr(args, name)!r}: belongs to trl's loss, which policy_loss replaces")
 
 
 def _require_served(args: GRPOConfig, options: Mapping[str, Any]) -> None:
