@@ -15,7 +15,8 @@ from trl import GRPOConfig, GRPOTrainer
 
 from tenfold.core.errors import UserError
 from tenfold.core.types import Trajectory
-from tenfold.train.grpo import RolloutGRPOTrainer, _require_whole_groups, grpo
+from tenfold.train.grpo import RolloutGRPOTrainer, grpo
+from tenfold.train.grpo_refusals import require_whole_groups
 from tenfold.train.scoring import completion_text, without_variance
 from tenfold.train.settings import LoraSettings, OptimizerSettings
 from tenfold.train.trl_run import make_optimizer, quiet
@@ -480,7 +481,7 @@ def test_a_process_with_parts_of_groups_is_refused():
     """trl allows it when the processes together have whole groups."""
     per_process = SimpleNamespace(per_device_train_batch_size=6, steps_per_generation=2, num_generations=8)
     with pytest.raises(UserError, match="= 12: must be a multiple of num_generations = 8"):
-        _require_whole_groups(per_process)
+        require_whole_groups(per_process)
 
 
 def test_users_of_the_trainer_are_refused_checkpoints_off_the_cycle_and_parts_of_groups(tmp_path):

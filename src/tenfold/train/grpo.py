@@ -32,11 +32,18 @@ from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.utils import add_fused_lm_head
 
 from tenfold.core.cell import Cell
-from tenfold.core.config import refuse_idle
 from tenfold.core.errors import UserError
 from tenfold.core.types import Environment, Message, Trajectory
 from tenfold.policies import Policy, Sampling, rollout
-from tenfold.train.distributed import num_launched
+from tenfold.train.grpo_refusals import (
+    check_cycle,
+    check_data,
+    check_loss,
+    require_nothing_of_trls_loss,
+    require_served,
+    require_whole_cycles,
+    require_whole_groups,
+)
 from tenfold.train.policy_loss import PolicyLoss, PolicyLossInputs
 from tenfold.train.scoring import RewardFunction, check_rewards, completion_text, finite, without_variance
 from tenfold.train.settings import GRPOSettings
@@ -64,37 +71,6 @@ OPEN_OF_GRPO = OPEN | {
     "use_adaptive_entropy": False,
     "cast_lm_head_to_fp32": False,
 }
-# What :func:`tenfold.policies.rollout` does not do and would ignore, with the values that ask for nothing.
-NOT_SERVED: dict[str, tuple[Any, ...]] = {
-    "top_k": (0, None),
-    "min_p": (None, 0.0),
-    "repetition_penalty": (1.0,),
-    "generation_kwargs": (None, {}),
-    "chat_template_kwargs": (None, {}),
-    "cache_implementation": (None,),
-    "use_vllm": (False,),
-    "use_transformers_paged": (False,),
-    "use_transformers_continuous_batching": (False,),
-    "sync_ref_model": (False,),
-}
-# What describes trl's loss alone, with the values that ask for nothing; where another loss is named they would not act.
-OF_TRLS_LOSS: dict[str, tuple[Any, ...]] = {
-    "beta": (0.0,),
-    "entropy_coef": (0.0,),
-    "use_adaptive_entropy": (False,),
-    "delta": (None,),
-    "top_entropy_quantile": (1.0,),
-    "off_policy_mask_threshold": (None,),
-}
-# The same among our settings.
-SETTINGS_OF_TRLS_LOSS = (
-    "loss_type",
-    "epsilon",
-    "epsilon_high",
-    "importance_sampling_level",
-    "beta",
-    "entropy_coefficient",
-)
 # What a model may be given beside tokens, in trl's names.
 FEATURES = (
     "pixel_values",
@@ -165,13 +141,13 @@ class RolloutGRPOTrainer(GRPOTrainer):
         self.rows: list[dict[str, Any]] = []
         self.policy_loss, beta = policy_loss, args.beta
         if policy_loss is not None:
-            _require_nothing_of_trls_loss(args)
+            require_nothing_of_trls_loss(args)
             # trl asks its reference where its beta is not 0; what that is multiplied by is the loss's affair.
             beta = float(policy_loss.needs_reference)
         check_rewards(reward_funcs, args.reward_weights)
-        _require_served(args, options)
-        _require_whole_groups(args)
-        _require_whole_cycles(args)
+        require_served(args, options)
+        require_whole_groups(args)
+        require_whole_cycles(args)
         # trl would load the reference by the model's name, and tell a stop string's end from a truncation by its token.
         # With new adapters the reference is the model without them.
         reference = copy.deepcopy(model) if beta and options.get("peft_config") is None else None
@@ -389,10 +365,10 @@ def grpo(
             generation cycle, the device is absent, or a checkpoint fits another launch.
         Interrupted: after a checkpoint, when the cell was asked to stop.
     """
-    _check_data(dataset)
-    _check_cycle(settings)
+    check_data(dataset)
+    check_cycle(settings)
     if policy_loss is not None:
-        refuse_idle(settings, SETTINGS_OF_TRLS_LOSS, acts="policy_loss")
+        check_loss(settings)
     sequences = settings.prompts_per_step * settings.num_generations
     arguments = shared_arguments(settings, cell, settings.steps, sequences) | _grpo_arguments(settings)
     prompts = settings.steps // settings.num_iterations * settings.prompts_per_step
@@ -443,63 +419,3 @@ def _grpo_arguments(settings: GRPOSettings) -> dict[str, Any]:
         "remove_unused_columns": False,  # rewards read them
         "use_vllm": False,
     }
-
-
-def _check_data(dataset: Dataset) -> None:
-    if not len(dataset):
-        raise UserError("dataset: 0 rows; at least 1 is needed")
-    if "prompt" not in dataset.column_names:
-        raise UserError(f"dataset: columns {', '.join(dataset.column_names)}; needed: prompt")
-
-
-def _check_cycle(settings: GRPOSettings) -> None:
-    """A checkpoint between two rounds of generation would lose completions that are still to be used."""
-    for name in ("steps", "checkpoint_every"):
-        value = getattr(settings, name)
-        if value % settings.cycle:
-            raise UserError(
-                f"{name} = {value}: must be a multiple of updates_per_generation * num_iterations = {settings.cycle}"
-            )
-    round_prompts = settings.prompts_per_step * settings.updates_per_generation
-    if round_prompts % num_launched():
-        raise UserError(
-            f"prompts_per_step * updates_per_generation = {round_prompts}: must be a multiple of "
-            f"{num_launched()} process(es), each of which samples whole groups"
-        )
-
-
-def _require_whole_groups(args: GRPOConfig) -> None:
-    completions = args.per_device_train_batch_size * args.steps_per_generation
-    if completions % args.num_generations:
-        raise UserError(
-            f"per_device_train_batch_size * steps_per_generation = {completions}: must be a multiple of "
-            f"num_generations = {args.num_generations}, for each process samples whole groups"
-        )
-
-
-def _require_whole_cycles(args: GRPOConfig) -> None:
-    """trl keeps no completions in a checkpoint: what would still be used of them is lost, and it says nothing."""
-    if args.save_strategy == "no":
-        return
-    cycle = args.steps_per_generation * args.num_iterations
-    pieces = args.save_steps * args.gradient_accumulation_steps
-    if args.save_strategy != "steps" or pieces % cycle:
-        raise UserError(
-            f"save_strategy = {args.save_strategy.value!r} with save_steps = {args.save_steps}: save_steps * "
-            f"gradient_accumulation_steps must be a multiple of steps_per_generation * num_iterations = {cycle}"
-        )
-
-
-def _require_nothing_of_trls_loss(args: GRPOConfig) -> None:
-    for name, nothing in OF_TRLS_LOSS.items():
-        if getattr(args, name) not in nothing:
-            raise UserError(f"{name} = {getattr(args, name)!r}: belongs to trl's loss, which policy_loss replaces")
-
-
-def _require_served(args: GRPOConfig, options: Mapping[str, Any]) -> None:
-    for name, nothing in NOT_SERVED.items():
-        if getattr(args, name) not in nothing:
-            raise UserError(f"{name} = {getattr(args, name)!r}: rollouts do not serve it; allowed: {nothing[0]!r}")
-    for name in ("tools", "environment_factory"):
-        if options.get(name) is not None:
-            raise UserError(f"{name}: tools and environments come in by environment = …; {name} must be None")
