@@ -13,7 +13,7 @@ def test_show_prints_claims_and_configuration(tried_out, tenfold):
     status, out, _ = tenfold("show", tried_out)
     assert status == 0
     assert "Weight decay lowers the error on held-out data." in out
-    assert "arms: plain, decayed" in out
+    assert "plain: gradient descent alone" in out and "decayed: gradient descent with weight decay" in out
     assert "weight_decay: 0.3" in out
 
 

@@ -1,17 +1,6 @@
-"""What the tests of all papers need."""
+"""Makes ``recording`` importable, and gives each paper's part of the conformance suite to one worker."""
 
-import pytest
-from accelerate.state import AcceleratorState, GradientState
+import sys
+from pathlib import Path
 
-
-def _forget():
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-
-
-@pytest.fixture(autouse=True)
-def _fresh_accelerate():
-    """Accelerate remembers the precision of the process's first training, and refuses another one."""
-    _forget()
-    yield
-    _forget()  # fixtures of a module are made before those of its first test
+sys.path.insert(0, str(Path(__file__).parent))

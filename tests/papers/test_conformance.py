@@ -1,7 +1,8 @@
-"""What every paper must keep, whoever wrote it: one suite over all papers that can be run.
+"""What every study must keep, whoever wrote it: one suite over all studies of all papers that can be run.
 
-Joining is a matter of having a folder; there is no list to edit. The smoke preset is run twice for each paper:
-once without a break, and once stopped in the middle of every arm and resumed.
+Joining is a matter of having a folder; there is no list to edit. The smoke preset is run three times for each study:
+once without a break, by a configuration that records what is read of it; once stopped in the middle of every arm and of
+every stage that arms share, and resumed; and once with other learning rates.
 """
 
 import ast
@@ -12,25 +13,31 @@ import socket
 import subprocess
 import sys
 import time
+import typing
 from dataclasses import dataclass
 
 import pytest
+from recording import recording
 from rich.console import Console
 
 from tenfold.cli.run import RunCommand
 from tenfold.core import discovery
 from tenfold.core.cell import Cell
-from tenfold.core.config import from_yaml, leaf_types, leaves, to_yaml
+from tenfold.core.config import from_plain, from_yaml, leaf_types, leaves, to_plain, to_yaml
 from tenfold.core.errors import Interrupted, UserError
 from tenfold.core.runner import execute
 from tenfold.core.types import Claim, Picture, Report
+from tenfold.study.sources import UNSTATED, unstated
 
-FILES = ("paper.toml", "README.md", "__init__.py", "config.py", "method.py", "recipe.py")
+FILES_OF_A_PAPER = ("paper.toml", "README.md", "__init__.py")
+FILES_OF_A_STUDY = ("__init__.py", "config.py", "recipe.py")
 HEADINGS = ["Claim", "What is here", "Equations in the code", "Metrics", "Our numbers", "Deviations", "Commands"]
-MOST_SECONDS = 60
-PAPERS = [paper for paper in discovery.papers() if paper.available]
+MOST_SECONDS = 15
+STUDIES = discovery.studies()
+WITHOUT_EFFECT = ("does not act", "has no effect")
+"""How a setting is refused that would do nothing."""
 
-pytestmark = pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.name, scope="module")
+pytestmark = pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name, scope="module")
 
 
 @dataclass(frozen=True)
@@ -39,38 +46,40 @@ class SmokeRuns:
     resumed: Report
     interruptions: list[tuple[str, int]]
     seconds: float
+    read: frozenset[str]
 
 
 @pytest.fixture(scope="module")
-def smoke_runs(paper, tmp_path_factory):
-    """The smoke preset without a break, and stopped once in every arm; no connection is allowed."""
-    folder = tmp_path_factory.mktemp(paper.name)
+def smoke_runs(study, tmp_path_factory):
+    """The smoke preset without a break, and stopped once in every arm and stage; no connection is allowed."""
+    folder = tmp_path_factory.mktemp(study.name.replace("/", "-"))
+    read = set()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", refuse_connection)
         started = time.process_time()
-        whole = smoke(paper, folder / "whole")
+        whole = smoke(study, folder / "whole", recording(discovery.preset_config(study.name, "smoke"), read))
         seconds = time.process_time() - started
-        interruptions = stop_once_in_every_arm(patch)
+        interruptions = stop_once_everywhere(patch)
         resumed = None
         while resumed is None:
             try:
-                resumed = smoke(paper, folder / "resumed")
+                resumed = smoke(study, folder / "resumed")
             except Interrupted as stopped:
                 assert stopped.checkpoint.exists()
-    return SmokeRuns(whole, resumed, interruptions, seconds)
+    return SmokeRuns(whole, resumed, interruptions, seconds, frozenset(read))
 
 
-def smoke(paper, directory):
-    recipe = discovery.recipe_module(paper.name)
+def smoke(study, directory, config=None, arms=None):
+    recipe = discovery.recipe_module(study.name)
     return execute(
-        paper=paper.name,
+        paper=study.name,
         recipe=recipe,
-        config=discovery.preset_config(paper.name, "smoke"),
+        config=discovery.preset_config(study.name, "smoke") if config is None else config,
         preset="smoke",
         seeds=[0],
-        arms=tuple(recipe.ARMS),
+        arms=tuple(recipe.ARMS) if arms is None else arms,
         directory=directory,
-        command=f"tenfold run {paper.name} --preset smoke",
+        command=f"tenfold run {study.name} --preset smoke",
         device="cpu",
         dtype="float32",
         console=Console(quiet=True),
@@ -81,56 +90,114 @@ def refuse_connection(*_):
     raise AssertionError("the smoke preset opened a network connection")
 
 
-def stop_once_in_every_arm(patch):
-    """Make the next cells stop when they are past two fifths of their steps, once each; returns where they did."""
+def stop_once_everywhere(patch):
+    """Make each arm, and each stage that arms share, stop once past two fifths of its steps; returns where they did."""
     stopped: list[tuple[str, int]] = []
     progress = Cell.progress
 
     def progress_and_stop(cell, step, total, metrics, rate):
         progress(cell, step, total, metrics, rate)
-        if cell.arm not in [arm for arm, _ in stopped] and step >= 0.4 * total:
-            stopped.append((cell.arm, step))
+        place = f"stage {cell.stage}" if cell.stage else cell.arm
+        if place not in [name for name, _ in stopped] and step >= 0.4 * total:
+            stopped.append((place, step))
             cell.request_stop()
 
     patch.setattr(Cell, "progress", progress_and_stop)
     return stopped
 
 
-def presets(paper):
-    """Every configuration that the paper offers, by name."""
-    module = discovery.config_module(paper.name)
-    named = {name: getattr(module, name)() for name in discovery.PRESETS if name != "paper"}
-    return named | {f"paper {task}": module.paper(task=task) for task in module.TASKS}
+def presets(study):
+    """Every configuration that the study offers, by name."""
+    module = discovery.config_module(study.name)
+    names = discovery.presets_of(study.name)
+    named = {name: getattr(module, name)() for name in names if name != "paper"}
+    return named | {f"paper {task}": module.paper(task=task) for task in tasks(study)}
 
 
-def test_the_folder_has_the_files_that_everyone_knows(paper):
-    assert [name for name in FILES if not (paper.directory / name).is_file()] == []
-    assert {"smoke", "laptop"} <= set(paper.times)
+def tasks(study):
+    module = discovery.config_module(study.name)
+    return module.TASKS if hasattr(module, "paper") else ()
 
 
-def test_the_readme_has_the_fixed_headings(paper):
-    lines = (paper.directory / "README.md").read_text().splitlines()
+def paper_of(study):
+    return discovery.find(study.paper)
+
+
+def test_the_folder_has_the_files_that_everyone_knows(study):
+    assert [name for name in FILES_OF_A_PAPER if not (study.paper_directory / name).is_file()] == []
+    assert [name for name in FILES_OF_A_STUDY if not (study.directory / name).is_file()] == []
+    assert any((folder / "method.py").is_file() for folder in (study.directory, study.paper_directory))
+    assert {"smoke", "laptop"} <= set(study.times)
+    assert {"smoke", "laptop"} <= set(discovery.presets_of(study.name))
+
+
+def test_the_readme_has_the_fixed_headings(study):
+    lines = (study.paper_directory / "README.md").read_text().splitlines()
     assert [line.removeprefix("## ") for line in lines if line.startswith("## ")] == HEADINGS
-    assert f"<!-- results:{paper.name} -->" in lines
+    assert f"<!-- results:{study.name} -->" in lines
 
 
-def test_own_verbs_are_documented_functions(paper):
-    for verb in paper.verbs:
-        function = getattr(discovery.commands_module(paper.name), verb)
+def test_own_verbs_are_documented_functions(study):
+    for verb in paper_of(study).verbs:
+        function = getattr(discovery.commands_module(study.paper), verb)
         assert inspect.getdoc(function), f"{verb} has no docstring"
         assert all(
             parameter.annotation is not parameter.empty for parameter in inspect.signature(function).parameters.values()
         )
 
 
-def test_config_needs_no_torch(paper):
-    load = f"import sys, tenfold.core.discovery as d; d.config_module({paper.name!r}).smoke()"
+def test_what_trains_on_own_data_says_what_acts(study):
+    if not study.own:
+        pytest.skip("the study does not train on data of a user's own")
+    config, module = discovery.config_module(study.name).own("my-data"), discovery.own_training_module(study.name)
+    assert isinstance(config, discovery.config_module(study.name).Config)
+    assert module.ARMS and callable(module.read) and callable(module.train)
+    for acting in module.ACTING:
+        assert any(leaf == acting or leaf.startswith(f"{acting}.") for leaf in leaves(config)), acting
+
+
+def test_the_grid_of_rates_names_rates(study):
+    recipe = discovery.recipe_module(study.name)
+    if not hasattr(recipe, "GRID"):
+        pytest.skip("the study has no rates to tune")
+    for preset in ("smoke", "laptop"):
+        values = leaves(discovery.preset_config(study.name, preset))
+        for field in recipe.GRID:
+            assert isinstance(values[field], float), f"{field} of {preset} is {values[field]!r}"
+    assert all(len(rates) > 1 for rates in recipe.GRID.values())
+    assert callable(recipe.validation_score)
+
+
+def test_arms_are_data_and_nothing_asks_for_their_names(study):
+    arms = discovery.recipe_module(study.name).ARMS
+    for arm in arms.values():
+        assert dataclasses.is_dataclass(arm) and type(arm).__dataclass_params__.frozen
+        assert arm.text.strip() and not arm.text.endswith("."), "a phrase that says what the arm is"
+    assert branches_on(arms, study.directory) == []
+
+
+def branches_on(names, folder):
+    """Comparisons of something called an arm, or its name, with the name of an arm."""
+    found = []
+    for path in sorted(folder.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare):
+                sides = [node.left, *node.comparators]
+                words = {text.value for side in sides for text in ast.walk(side) if isinstance(text, ast.Constant)}
+                asked = " ".join(ast.unparse(side) for side in sides if not isinstance(side, ast.Constant))
+                if words & set(names) and "arm" in asked:
+                    found.append(f"{path.name}:{node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+def test_config_needs_no_torch(study):
+    load = f"import sys, tenfold.core.discovery as d; d.config_module({study.name!r}).smoke()"
     program = f"{load}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
-def test_method_knows_no_trainer_and_no_files(paper):
+def test_method_knows_no_trainer_and_no_files(study):
     forbidden = (
         "tenfold.train",
         "tenfold.cli",
@@ -140,14 +207,15 @@ def test_method_knows_no_trainer_and_no_files(paper):
         "trl",
         "pathlib",
     )
-    tree = ast.parse((paper.directory / "method.py").read_text())
+    folder = study.directory if (study.directory / "method.py").is_file() else study.paper_directory
+    tree = ast.parse((folder / "method.py").read_text())
     imported = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     imported += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     assert [name for name in imported if name.startswith(forbidden)] == []
 
 
-def test_every_field_has_a_docstring(paper):
-    tree = ast.parse((paper.directory / "config.py").read_text())
+def test_every_field_has_a_docstring(study):
+    tree = ast.parse((study.directory / "config.py").read_text())
     bare = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
@@ -158,23 +226,23 @@ def test_every_field_has_a_docstring(paper):
     assert bare == []
 
 
-def test_configurations_are_frozen_and_do_not_shadow_the_options_of_run(paper):
-    config_type = discovery.config_module(paper.name).Config
+def test_configurations_are_frozen_and_do_not_shadow_the_options_of_run(study):
+    config_type = discovery.config_module(study.name).Config
     assert config_type.__dataclass_params__.frozen
     options = {field.name for field in dataclasses.fields(RunCommand)}
     assert options.isdisjoint(leaf_types(config_type))
 
 
-def test_configurations_go_to_yaml_and_back(paper, tmp_path):
-    config_type = discovery.config_module(paper.name).Config
-    for name, config in presets(paper).items():
+def test_configurations_go_to_yaml_and_back(study, tmp_path):
+    config_type = discovery.config_module(study.name).Config
+    for name, config in presets(study).items():
         path = tmp_path / "config.yaml"
         path.write_text(to_yaml(config))
         assert from_yaml(config_type, path) == config, name
 
 
-def test_unknown_keys_are_refused_with_the_nearest_one(paper, tmp_path):
-    config_type = discovery.config_module(paper.name).Config
+def test_unknown_keys_are_refused_with_the_nearest_one(study, tmp_path):
+    config_type = discovery.config_module(study.name).Config
     field = list(leaf_types(config_type))[-1]
     path = tmp_path / "mistyped.yaml"
     path.write_text(f"{field}x: 1\n")
@@ -182,19 +250,20 @@ def test_unknown_keys_are_refused_with_the_nearest_one(paper, tmp_path):
         from_yaml(config_type, path)
 
 
-def test_every_value_of_the_published_settings_has_its_source(paper):
-    module = discovery.config_module(paper.name)
-    assert set(module.SOURCES) == set(module.TASKS)
-    for task in module.TASKS:
-        sources = module.SOURCES[task]
-        assert set(sources) == set(leaves(module.paper(task=task))), task
+def test_sources_are_of_fields_that_exist_and_say_something(study):
+    module = discovery.config_module(study.name)
+    for task in tasks(study):
+        sources, fields = module.SOURCES[task], leaves(module.paper(task=task))
+        assert set(sources) <= set(fields), task
         for field, source in sources.items():
             assert source.strip(), field
-            assert not source.startswith("unstated") or source.startswith("unstated: ours"), f"{field}: {source}"
+            assert source != UNSTATED, f"{field}: what no entry names is ours anyway"
+            assert not source.startswith("unstated") or source.startswith(UNSTATED), f"{field}: {source}"
+        assert len(unstated(sources, module.paper(task=task))) < len(fields), f"{task}: nothing has a source"
 
 
-def test_claims_name_arms_and_metrics_of_the_recipe(paper, smoke_runs):
-    recipe = discovery.recipe_module(paper.name)
+def test_claims_name_arms_and_metrics_of_the_recipe(study, smoke_runs):
+    recipe = discovery.recipe_module(study.name)
     assert len(recipe.ARMS) >= 2 and recipe.CLAIMS
     assert len({claim.id for claim in recipe.CLAIMS}) == len(recipe.CLAIMS)
     for claim in recipe.CLAIMS:
@@ -207,27 +276,136 @@ def test_claims_name_arms_and_metrics_of_the_recipe(paper, smoke_runs):
     assert next(iter(recipe.ARMS)) in compared, "the first arm is the baseline of a claim"
 
 
-def test_smoke_has_a_row_for_every_arm_and_no_verdict_on_one_seed(paper, smoke_runs):
+def test_smoke_has_a_row_for_every_arm_and_no_verdict_on_one_seed(study, smoke_runs):
     report = smoke_runs.whole
-    assert list(report.scores) == list(discovery.recipe_module(paper.name).ARMS)
+    assert list(report.scores) == list(discovery.recipe_module(study.name).ARMS)
     for scores in report.scores.values():
         assert all("/" in name for name in scores[0].metrics)
         assert scores[0].curves, "a run shows learning curves"
     assert {judgement.verdict for judgement in report.judgements} == {"undecided"}
 
 
-def test_smoke_is_short(paper, smoke_runs):
+def test_smoke_is_short(study, smoke_runs):
     assert smoke_runs.seconds < MOST_SECONDS
 
 
-def test_smoke_interrupted_in_every_arm_and_resumed_equals_smoke_without_a_break(paper, smoke_runs):
-    assert [arm for arm, _ in smoke_runs.interruptions] == list(discovery.recipe_module(paper.name).ARMS)
+def test_smoke_interrupted_in_every_arm_and_stage_and_resumed_equals_smoke_without_a_break(study, smoke_runs):
+    stopped = [place for place, _ in smoke_runs.interruptions]
+    assert [place for place in stopped if not place.startswith("stage ")] == list(
+        discovery.recipe_module(study.name).ARMS
+    )
+    trained = [name for name, stage in smoke_runs.whole.stages.get(0, {}).items() if stage.curves]
+    assert {f"stage {name}" for name in trained} <= set(stopped)
     for arm in smoke_runs.whole.scores:
         whole, resumed = (report.scores[arm][0] for report in (smoke_runs.whole, smoke_runs.resumed))
         assert untimed(resumed.metrics) == untimed(whole.metrics), arm
         assert untimed(resumed.curves) == untimed(whole.curves), arm
         assert resumed.items == whole.items, arm
         assert resumed.samples == whole.samples, arm
+    for name, stage in smoke_runs.whole.stages.get(0, {}).items():
+        assert untimed(smoke_runs.resumed.stages[0][name].curves) == untimed(stage.curves), name
+
+
+def test_every_setting_acts_or_is_refused_with_the_one_that_acts(study, smoke_runs):
+    """A leaf that no arm reads would be a setting that does nothing: changing it must be refused."""
+    config = discovery.preset_config(study.name, "smoke")
+    kinds = leaf_types(type(config))
+    idle = [field for field in leaves(config) if field not in smoke_runs.read]
+    ignored = [field for field in idle if not is_refused(config, field, kinds[field])]
+    assert ignored == [], "accepted and not read by any arm"
+
+
+def is_refused(config, field, kind):
+    """Whether other values of a field are refused as ones that do nothing, and none is accepted."""
+    reasons = []
+    for value in other_values(leaves(config)[field], kind):
+        try:
+            from_plain(type(config), with_changes(config, {field: value}))
+        except UserError as error:
+            reasons.append(str(error))
+        else:
+            return False
+    return any(words in reason for reason in reasons for words in WITHOUT_EFFECT)
+
+
+def with_changes(config, changes):
+    """The configuration as plain data, with other values at dotted fields."""
+    plain = to_plain(config)
+    for field, value in changes.items():
+        *groups, last = field.split(".")
+        holder = plain
+        for group in groups:
+            holder = holder[group]
+        holder[last] = value
+    return plain
+
+
+def other_values(value, kind):
+    """Some values that a field of this kind may have, other than its own."""
+    if typing.get_origin(kind) is typing.Literal:
+        return [choice for choice in typing.get_args(kind) if choice != value]
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, value * 2 + 2]
+    if isinstance(value, float):
+        return [value / 2 + 0.1, value + 1.0]
+    if isinstance(value, tuple):
+        inner = [part for part in typing.get_args(kind) if part is not Ellipsis][:1]
+        return (
+            [[*value, *other_values(*samples_of(inner[0]))], [*value, *value]]
+            if not value
+            else [[*value, value[0]], []]
+        )
+    return ["another"] if value is None or isinstance(value, str) else []
+
+
+def samples_of(kind):
+    """A value of a kind, and the kind."""
+    return {int: (1, int), float: (0.5, float), str: ("text", str)}.get(kind, ("text", str))
+
+
+def test_other_rates_give_other_trainings(study, smoke_runs, tmp_path):
+    """Every learning rate that the grid names acts: each arm that trains by one logs other numbers."""
+    recipe, config = discovery.recipe_module(study.name), discovery.preset_config(study.name, "smoke")
+    if not hasattr(recipe, "GRID"):
+        pytest.skip("the study has no rates to tune")
+    rates = {field: 1.7 * leaves(config)[field] for field in recipe.GRID}
+    assert set(rates) <= smoke_runs.read
+    other = smoke(study, tmp_path / "other", from_plain(type(config), with_changes(config, rates)))
+    for arm in recipe.ARMS:
+        before, after = (learned(report.scores[arm][0].curves) for report in (smoke_runs.whole, other))
+        assert set(before) == set(after)
+        assert not before or before != after, arm
+
+
+def learned(curves):
+    """What training logs, rates and clocks aside."""
+    logged = {name: curve for name, curve in curves.items() if "train/" in name and "learning_rate" not in name}
+    return untimed(logged)
+
+
+def test_other_budgets_give_longer_trainings(study, smoke_runs, tmp_path):
+    """Every number of steps that is read acts: trainings of the first two arms, and of what they share, get longer."""
+    config, recipe = discovery.preset_config(study.name, "smoke"), discovery.recipe_module(study.name)
+    budgets = {field: value for field, value in leaves(config).items() if field.endswith("steps") and value > 0}
+    budgets = {field: value for field, value in budgets.items() if field in smoke_runs.read and "warmup" not in field}
+    assert budgets, "a study trains for some steps"
+    longer = from_plain(type(config), with_changes(config, {field: value + 2 for field, value in budgets.items()}))
+    arms = tuple(recipe.ARMS)[:2]
+    report = smoke(study, tmp_path / "longer", longer, arms)
+    for arm in arms:
+        before, after = (last_steps(found.scores[arm][0].curves) for found in (smoke_runs.whole, report))
+        assert before.keys() == after.keys()
+        assert not before or before != after, arm
+    for name, stage in report.stages.get(0, {}).items():
+        before, after = last_steps(smoke_runs.whole.stages[0][name].curves), last_steps(stage.curves)
+        assert not before or before != after, name
+
+
+def last_steps(curves):
+    """The last step of each training curve."""
+    return {name: curve[-1][0] for name, curve in curves.items() if "train/" in name}
 
 
 def untimed(values):
@@ -235,19 +413,19 @@ def untimed(values):
     return {name: repr(value) for name, value in values.items() if not name.startswith("cost/")}
 
 
-def test_the_figures_are_pictures(paper, smoke_runs):
+def test_the_figures_are_pictures(study, smoke_runs):
     from matplotlib.figure import Figure
 
-    pictures = discovery.recipe_module(paper.name).figures(smoke_runs.whole)
+    pictures = discovery.recipe_module(study.name).figures(smoke_runs.whole)
     assert pictures and len({picture.name for picture in pictures}) == len(pictures)
     for picture in pictures:
         assert isinstance(picture, Picture) and picture.title and picture.caption
         assert isinstance(picture.figure, Figure)
 
 
-def test_every_preset_has_an_estimate(paper):
-    recipe = discovery.recipe_module(paper.name)
-    for name, config in presets(paper).items():
+def test_every_preset_has_an_estimate(study):
+    recipe = discovery.recipe_module(study.name)
+    for name, config in presets(study).items():
         estimate = recipe.estimate(config)
         assert set(estimate) == {"parameters", "memory_bytes", "seconds"}, name
         assert all(value > 0 or math.isnan(value) for value in estimate.values()), name  # NaN: nobody knows

@@ -57,8 +57,9 @@ def train_in(paper: str, module: OwnTraining, config: Any, data: Path, cell: Cel
     Raises:
         UserError: something cannot be used, before anything is written; or the folder is about something else.
     """
+    data_sha256 = sha256_of(data)
     material = module.read(config, cell.arm)
-    facts = {"paper": paper, "arm": cell.arm, "seed": cell.seed, "dtype": cell.dtype, "data_sha256": sha256_of(data)}
+    facts = {"paper": paper, "arm": cell.arm, "seed": cell.seed, "dtype": cell.dtype, "data_sha256": data_sha256}
     claim_folder(cell.directory, ABOUT, facts, config, ignored=_naming(data, config))
     policy = module.train(config, cell.arm, material, cell)
     if policy is not None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tenfold.core.cell import is_main_process
 from tenfold.core.config import leaves, nearest
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
@@ -63,7 +64,8 @@ def chosen_fields(fields: Sequence[str], grid: Grid) -> tuple[str, ...]:
     for asked in fields:
         found = [field for field in grid if field == asked or field.endswith(f".{asked}")]
         if not found:
-            raise UserError(f"fields: {asked!r} is no rate of this paper; {nearest(asked, grid)}")
+            known = [*grid, *(field.rpartition(".")[2] for field in grid)]
+            raise UserError(f"fields: {asked!r} is no rate of this paper; {nearest(asked, known)}")
         if len(found) > 1:
             raise UserError(f"fields: {asked!r} may be {' or '.join(found)}; give the whole name")
         chosen.append(found[0])
@@ -97,7 +99,8 @@ def try_rates(
     for field, rate in trials:
         metrics = score(field, rate)
         rows.append({"field": field, "learning_rate": rate, **metrics})
-        values = "  ".join(f"{name.rpartition('/')[2]} {value:.3f}" for name, value in metrics.items())
-        print(f"{field:{width}}  {rate:<8g} {values}", flush=True)
-        write_atomically(file, to_json(rows, indent=2) + "\n")
+        if is_main_process():
+            values = "  ".join(f"{name.rpartition('/')[2]} {value:.3f}" for name, value in metrics.items())
+            print(f"{field:{width}}  {rate:<8g} {values}", flush=True)
+            write_atomically(file, to_json(rows, indent=2) + "\n")
     return rows

@@ -1,0 +1,39 @@
+import pytest
+
+from tenfold.core.errors import UserError
+from tenfold.policies import tiny_policy
+from tenfold.study.language import PolicyConfig, build_policy, evaluated_as, prompt_ids
+
+SMALL = PolicyConfig(width=16, layers=1, heads=2, context=32)
+
+
+def test_a_tiny_policy_is_the_one_that_its_parts_say():
+    ours = build_policy(SMALL, "01+=", ("<a>",), seed=5)
+    theirs = tiny_policy("01+=", ("<a>",), width=16, layers=1, heads=2, context=32, seed=5)
+    assert all(one.equal(other) for one, other in zip(ours.model.parameters(), theirs.model.parameters(), strict=True))
+    assert ours.encode("<a>1") == theirs.encode("<a>1")
+
+
+def test_a_model_on_disk_is_loaded(tmp_path):
+    tiny_policy("01+=", width=16, layers=1, heads=2).save(tmp_path)
+    assert build_policy(PolicyConfig(model=str(tmp_path)), "unused", seed=0).decode([]) == ""
+
+
+@pytest.mark.parametrize("change", [{"width": 8}, {"layers": 1}, {"heads": 2}, {"context": 9}])
+def test_sizes_of_a_model_that_has_its_own_are_refused(change):
+    with pytest.raises(UserError, match=f"{next(iter(change))} = .*does not act here; set model"):
+        PolicyConfig(model="some/model", **change)
+
+
+def test_prompts_are_texts_or_conversations():
+    policy = tiny_policy(width=16, layers=1, heads=2)
+    assert prompt_ids(policy, "1+1=") == policy.encode("1+1=", start=True)
+    chat = prompt_ids(policy, [{"role": "user", "content": "1+1="}])
+    assert policy.decode(chat).endswith("<|user|>1+1=<|assistant|>")
+
+
+def test_a_measure_sees_the_policy_in_training():
+    policy, seen = tiny_policy("01", width=16, layers=1, heads=2), []
+    evaluate = evaluated_as(policy.tokenizer, lambda shown: seen.append(shown) or {"validation/score": 0.5})
+    assert evaluate(policy.model, 3) == {"validation/score": 0.5}
+    assert seen[0].model is policy.model and seen[0].tokenizer is policy.tokenizer
