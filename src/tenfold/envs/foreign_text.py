@@ -27,13 +27,23 @@ def plain_ids(tokenizer: Any, text: str) -> list[int]:
         (3, 10)
     """
     text = text.encode(errors="replace").decode()
-    added = [token.content for token in tokenizer.added_tokens_decoder.values()]
-    # A name is cut behind its first character. An added word or number marks nothing, and is left whole.
-    names = [name for name in added if len(name) > 1 and not name.isalnum()]
-    cuts = {match.start() + 1 for name in names for match in re.finditer(f"(?={re.escape(name)})", text)}
-    edges = [0, *sorted(cuts), len(text)]
-    pieces = [text[start:end] for start, end in itertools.pairwise(edges)]
-    return [token for piece in pieces if piece for token in tokenizer.encode(piece, add_special_tokens=False)]
+    token_ids: list[int] = []
+    for start, end in itertools.pairwise([0, *_places_within_names(tokenizer, text), len(text)]):
+        if start < end:
+            token_ids += tokenizer.encode(text[start:end], add_special_tokens=False)
+    return token_ids
+
+
+def _places_within_names(tokenizer: Any, text: str) -> list[int]:
+    """Where a text must be cut so that no piece has the name of a special token: behind each name's first character."""
+    places = set()
+    for token in tokenizer.added_tokens_decoder.values():
+        name = token.content
+        if len(name) < 2 or name.isalnum():
+            continue  # an added word or number marks nothing, and is left whole
+        for match in re.finditer(f"(?={re.escape(name)})", text):  # looking ahead finds names that overlap as well
+            places.add(match.start() + 1)
+    return sorted(places)
 
 
 def cut_middle(token_ids: Sequence[int], limit: int, mark: Sequence[int]) -> list[int]:
