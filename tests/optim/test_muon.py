@@ -109,6 +109,54 @@ def test_twenty_steps_equal_those_of_torch(nesterov):
         assert (one - other).norm() < 1e-2 * other.norm()
 
 
+def newton_schulz(N, steps=5):
+    """The iteration as its module states it, one matrix at a time and without its other forms."""
+    X = N / N.norm()
+    for _ in range(steps):
+        X = 3.4445 * X - 4.7750 * (X @ X.T) @ X + 2.0315 * (X @ X.T) @ (X @ X.T) @ X
+    return X
+
+
+def reference_step(W, G, M, lr, mu=0.95, decay=0.1, nesterov=True):
+    """The six lines of the docstring of Muon: the new weight and the new momentum."""
+    M = mu * M + G
+    N = G + mu * M if nesterov else M
+    O = newton_schulz(N)
+    O = 0.2 * max(W.shape) ** 0.5 * O
+    W = (1 - lr * decay) * W
+    W = W - lr * O
+    return W, M
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 2e-14), ("float32", 1e-5)])
+def test_the_fast_steps_are_the_six_lines_of_the_docstring(dtype, tolerance, nesterov):
+    """Equal but for rounding: the weights move by about 0.4, and differ by some tens of roundings of a number near 1.
+
+    Two shapes are alike, others are wide, tall, large and stacked: batches, single matrices, the Gram form and the
+    transposed one are all used.
+    """
+    shapes = [(16, 24), (16, 24), (8, 40), (40, 8), (96, 80), (80, 320), (3, 16, 24)]
+    weights = [torch.nn.Parameter(gaussian(*shape, seed=7, dtype=getattr(torch, dtype))) for shape in shapes]
+    optimizer = Muon(weights, lr=0.5, nesterov=nesterov, ns_dtype=dtype)
+    expected = [[(W, torch.zeros_like(W)) for W in matrices(weight.detach().clone())] for weight in weights]
+    for step in range(4):
+        for number, weight in enumerate(weights):
+            weight.grad = gaussian(*weight.shape, seed=100 * step + number, dtype=weight.dtype)
+            expected[number] = [
+                reference_step(W, G, M, 0.5, nesterov=nesterov)
+                for (W, M), G in zip(expected[number], matrices(weight.grad), strict=True)
+            ]
+        optimizer.step()
+    for weight, pairs in zip(weights, expected, strict=True):
+        for moved, (W, _) in zip(matrices(weight.detach()), pairs, strict=True):
+            torch.testing.assert_close(moved, W, atol=tolerance, rtol=0)
+
+
+def matrices(weight):
+    return list(weight.reshape(-1, *weight.shape[-2:]))
+
+
 @pytest.mark.spec("kimi_k2", "A7")
 @pytest.mark.parametrize("rms_mode", ["match_adamw", "update_norm", "spectral"])
 @pytest.mark.parametrize("shape", [(16, 64), (3, 4, 5)])
