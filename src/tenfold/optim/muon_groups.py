@@ -59,40 +59,57 @@ def muon_param_groups(
     """
     if block_specs not in ("auto", "none"):
         raise UserError(f'block_specs = {block_specs!r}: must be "auto" or "none"')
-    patterns = list(exclude)
-    matched: set[str] = set()
-    for_adamw, for_muon = [], defaultdict(list)
+    excluded = _excluded(model, list(exclude))
     not_matrices = _embeddings_and_heads(model)
+    for_adamw: list[nn.Parameter] = []
+    for_muon: dict[BlockSpec, list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        hits = [pattern for pattern in patterns if fnmatch(name, pattern)]
-        matched.update(hits)
         module = model.get_submodule(name.rpartition(".")[0])
-        is_vector = parameter.ndim < 2 or name.endswith("bias")  # the biases of a stack of experts are [E, out]
-        if hits or is_vector or id(parameter) in not_matrices or _is_table(name) or _is_depthwise(module):
+        if name in excluded or id(parameter) in not_matrices or not _is_matrix(name, parameter, module):
             for_adamw.append(parameter)
         else:
+            # A group has one way of cutting its parameters, so each way makes a group.
             for_muon[_blocks(model, name, module, parameter, block_specs, per_head)].append(parameter)
-    if unused := [pattern for pattern in patterns if pattern not in matched]:
-        raise UserError(f"exclude = {unused}: no parameter has such a name")
     shared = {"lr": lr, "weight_decay": weight_decay}
-    groups = [{"params": for_adamw, "algorithm": "adamw", **shared}] if for_adamw else []
-    return groups + [
-        {"params": params, "algorithm": "muon", "blocks": blocks, **shared} for blocks, params in for_muon.items()
-    ]
+    groups: list[dict[str, Any]] = []
+    if for_adamw:
+        groups.append({"params": for_adamw, "algorithm": "adamw", **shared})
+    for blocks, params in for_muon.items():
+        groups.append({"params": params, "algorithm": "muon", "blocks": blocks, **shared})
+    return groups
+
+
+def _excluded(model: nn.Module, patterns: list[str]) -> set[str]:
+    """The names that match a pattern; each pattern must match one."""
+    excluded = set()
+    unused = dict.fromkeys(patterns)
+    for name, parameter in model.named_parameters():
+        for pattern in patterns:
+            if parameter.requires_grad and fnmatch(name, pattern):
+                excluded.add(name)
+                unused.pop(pattern, None)
+    if unused:
+        raise UserError(f"exclude = {list(unused)}: no parameter has such a name")
+    return excluded
 
 
 def _embeddings_and_heads(model: nn.Module) -> set[int]:
-    tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    modules = [module for module in model.modules() if isinstance(module, nn.Embedding)]
     find_head: Any = getattr(model, "get_output_embeddings", lambda: None)
     head = find_head()
-    return {id(module.weight) for module in (*tables, head) if module is not None}
+    if head is not None:
+        modules.append(head)
+    return {id(module.weight) for module in modules}
 
 
-def _is_table(name: str) -> bool:
+def _is_matrix(name: str, parameter: Tensor, module: nn.Module) -> bool:
+    """Whether a parameter is made of matrices, told by its name, its axes and the module that holds it."""
     kind = name.rpartition(".")[2]
-    return any(word in kind for word in TABLES)
+    is_vector = parameter.ndim < 2 or kind.endswith("bias")  # the biases of a stack of experts are [E, out]
+    is_table = any(word in kind for word in TABLES)
+    return not (is_vector or is_table or _is_depthwise(module))
 
 
 def _is_depthwise(module: nn.Module) -> bool:
@@ -103,29 +120,51 @@ def _blocks(
     model: nn.Module, name: str, module: nn.Module, parameter: Tensor, block_specs: str, per_head: bool
 ) -> BlockSpec:
     """How a matrix parameter is cut: by what kind of module holds it, and by its name."""
-    owner_name, _, kind = name.rpartition(".")
-    stacked = kind not in ("weight", "bias")  # a stack of experts is a parameter of its own name
-    layer = kind if stacked else owner_name.rpartition(".")[2]
-    owner: Any = module if stacked else model.get_submodule(owner_name.rpartition(".")[0])
-    transposed = _is_transposed_stack(module) if stacked else type(module).__name__ == "Conv1D"
-    plain = BlockSpec(transposed=transposed, flatten=isinstance(module, CONVOLUTIONS))
-    rows = parameter.shape[-1 if transposed else -2]
+    layer, owner, plain = _layer(model, name, module)
+    output_axis = -1 if plain.transposed else -2
+    rows = parameter.shape[output_axis]
     if block_specs == "none":
         return plain
     if layer == "gate_up_proj" and getattr(owner, "has_gate", True):
-        if getattr(owner, "is_concatenated", True):
-            return plain._replace(rows=(rows // 2, rows // 2))
-        return plain._replace(rows=(1, 1), repeats=rows // 2)
+        return _gate_and_up(owner, rows, plain)
     if layer in ("qkv_proj", "c_attn", "query_key_value"):
-        classes = {kind.__name__ for kind in type(owner).__mro__}
-        if classes & HEAD_BY_HEAD:
-            heads = getattr(owner, "num_heads", None) or owner.config.num_attention_heads
-            return plain._replace(rows=(rows // (3 * heads),) * 3, repeats=heads)
-        if classes & ONE_AFTER_THE_OTHER or not type(owner).__module__.startswith("transformers."):
-            return plain._replace(rows=_queries_keys_values(owner, rows))
+        return _fused_attention(owner, rows, plain)
     if per_head and layer in ("q_proj", "k_proj", "v_proj"):
         width = getattr(owner, "qk_head_dim", None) or owner.head_dim
         return plain._replace(rows=(width,) * (rows // width))
+    return plain
+
+
+def _layer(model: nn.Module, name: str, module: nn.Module) -> tuple[str, Any, BlockSpec]:
+    """A parameter's layer by name, the module that knows the layer's form, and how its matrices lie if it is not cut.
+
+    A stack of experts is a parameter of its own name in the module that knows it; other weights are called ``weight``,
+    in a layer of a name.
+    """
+    owner_name, _, kind = name.rpartition(".")
+    flatten = isinstance(module, CONVOLUTIONS)
+    if kind not in ("weight", "bias"):
+        return kind, module, BlockSpec(transposed=_is_transposed_stack(module), flatten=flatten)
+    parent_name, _, layer = owner_name.rpartition(".")
+    transposed = type(module).__name__ == "Conv1D"  # of transformers: a linear layer with its axes exchanged
+    return layer, model.get_submodule(parent_name), BlockSpec(transposed=transposed, flatten=flatten)
+
+
+def _gate_and_up(owner: Any, rows: int, plain: BlockSpec) -> BlockSpec:
+    """Two matrices, one after the other or row by row."""
+    if getattr(owner, "is_concatenated", True):
+        return plain._replace(rows=(rows // 2, rows // 2))
+    return plain._replace(rows=(1, 1), repeats=rows // 2)
+
+
+def _fused_attention(attention: Any, rows: int, plain: BlockSpec) -> BlockSpec:
+    """Queries, keys and values as the class of the attention has them; whole where transformers' class is unknown."""
+    classes = {kind.__name__ for kind in type(attention).__mro__}
+    if classes & HEAD_BY_HEAD:
+        heads = getattr(attention, "num_heads", None) or attention.config.num_attention_heads
+        return plain._replace(rows=(rows // (3 * heads),) * 3, repeats=heads)
+    if classes & ONE_AFTER_THE_OTHER or not type(attention).__module__.startswith("transformers."):
+        return plain._replace(rows=_queries_keys_values(attention, rows))
     return plain
 
 

@@ -74,17 +74,22 @@ def orthogonalize(
         raise UserError(f"matrices of shape {tuple(matrices.shape)}: at least two axes are needed")
     if steps < 1:
         raise UserError(f"steps = {steps}: at least one is needed")
-    dtype = matrices.dtype if dtype is None else dtype
+    if dtype is None:
+        dtype = matrices.dtype
     if method == "svd":
         return _exact(matrices).to(dtype)
     if method != "newton_schulz":
         raise UserError(f'method = {method!r}: must be "newton_schulz" or "svd"')
-    tall = matrices.shape[-2] > matrices.shape[-1]
-    wide = matrices.mT if tall else matrices
-    norm = torch.linalg.matrix_norm(wide, keepdim=True).clamp(min=EPSILON)
-    start = (wide / norm).to(dtype)[None].flatten(end_dim=-3)
-    result = _iterate(start, _triples(coefficients, steps)).view(wide.shape)
-    return result.mT if tall else result
+    # The transpose has the transposed result, and X Xᵀ is the smaller of the two products for a wide matrix.
+    is_tall = matrices.shape[-2] > matrices.shape[-1]
+    if is_tall:
+        matrices = matrices.mT
+    norm = torch.linalg.matrix_norm(matrices, keepdim=True).clamp(min=EPSILON)
+    start = (matrices / norm).to(dtype)[None].flatten(end_dim=-3)  # one axis for all leading ones, of which none may be
+    result = _iterate(start, _triples(coefficients, steps)).view(matrices.shape)
+    if is_tall:
+        return result.mT
+    return result
 
 
 def automatic_dtype(parameter: Tensor) -> torch.dtype:
@@ -99,22 +104,28 @@ def automatic_dtype(parameter: Tensor) -> torch.dtype:
 
 
 def _triples(coefficients: Coefficients, steps: int) -> list[tuple[float, float, float]]:
-    triples = [(float(a), float(b), float(c)) for a, b, c in coefficients][:steps]
-    return triples + [triples[-1]] * (steps - len(triples))
+    """The triple of each step; the last one given serves all further steps."""
+    triples = []
+    for step in range(steps):
+        a, b, c = coefficients[min(step, len(coefficients) - 1)]
+        triples.append((float(a), float(b), float(c)))
+    return triples
 
 
 def _exact(matrices: Tensor) -> Tensor:
     """U Vᵀ over the directions with a singular value that is not rounding; the others get 0."""
-    exact = matrices if matrices.dtype == torch.float64 else matrices.float()
-    u, s, vh = torch.linalg.svd(exact, full_matrices=False)
+    if matrices.dtype != torch.float64:
+        matrices = matrices.float()
+    u, s, vh = torch.linalg.svd(matrices, full_matrices=False)
     smallest = s[..., :1] * max(matrices.shape[-2:]) * torch.finfo(s.dtype).eps
     return (u * (s > smallest).to(s.dtype)[..., None, :]) @ vh
 
 
 def _iterate(X: Tensor, triples: list[tuple[float, float, float]]) -> Tensor:
     """All steps on ``X`` ``[batch, n, m]`` with n <= m and norms of at most one."""
-    wide = X.shape[-1] >= GRAM_ASPECT * X.shape[-2]
-    if wide and X.dtype != torch.bfloat16:
+    is_wide = X.shape[-1] >= GRAM_ASPECT * X.shape[-2]
+    # In bfloat16 the Gram form is not stable: an ill-conditioned matrix leaves it with singular values far above 1.
+    if is_wide and X.dtype != torch.bfloat16:
         return torch.bmm(_gram_polynomial(torch.bmm(X, X.mT), triples), X)
     for a, b, c in triples:
         gram = torch.bmm(X, X.mT)
@@ -125,12 +136,17 @@ def _iterate(X: Tensor, triples: list[tuple[float, float, float]]) -> Tensor:
 
 def _gram_polynomial(Y: Tensor, triples: list[tuple[float, float, float]]) -> Tensor:
     """The product Q of all steps' polynomials P = a + b Y + c Y² of Y = X Xᵀ, where each step turns Y into P Y P."""
-    Q = None
-    for number, (a, b, c) in enumerate(triples, start=1):
-        P = torch.baddbmm(Y, Y, Y, beta=b, alpha=c)
-        P.diagonal(dim1=-2, dim2=-1).add_(a)
-        Q = P if Q is None else torch.bmm(P, Q)
-        if number < len(triples):
-            Y = torch.bmm(P, torch.bmm(Y, P))
-    assert Q is not None
+    P = _step_polynomial(Y, triples[0])
+    Q = P
+    for triple in triples[1:]:
+        Y = torch.bmm(P, torch.bmm(Y, P))
+        P = _step_polynomial(Y, triple)
+        Q = torch.bmm(P, Q)
     return Q
+
+
+def _step_polynomial(Y: Tensor, triple: tuple[float, float, float]) -> Tensor:
+    a, b, c = triple
+    P = torch.baddbmm(Y, Y, Y, beta=b, alpha=c)
+    P.diagonal(dim1=-2, dim2=-1).add_(a)
+    return P
