@@ -1,1 +1,1 @@
-"""Kimi K2, its pre-training half: MuonClip and balanced experts, against AdamW and Muon without the clip."""
+"""Kimi K2: its pre-training is the study ``pretraining``."""

@@ -7,10 +7,11 @@ Imports no torch.
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from tenfold.core.config import refuse_idle
 from tenfold.core.errors import UserError
-from tenfold.papers.kimi_k2.phases import BATCH_TOKENS, in_steps
-from tenfold.papers.kimi_k2.sources import SOURCES as SOURCES
-from tenfold.papers.kimi_k2.sources import TASKS as TASKS
+from tenfold.papers.kimi_k2.pretraining.phases import BATCH_TOKENS, in_steps
+from tenfold.papers.kimi_k2.pretraining.sources import SOURCES as SOURCES
+from tenfold.papers.kimi_k2.pretraining.sources import TASKS as TASKS
 
 
 @dataclass(frozen=True)
@@ -101,15 +102,14 @@ class PartConfig:
                 raise UserError(f"{name} = {getattr(self, name)}: must not be negative")
         if self.batch_size < 1:
             raise UserError(f"batch_size = {self.batch_size}: must be at least 1")
+        if not self.steps:
+            others = [name for name in self.__dataclass_fields__ if not name.endswith("_steps")]
+            refuse_idle(self, others, acts="a number of steps first: without any the part is left out")
 
     @property
     def steps(self) -> int:
         """Optimizer steps of all phases."""
         return self.warmup_steps + self.stable_steps + self.decay_steps + self.anneal_steps
-
-    def rate(self, arm: str) -> float:
-        """The learning rate of an arm."""
-        return {"adamw": self.adamw_rate, "muon": self.muon_rate, "muonclip": self.muonclip_rate}[arm]
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,14 @@ class Config:
     """Model of the part experts."""
     optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
     """Shared settings."""
+
+    def __post_init__(self) -> None:
+        """Refuse rates and models that no training uses."""
+        refuse_idle(self, ("calm.adamw_rate", "calm.muon_rate"), acts="calm.muonclip_rate, whose arm alone trains it")
+        if not (self.dense.steps or self.stress.steps or self.calm.steps):
+            refuse_idle(self, ("dense_model",), acts="steps of the parts dense, stress or calm")
+        if not self.experts.steps:
+            refuse_idle(self, ("expert_model",), acts="steps of the part experts")
 
 
 def smoke() -> Config:

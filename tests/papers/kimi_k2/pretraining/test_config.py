@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from tenfold.core.errors import UserError
-from tenfold.papers.kimi_k2 import config as presets
-from tenfold.papers.kimi_k2 import recipe
-from tenfold.papers.kimi_k2.config import DataConfig, OptimizationConfig, PartConfig
-from tenfold.papers.kimi_k2.pretraining import model_config, schedule, trainings
+from tenfold.papers.kimi_k2.pretraining import config as presets
+from tenfold.papers.kimi_k2.pretraining import recipe
+from tenfold.papers.kimi_k2.pretraining.config import DataConfig, OptimizationConfig, PartConfig
+from tenfold.papers.kimi_k2.pretraining.training import model_config, schedule, trainings
 
 
 def test_the_published_rate_at_the_end_of_each_phase():
     part = presets.paper().experts
     factor = schedule(part)
     ends = (500, 500 + part.stable_steps, part.steps - part.anneal_steps, part.steps)
-    assert [part.rate("muonclip") * factor(end) for end in ends] == pytest.approx([2e-4, 2e-4, 2e-5, 7e-6])
-    assert part.rate("muonclip") * factor(250) == pytest.approx(1e-4)
+    assert [part.muonclip_rate * factor(end) for end in ends] == pytest.approx([2e-4, 2e-4, 2e-5, 7e-6])
+    assert part.muonclip_rate * factor(250) == pytest.approx(1e-4)
     assert part.steps - part.anneal_steps == pytest.approx(231_000, rel=0.005)
     assert part.batch_size * presets.paper().data.context == pytest.approx(67e6, rel=0.005)
 
@@ -29,7 +29,7 @@ def test_the_published_run_is_one_training_of_the_full_model_which_nothing_build
     monkeypatch.setattr("transformers.DeepseekV3ForCausalLM.__init__", refuse)
     config = presets.paper()
     for arm in recipe.ARMS:
-        assert [training.name for training in trainings(config, arm)] == ["experts"]
+        assert [training.name for training in trainings(config, recipe.ARMS[arm])] == ["experts"]
     estimate = recipe.estimate(config)
     assert estimate["parameters"] == pytest.approx(1.04e12, rel=0.02)
     assert estimate["memory_bytes"] >= 16 * estimate["parameters"]
@@ -52,7 +52,7 @@ def test_the_gpu_preset_has_the_sparsity_of_k2_and_reads_all_bytes():
 def test_arms_differ_by_optimizer_and_rate_alone(preset):
     config = preset()
     assert config.stress.adamw_rate == config.stress.muon_rate == config.stress.muonclip_rate
-    plans = {arm: trainings(config, arm) for arm in recipe.ARMS}
+    plans = {arm: trainings(config, recipe.ARMS[arm]) for arm in recipe.ARMS}
     for adamw, muon, muonclip in zip(*(plan[:3] for plan in plans.values()), strict=True):
         for other in (muon, muonclip):
             assert replace(other, optimizer="adamw", learning_rate=adamw.learning_rate) == adamw

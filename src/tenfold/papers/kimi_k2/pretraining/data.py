@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tenfold.core.errors import UserError
 from tenfold.data.corpora import held_out_windows, load_corpus, training_windows
-from tenfold.papers.kimi_k2.config import DataConfig
+from tenfold.papers.kimi_k2.pretraining.config import DataConfig
 
 
 @dataclass(frozen=True, eq=False)

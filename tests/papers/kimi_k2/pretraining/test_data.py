@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tenfold.core.errors import UserError
-from tenfold.papers.kimi_k2.config import DataConfig
-from tenfold.papers.kimi_k2.data import load_text
+from tenfold.papers.kimi_k2.pretraining.config import DataConfig
+from tenfold.papers.kimi_k2.pretraining.data import load_text
 
 
 @pytest.fixture

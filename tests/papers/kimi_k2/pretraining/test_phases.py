@@ -3,7 +3,7 @@
 import pytest
 
 from tenfold.optim import phased
-from tenfold.papers.kimi_k2.phases import BATCH_TOKENS, PUBLISHED, in_steps
+from tenfold.papers.kimi_k2.pretraining.phases import BATCH_TOKENS, PUBLISHED, in_steps
 
 
 def rate(step):

@@ -10,8 +10,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tenfold.core.errors import UserError
 from tenfold.models import bias_step
 from tenfold.optim import Muon, muon_param_groups, phased, warmup_cosine
-from tenfold.papers.kimi_k2 import method
-from tenfold.papers.kimi_k2.method import prepare
+from tenfold.papers.kimi_k2.pretraining import method
+from tenfold.papers.kimi_k2.pretraining.method import prepare
 
 
 def steps(model, optimizer, tokens, count=3):

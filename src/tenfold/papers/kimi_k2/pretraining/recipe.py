@@ -17,18 +17,28 @@ from torch import nn
 from tenfold.core.cell import Cell
 from tenfold.core.types import Claim, Picture, Report, Scores
 from tenfold.models import parameter_counts
-from tenfold.papers.kimi_k2 import pictures
-from tenfold.papers.kimi_k2.config import Config
-from tenfold.papers.kimi_k2.data import load_text
-from tenfold.papers.kimi_k2.method import mean_violation
-from tenfold.papers.kimi_k2.pretraining import Outcome, model_config, pretrain, trainings
+from tenfold.papers.kimi_k2.pretraining import pictures
+from tenfold.papers.kimi_k2.pretraining.config import Config
+from tenfold.papers.kimi_k2.pretraining.data import load_text
+from tenfold.papers.kimi_k2.pretraining.method import mean_violation
+from tenfold.papers.kimi_k2.pretraining.training import Arm, Outcome, measure, model_config, pretrain, trainings
 from tenfold.train.distributed import broadcast
 
 ARMS = {
-    "adamw": "AdamW for all parameters; logits measured, never clipped",
-    "muon": "Muon for matrices, AdamW for the rest; logits measured, never clipped",
-    "muonclip": "the same with QK-Clip after each step",
+    "adamw": Arm("AdamW for all parameters; logits measured, never clipped", "adamw", "adamw_rate"),
+    "muon": Arm("Muon for matrices, AdamW for the rest; logits measured, never clipped", "muon", "muon_rate"),
+    "muonclip": Arm("the same with QK-Clip after each step", "muonclip", "muonclip_rate", shows_inertness=True),
 }
+_ADAMW_RATES, _MUON_RATES = (1e-3, 2e-3, 3e-3, 4e-3, 5e-3), (5e-3, 1e-2, 2e-2, 4e-2, 8e-2)
+GRID = {
+    "dense.adamw_rate": _ADAMW_RATES,
+    "experts.adamw_rate": _ADAMW_RATES,
+    "dense.muon_rate": _MUON_RATES,
+    "experts.muon_rate": _MUON_RATES,
+    "dense.muonclip_rate": _MUON_RATES,
+    "experts.muonclip_rate": _MUON_RATES,
+}
+"""Rates of the two models that are compared; those of the other parts are a part of what is asked."""
 
 _BUDGET = "equal tokens, windows and initial weights; rates from grids of one size on validation windows, another seed"
 _STRESS = "equal tokens and windows at one rate, far too high, without weight decay"
@@ -123,19 +133,15 @@ CLAIMS = (
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     """Train all parts of one arm with one seed and measure them."""
     text = load_text(config.data)
-    plan = trainings(config, arm)
-    total, before = sum(training.part.steps for training in plan), 0
-    outcomes: dict[str, Outcome] = {}
-    for training in plan:
-        part = cell.part(training.name, steps_before=before, total_steps=total)
-        outcomes[training.name] = pretrain(training, config, text, seed, part)
-        before += training.part.steps
+    plan = trainings(config, ARMS[arm])
+    cells = cell.parts({training.name: training.part.steps for training in plan})
+    outcomes = {training.name: pretrain(training, config, text, seed, cells[training.name]) for training in plan}
     curves = broadcast(cell.curves(), cell.device)  # the main process alone has the logs
     metrics = {
         **loss_metrics(outcomes, curves),
         **stress_metrics(config, curves),
         **load_metrics(outcomes),
-        **(inertness_metrics(outcomes, curves) if arm == "muonclip" else {}),
+        **(inertness_metrics(outcomes, curves) if ARMS[arm].shows_inertness else {}),
         **cost_metrics(config),
         "train/skipped_steps": float(sum(outcome.skipped for outcome in outcomes.values())),
     }
@@ -143,8 +149,18 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
         metrics=metrics,
         items={f"{name}/held_out_loss": outcomes[name].losses for name in MEASURED if name in outcomes},
         curves=curves,
-        samples=pictures.material(outcomes, config.stress.tau),
+        samples=pictures.drawn_from(outcomes, config.stress.tau),
     )
+
+
+def validation_score(config: Config, field: str, cell: Cell) -> Mapping[str, float]:
+    """Loss on the validation windows of the model and optimizer whose rate stands at ``field``; for choosing rates."""
+    part, _, rate = field.partition(".")
+    arm = next(arm for arm in ARMS.values() if arm.rate == rate)
+    training = next(training for training in trainings(config, arm) if training.name == part)
+    text = load_text(config.data)
+    outcome = pretrain(training, config, text, cell.seed, cell)
+    return {"validation/loss": float(measure(outcome.model, text.validation_NT)[0].mean())}
 
 
 Curves = Mapping[str, Sequence[tuple[float, float]]]
@@ -233,7 +249,7 @@ def _violation(loads: Mapping[str, Sequence[int]]) -> float:
 
 def figures(report: Report) -> list[Picture]:
     """Loss curves, each head's largest logit, heads clipped, loads of experts."""
-    return pictures.draw(report)
+    return pictures.draw(report, list(ARMS))
 
 
 def estimate(config: Config) -> dict[str, float]:
@@ -246,7 +262,7 @@ def estimate(config: Config) -> dict[str, float]:
     used = {"dense": (dense, dense), "experts": (experts.total, experts.activated)}
     seconds, memory, largest = 0.0, 0.0, 0
     on_gpu = torch.cuda.is_available()
-    for arm in ARMS:
+    for arm in ARMS.values():
         for training in trainings(config, arm):
             total, activated = used[training.model]
             tokens = training.part.batch_size * config.data.context

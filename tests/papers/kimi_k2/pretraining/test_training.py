@@ -10,11 +10,11 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from tenfold.core.cell import Cell
-from tenfold.papers.kimi_k2 import config as presets
-from tenfold.papers.kimi_k2 import pretraining
-from tenfold.papers.kimi_k2.config import PartConfig
-from tenfold.papers.kimi_k2.data import load_text
-from tenfold.papers.kimi_k2.pretraining import Training, build, measure, pretrain
+from tenfold.papers.kimi_k2.pretraining import config as presets
+from tenfold.papers.kimi_k2.pretraining import training as pretraining
+from tenfold.papers.kimi_k2.pretraining.config import PartConfig
+from tenfold.papers.kimi_k2.pretraining.data import load_text
+from tenfold.papers.kimi_k2.pretraining.training import Training, build, measure, pretrain
 
 
 @pytest.fixture(scope="module")

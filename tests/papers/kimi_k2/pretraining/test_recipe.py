@@ -12,11 +12,11 @@ from torch import nn
 from tenfold.core.cell import Cell
 from tenfold.core.claims import judge_all
 from tenfold.core.types import Scores
-from tenfold.papers.kimi_k2 import config as presets
-from tenfold.papers.kimi_k2 import recipe
-from tenfold.papers.kimi_k2.config import DataConfig, PartConfig
-from tenfold.papers.kimi_k2.data import load_text
-from tenfold.papers.kimi_k2.pretraining import Outcome, Training, pretrain
+from tenfold.papers.kimi_k2.pretraining import config as presets
+from tenfold.papers.kimi_k2.pretraining import recipe
+from tenfold.papers.kimi_k2.pretraining.config import DataConfig, PartConfig
+from tenfold.papers.kimi_k2.pretraining.data import load_text
+from tenfold.papers.kimi_k2.pretraining.training import Outcome, Training, pretrain
 
 SECONDS = "cost/seconds"
 
@@ -157,8 +157,15 @@ def test_losses_are_kept_for_each_window_and_heads_for_each_step_of_the_stress_t
 
 
 def test_parts_without_steps_are_left_out_and_their_claims_undecided(tmp_path):
-    config = replace(presets.smoke(), dense=PartConfig(), stress=PartConfig(), calm=PartConfig())
-    config = replace(config, expert_model=replace(config.expert_model, control=False))
+    config = replace(
+        presets.smoke(),
+        dense=PartConfig(),
+        stress=PartConfig(),
+        calm=PartConfig(),
+        dense_model=presets.DenseModelConfig(),
+    )
+    expert_model = replace(config.expert_model, control=False)
+    config = replace(config, expert_model=expert_model)
     scores = {}
     for arm in recipe.ARMS:
         cell = Cell(arm=arm, seed=0, directory=tmp_path / arm, device="cpu")

@@ -19,9 +19,9 @@ from tenfold.eval.bits_per_byte import token_bits
 from tenfold.models import byte_transformer_config, kimi_k2_config
 from tenfold.models.causal_lm import save_causal_lm
 from tenfold.optim import Muon, muon_param_groups, phased
-from tenfold.papers.kimi_k2.config import Config, PartConfig
-from tenfold.papers.kimi_k2.data import Text
-from tenfold.papers.kimi_k2.method import (
+from tenfold.papers.kimi_k2.pretraining.config import Config, PartConfig
+from tenfold.papers.kimi_k2.pretraining.data import Text
+from tenfold.papers.kimi_k2.pretraining.method import (
     OptimizerSettings,
     Pretraining,
     mean_violation,
@@ -32,7 +32,25 @@ from tenfold.papers.kimi_k2.method import (
 from tenfold.train.loop import LoopConfig, train
 
 ModelKind = Literal["dense", "experts"]
+RateName = Literal["adamw_rate", "muon_rate", "muonclip_rate"]
 PRECISION: Mapping[str, Literal["no", "bf16"]] = {"float32": "no", "bfloat16": "bf16"}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An arm of the study.
+
+    Args:
+        text: what it is.
+        optimizer: as :func:`~tenfold.papers.kimi_k2.pretraining.method.prepare` names it.
+        rate: the field of each part that holds its learning rate.
+        shows_inertness: it also trains where nothing explodes, with and without QK-Clip, and experts without balance.
+    """
+
+    text: str
+    optimizer: str
+    rate: RateName
+    shows_inertness: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,15 +95,22 @@ class Outcome:
     skipped: int = 0
 
 
-def trainings(config: Config, arm: str) -> list[Training]:
+def trainings(config: Config, arm: Arm) -> list[Training]:
     """The trainings of an arm in their order; those without steps are left out."""
-    u, every = config.expert_model.bias_rate, config.optimization.log_every
-    dense = Training("dense", "dense", config.dense, arm, config.dense.rate(arm), u, every)
-    experts = Training("experts", "experts", config.experts, arm, config.experts.rate(arm), u, every)
-    stress = Training("stress", "dense", config.stress, arm, config.stress.rate(arm), u, 1)
-    planned = [dense, experts, stress]
-    if arm == "muonclip":
-        calm = Training("calm", "dense", config.calm, arm, config.calm.rate(arm), u, every)
+
+    def planned_as(name: str, model: ModelKind, part: PartConfig, log_every: int) -> Training:
+        rate = getattr(part, arm.rate)
+        return Training(name, model, part, arm.optimizer, rate, config.expert_model.bias_rate, log_every)
+
+    every = config.optimization.log_every
+    experts = planned_as("experts", "experts", config.experts, every)
+    planned = [
+        planned_as("dense", "dense", config.dense, every),
+        experts,
+        planned_as("stress", "dense", config.stress, log_every=1),
+    ]
+    if arm.shows_inertness:
+        calm = planned_as("calm", "dense", config.calm, every)
         planned += [calm, replace(calm, name="calm-unobserved", optimizer="unobserved muon")]
         if config.expert_model.control:
             planned.append(replace(experts, name="unbalanced", bias_rate=0.0))

@@ -1,0 +1,1 @@
+"""The pre-training half: MuonClip against Muon and AdamW, and experts balanced without an auxiliary loss."""
