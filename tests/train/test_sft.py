@@ -12,8 +12,9 @@ from trl import SFTConfig
 from tenfold.core.errors import UserError
 from tenfold.train.settings import LoraSettings, OptimizerSettings, SFTSettings
 from tenfold.train.sft import REFERENCE, WeightedSFTTrainer, sft
+from tenfold.train.supervised_rows import ROW
 from tenfold.train.trl_run import draw_rows, quiet
-from tenfold.train.weighting import ROW, LaggingAverage, Piece, Weighting, WithColumns, checked
+from tenfold.train.weighting import LaggingAverage, Piece, Weighting, WithColumns, checked
 
 SHORT = SFTSettings(steps=2, batch_size=8, optimizer=OptimizerSettings(learning_rate=1e-2), log_every=1)
 

@@ -14,13 +14,11 @@ Shapes: B sequences, T positions of next tokens; the mask marks supervised ones.
 """
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
@@ -34,6 +32,7 @@ from tenfold.core.errors import UserError
 from tenfold.models import weight_statistics, weighted_nll
 from tenfold.policies import Policy
 from tenfold.train.settings import SFTSettings
+from tenfold.train.supervised_rows import ROW, drawing_shares, require_columns, require_numbers, tell_lost_rows
 from tenfold.train.trl_run import (
     Evaluate,
     Watcher,
@@ -48,19 +47,16 @@ from tenfold.train.trl_run import (
 )
 from tenfold.train.weighting import (
     REFERENCE,
-    ROW,
     LaggingAverage,
     Piece,
     Weighting,
     WeightingOf,
     WithColumns,
     checked,
-    require_numbers,
 )
 
 AVERAGE = "q_average.pt"
 WEIGHTS = "weights_of_the_piece"
-COLUMNS = (("input_ids",), ("prompt", "completion"), ("messages",), ("text",))
 
 
 class WeightedSFTTrainer(SFTTrainer):
@@ -91,20 +87,29 @@ class WeightedSFTTrainer(SFTTrainer):
         super().__init__(*args, **options)
         if weighting is not None:
             self._require_plain_batches()
-            self.weighting = weighting(self.train_dataset) if callable(weighting) else weighting
+            if not isinstance(weighting, Weighting):
+                weighting = weighting(self.train_dataset)
+            self.weighting = weighting
         if self.weighting is not None:
-            disable_dropout_in_model(self.model)
-            self.model_accepts_loss_kwargs = True  # count the global batch's items, whatever the model's signature
-            self.data_collator = WithColumns(self.data_collator, self.weighting.all_columns)
-            if self.weighting.q_ema:
-                self.q = LaggingAverage(self.model, self.weighting.q_ema)
-                self.add_callback(self.q)
+            self._prepare_for(self.weighting)
+        # The reference is asked now, while the model is the initial one.
         self.train_dataset = self._finished(self.train_dataset, "train_dataset")
         if isinstance(self.eval_dataset, dict):
-            named = self.eval_dataset.items()
-            self.eval_dataset = {name: self._finished(rows, f"eval_dataset {name}") for name, rows in named}
+            finished = {}
+            for name, rows in self.eval_dataset.items():
+                finished[name] = self._finished(rows, f"eval_dataset {name}")
+            self.eval_dataset = finished
         elif self.eval_dataset is not None:
             self.eval_dataset = self._finished(self.eval_dataset, "eval_dataset")
+
+    def _prepare_for(self, weighting: Weighting) -> None:
+        """Make model and batches what weighted training needs."""
+        disable_dropout_in_model(self.model)
+        self.model_accepts_loss_kwargs = True  # count the global batch's items, whatever the model's signature
+        self.data_collator = WithColumns(self.data_collator, weighting.all_columns)
+        if weighting.q_ema:
+            self.q = LaggingAverage(self.model, weighting.q_ema)
+            self.add_callback(self.q)
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, *rest: Any) -> Any:
         """trl's preparation; prepared rows remember their number in the data, for messages."""
@@ -113,7 +118,7 @@ class WeightedSFTTrainer(SFTTrainer):
         numbered = dataset.add_column(ROW, list(range(1, len(dataset) + 1)))
         prepared = super()._prepare_dataset(numbered, processing_class, args, *rest)
         if ROW in prepared.column_names:  # packing makes rows of its own
-            _tell_lost_rows(len(dataset), len(prepared), args.max_length)
+            tell_lost_rows(len(dataset), len(prepared), args.max_length)
         if self.weighting is None:  # unless ``evaluate`` was given rows, the trainer is being made: it finishes them
             return prepared
         if {"input_ids", REFERENCE} <= set(dataset.column_names):
@@ -139,48 +144,57 @@ class WeightedSFTTrainer(SFTTrainer):
                     raise UserError(f"{name}: no column {column!r}; it has {known}")
                 require_numbers(dataset, column, self.args.max_length)
             dataset = self._with_reference(dataset, self.weighting.reference)
-        return dataset.remove_columns(ROW) if ROW in (dataset.column_names or ()) else dataset
+        if ROW in (dataset.column_names or ()):  # rows that are streamed may have no known columns
+            dataset = dataset.remove_columns(ROW)
+        return dataset
 
     def _with_reference(self, dataset: Dataset, reference: str | PreTrainedModel) -> Dataset:
         if not isinstance(reference, str):
             with weights_alone_change(reference):
                 add_fused_lm_head(bare(reference))
                 return self._add_log_probs(dataset, reference.to(self.args.device))
-        return self._add_log_probs(dataset, self.model) if reference == "initial" else dataset
+        if reference == "initial":
+            return self._add_log_probs(dataset, self.model)
+        return dataset
 
     @torch.no_grad()
     def _add_log_probs(self, dataset: Dataset, model: nn.Module) -> Dataset:
         """The dataset with the model's log-probability of each supervised token; each process computes its share."""
-        was_training, rank, world = model.training, self.args.process_index, self.args.world_size
+        was_training, batch_size = model.training, self.args.per_device_train_batch_size
         model.eval()
         # Neighbours in length share a batch, so that little is padding.
-        order = sorted(range(len(dataset)), key=lambda row: len(dataset[row]["input_ids"]))[rank::world]
+        by_length = sorted(range(len(dataset)), key=lambda row: len(dataset[row]["input_ids"]))
+        mine = by_length[self.args.process_index :: self.args.world_size]
         found: list[tuple[int, list[float]]] = []
-        for start in range(0, len(order), self.args.per_device_train_batch_size):
-            rows = order[start : start + self.args.per_device_train_batch_size]
+        for start in range(0, len(mine), batch_size):
+            rows = mine[start : start + batch_size]
+            # Without the columns of the weighting, of which the reference is one that does not exist yet.
             batch = self._prepare_inputs(self.data_collator.collate([dataset[row] for row in rows]))
             with self.compute_loss_context_manager():
                 outputs = model(**batch, use_cache=False, fused_lm_head=True)
-            lists = [logs[mask].tolist() for logs, mask in zip(outputs.log_probs, outputs.label_mask, strict=True)]
-            found.extend(zip(rows, lists, strict=True))
+            for row, log_probs_T, mask_T in zip(rows, outputs.log_probs, outputs.label_mask, strict=True):
+                found.append((row, log_probs_T[mask_T].tolist()))
         model.train(was_training)
         by_row = dict(gather_object(found))
-        dataset = dataset.remove_columns([REFERENCE]) if REFERENCE in dataset.column_names else dataset
+        if REFERENCE in dataset.column_names:
+            dataset = dataset.remove_columns([REFERENCE])
         return dataset.add_column(REFERENCE, [by_row[row] for row in range(len(dataset))])
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
         if self.weighting is not None:
-            names = (name for name in self.weighting.all_columns if name not in self._signature_columns)
-            self._signature_columns = [*self._signature_columns, *names]
+            wanted = [*self._signature_columns, *self.weighting.all_columns]
+            self._signature_columns = list(dict.fromkeys(wanted))
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """The pieces of the next step; with their weights, where those depend on all pieces together."""
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        # The weights of a single piece are made in ``compute_loss``, from the pass that is made there anyway.
         if self.weighting is not None and self.weighting.whole_batch and len(batches) > 1:
             batches = [self._prepare_inputs(batch) for batch in batches]
-            weights = self._weigh([self._piece(batch) for batch in batches], "train")
-            batches = [batch | {WEIGHTS: part} for batch, part in zip(batches, weights, strict=True)]
+            pieces = [self._piece(batch) for batch in batches]
+            for batch, weights in zip(batches, self._weigh(pieces, "train"), strict=True):
+                batch[WEIGHTS] = weights
         return batches, num_items
 
     def compute_loss(
@@ -191,30 +205,40 @@ class WeightedSFTTrainer(SFTTrainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if return_outputs:
             raise UserError("compute_metrics: the logits are not kept in weighted training; allowed: None")
-        piece = None if WEIGHTS in inputs or self.q is None else self._piece(inputs)
+        weights = inputs.get(WEIGHTS)
+        if weights is None and self.q is not None:
+            # A lagging q needs a pass of its own: before the other one, whose activations stay until its backward pass.
+            (weights,) = self._weigh([self._piece(inputs)], self._mode)
         outputs = model(**self._model_inputs(inputs), fused_lm_head=True)
         log_probs_BT, mask_BT = outputs.log_probs, outputs.label_mask
-        if WEIGHTS in inputs:
-            weights = inputs[WEIGHTS]
-        else:
-            piece = piece or Piece(log_probs_BT.detach().float(), mask_BT, self._columns(inputs))
+        if weights is None:  # q is the trained policy: this pass has its log-probabilities
+            piece = Piece(log_probs_BT.detach().float(), mask_BT, self._columns(inputs))
             (weights,) = self._weigh([piece], self._mode)
-        # Evaluation passes no number of items: the mean is then over this batch.
-        num_items = mask_BT.sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch)
+
+        num_pieces, num_averaged = 1, 1
+        if num_items_in_batch is None:  # in evaluation: the mean is over this batch
+            num_items = mask_BT.sum()
+        else:
+            num_items = torch.as_tensor(num_items_in_batch)
+            num_pieces = self.current_gradient_accumulation_steps
+            if self.args.average_tokens_across_devices:  # the items are those of all processes
+                num_averaged = self.accelerator.num_processes
         loss = weighted_nll(log_probs_BT, mask_BT, weights, num_items.clamp(min=1))
-        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
-            loss = loss * self.accelerator.num_processes  # whose gradients are averaged
+        loss = loss * num_averaged  # the gradients of the processes are averaged, not added
         if self.aux_loss_enabled:
-            pieces = 1 if num_items_in_batch is None else self.current_gradient_accumulation_steps
-            loss = loss + self.router_aux_loss_coef * outputs.aux_loss / pieces
+            loss = loss + self.router_aux_loss_coef * outputs.aux_loss / num_pieces
         self._note_tokens(outputs)
         return loss
 
     def _model_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """What the model itself takes of a batch."""
         assert self.weighting is not None
         own = {WEIGHTS, *self.weighting.all_columns}
-        router = {"output_router_logits": True} if self.aux_loss_enabled else {}
-        return {name: value for name, value in inputs.items() if name not in own} | {"use_cache": False} | router
+        given = {name: value for name, value in inputs.items() if name not in own}
+        given["use_cache"] = False
+        if self.aux_loss_enabled:
+            given["output_router_logits"] = True
+        return given
 
     def _columns(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
         assert self.weighting is not None
@@ -235,24 +259,35 @@ class WeightedSFTTrainer(SFTTrainer):
     def _weigh(self, pieces: Sequence[Piece], mode: str) -> list[Tensor]:
         """Weights of this process's pieces, from one call of the function."""
         assert self.weighting is not None
-        local, first = Piece.join(pieces), 0
-        whole = local
+        local = Piece.join(pieces)
+        whole, first = local, 0
         if self.weighting.whole_batch:
+            # Every process calls the function with the rows of all, in one order, and takes its own part of the result.
             whole, first = local.of_all_processes(self.accelerator), self.accelerator.process_index * len(local)
-        result = self.weighting.function(whole.log_probs_BT, whole.mask_BT, whole.columns)
-        weights, metrics = result if isinstance(result, tuple) else (result, {})
+        weights = self.weighting.function(whole.log_probs_BT, whole.mask_BT, whole.columns)
+        metrics: Mapping[str, Tensor] = {}
+        if isinstance(weights, tuple):
+            weights, metrics = weights
         weights = checked(weights, whole.mask_BT)
-        measured = weight_statistics(weights, mask_BT=whole.mask_BT)
+        self._note_weights(weights, whole.mask_BT, metrics, mode)
+
+        mine = weights[first : first + len(local)].split([len(piece) for piece in pieces])
+        if weights.dim() == 1:
+            return list(mine)
+        # Joined pieces are as wide as the widest of all: each gets its own width back.
+        return [part[:, : piece.mask_BT.shape[1]] for part, piece in zip(mine, pieces, strict=True)]
+
+    def _note_weights(self, weights: Tensor, mask_BT: Tensor, metrics: Mapping[str, Tensor], mode: str) -> None:
+        """Log how the weights are spread, and what the function says of them."""
+        measured = weight_statistics(weights, mask_BT=mask_BT)
         del measured["clip_fraction"]  # the function alone knows what it has clipped
         for name, value in (measured | dict(metrics)).items():
             self._metrics[mode][f"weights/{name}"].append(float(value))
-        mine = weights[first : first + len(local)].split([len(piece) for piece in pieces])
-        widths = [piece.mask_BT.shape[1] for piece in pieces]
-        return [part if part.dim() == 1 else part[:, :width] for part, width in zip(mine, widths, strict=True)]
 
     def _note_tokens(self, outputs: Any) -> None:
         """Means over the tokens of all processes, which can be compared between weightings."""
         parts = (outputs.label_mask, -outputs.log_probs.detach(), outputs.entropy.detach(), outputs.is_top1)
+        # One exchange between the processes for all four sums.
         sums = self.accelerator.reduce(torch.stack([part.sum().float() for part in parts]), "sum")
         tokens, *totals = sums.tolist()
         for name, total in zip(("nll", "entropy", "mean_token_accuracy"), totals, strict=True):
@@ -260,7 +295,10 @@ class WeightedSFTTrainer(SFTTrainer):
 
     @property
     def _mode(self) -> str:
-        return "train" if self.model.training else "eval"
+        """Whose metrics are being taken."""
+        if self.model.training:
+            return "train"
+        return "eval"
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -321,6 +359,7 @@ def sft(
     }
     lora = make_lora(settings.lora)
     watcher = Watcher(cell, settings, steps, settings.batch_size, evaluate=evaluate)
+    # trl leaves traces on a model and prints; both end with this block.
     with weights_alone_change(policy.model), quiet():
         trainer = WeightedSFTTrainer(
             policy.model,
@@ -332,45 +371,11 @@ def sft(
             optimizers=(make_optimizer(policy.model, settings.optimizer, settings.lora), None),
             peft_config=lora,
         )
+        # The order of all steps is laid out as rows, so that a resumed run only has to count. Drawn after trl's
+        # preparation: rows without a supervised token are gone by then.
         prepared = trainer.train_dataset
-        rows = draw_rows(len(prepared), steps * settings.batch_size, cell.seed, _shares(prepared, sampling_column))
+        shares = drawing_shares(prepared, sampling_column)
+        rows = draw_rows(len(prepared), steps * settings.batch_size, cell.seed, shares)
         trainer.train_dataset = prepared.select(rows)
         watcher.train(trainer)
     return replace(policy, model=trainer.accelerator.unwrap_model(trainer.model).eval())
-
-
-def require_columns(dataset: Dataset) -> None:
-    """Refuse data that is empty or has none of the layouts.
-
-    Raises:
-        UserError: naming what is missing.
-    """
-    if not len(dataset):
-        raise UserError("dataset: 0 rows; at least 1 is needed")
-    if not any(set(names) <= set(dataset.column_names) for names in COLUMNS):
-        layouts = ", or ".join(" and ".join(names) for names in COLUMNS)
-        raise UserError(f"dataset: columns {', '.join(dataset.column_names)}; needed: {layouts}")
-
-
-def _tell_lost_rows(given: int, left: int, max_length: int | None) -> None:
-    """Rows whose prompt fills ``max_length`` are left out: say so, and refuse to train on none."""
-    lost = f"{given - left} of {given} rows have no supervised token within max_length = {max_length}"
-    if not left:
-        raise UserError(f"{lost}; allowed: more than the tokens of the shortest prompt")
-    if left < given:
-        warnings.warn(f"{lost}, and are left out", stacklevel=2)
-
-
-def _shares(dataset: Dataset, column: str | None) -> np.ndarray | None:
-    """The column as probabilities up to their sum."""
-    if column is None:
-        return None
-    if column not in dataset.column_names:
-        raise UserError(f"sampling_column = {column!r}: the dataset has {', '.join(dataset.column_names)}")
-    shares = np.asarray(dataset[column][:], dtype=np.float64)
-    wrong = np.flatnonzero(~(np.isfinite(shares) & (shares >= 0)))
-    if len(wrong):
-        raise UserError(f"{column} = {shares[wrong[0]]} in row {wrong[0]}: must be finite and not negative")
-    if not shares.any():
-        raise UserError(f"{column}: 0 in every row; at least one must be positive")
-    return shares

@@ -7,7 +7,7 @@ with a number for each supervised token becomes [B, T] in the places of those to
 Shapes: B sequences, T positions of next tokens (one fewer than tokens); the mask marks supervised ones.
 """
 
-import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,8 +24,6 @@ from tenfold.optim import lagging_average
 
 REFERENCE = "ref_log_probs"
 """The column with the reference's log-probability of each supervised token."""
-ROW = "row_of_the_data"
-"""The column that remembers which row of the user's data a prepared row is, from 1."""
 
 Weights = Tensor | tuple[Tensor, Mapping[str, Tensor]]
 WeightFunction = Callable[[Tensor, Tensor, Mapping[str, Tensor]], Weights]
@@ -74,12 +72,16 @@ class Weighting:
     @property
     def given_columns(self) -> tuple[str, ...]:
         """The columns that the data must have."""
-        return (*self.columns, REFERENCE) if self.reference == "column" else self.columns
+        if self.reference == "column":
+            return (*self.columns, REFERENCE)
+        return self.columns
 
     @property
     def all_columns(self) -> tuple[str, ...]:
         """The columns that travel with the tokens."""
-        return self.columns if self.reference == "none" else (*self.columns, REFERENCE)
+        if self.reference == "none":
+            return self.columns
+        return (*self.columns, REFERENCE)
 
 
 WeightingOf = Callable[[Dataset], Weighting | None]
@@ -105,31 +107,43 @@ class Piece:
 
     @staticmethod
     def join(pieces: "Sequence[Piece]") -> "Piece":
-        """The rows of all pieces."""
+        """The rows of all pieces, as wide as the widest."""
         width = max(piece.mask_BT.shape[1] for piece in pieces)
-        wide = [piece._of_width(width) for piece in pieces]
-        columns = {name: torch.cat([piece.columns[name] for piece in wide]) for name in wide[0].columns}
-        return Piece(
-            torch.cat([piece.log_probs_BT for piece in wide]), torch.cat([piece.mask_BT for piece in wide]), columns
-        )
+        log_probs: list[Tensor] = []
+        masks: list[Tensor] = []
+        columns: defaultdict[str, list[Tensor]] = defaultdict(list)
+        for piece in pieces:
+            wide = piece._of_width(width)
+            log_probs.append(wide.log_probs_BT)
+            masks.append(wide.mask_BT)
+            for name, values in wide.columns.items():
+                columns[name].append(values)
+        joined = {name: torch.cat(values) for name, values in columns.items()}
+        return Piece(torch.cat(log_probs), torch.cat(masks), joined)
 
     def of_all_processes(self, accelerator: Accelerator) -> "Piece":
         """The rows of all processes, those of the first one first; every process must call this."""
         if accelerator.num_processes == 1:
             return self
-        width = int(accelerator.gather(torch.tensor([self.mask_BT.shape[1]], device=self.mask_BT.device)).max())
-        wide = self._of_width(width)
-        columns = {name: accelerator.gather(values) for name, values in wide.columns.items()}
-        return Piece(accelerator.gather(wide.log_probs_BT), accelerator.gather(wide.mask_BT), columns)
+        # Tensors that are gathered must have one shape everywhere, and each process padded its batch by itself.
+        widths = accelerator.gather(torch.tensor([self.mask_BT.shape[1]], device=self.mask_BT.device))
+        return self._of_width(int(widths.max()))._with_each(accelerator.gather)
 
     def _of_width(self, width: int) -> "Piece":
         missing = width - self.mask_BT.shape[1]
-        columns = {name: _widen(values, missing) for name, values in self.columns.items()}
-        return Piece(_widen(self.log_probs_BT, missing), _widen(self.mask_BT, missing), columns)
+        return self._with_each(lambda values: _widen(values, missing))
+
+    def _with_each(self, change: Callable[[Tensor], Tensor]) -> "Piece":
+        """The piece with each of its tensors changed in the same way."""
+        columns = {name: change(values) for name, values in self.columns.items()}
+        return Piece(change(self.log_probs_BT), change(self.mask_BT), columns)
 
 
 def _widen(values: Tensor, missing: int) -> Tensor:
-    return pad(values, (0, missing)) if values.dim() == 2 and missing else values.contiguous()
+    """Numbers of tokens with zeros for places that are missing; numbers of sequences as they are."""
+    if values.dim() == 2 and missing:
+        return pad(values, (0, missing))
+    return values.contiguous()  # as gathering wants it
 
 
 def checked(weights: Tensor, mask_BT: Tensor) -> Tensor:
@@ -144,31 +158,11 @@ def checked(weights: Tensor, mask_BT: Tensor) -> Tensor:
             f"weights of shape {tuple(weights.shape)}: must be [B] = {tuple(rows)} or [B, T] = {tuple(shape)}"
         )
     weights = weights.detach().float()
-    weights = weights if weights.dim() == 1 else weights.masked_fill(~mask_BT, 0.0)
+    if weights.dim() == 2:
+        weights = weights.masked_fill(~mask_BT, 0.0)
     if not bool(weights.isfinite().all()):
         raise UserError(f"weights: {int((~weights.isfinite()).sum())} of {weights.numel()} are not finite numbers")
     return weights
-
-
-def require_numbers(dataset: Dataset, name: str, max_length: int | None) -> None:
-    """Refuse a column of prepared rows that is no number, or not one number for each supervised token, in some row.
-
-    Args:
-        dataset: with ``labels`` (-100 where no token is supervised), ``input_ids`` and :data:`ROW`.
-        name: of the column.
-        max_length: rows of this length may have lost their end, and have more numbers than tokens.
-
-    Raises:
-        UserError: with the row of the user's data.
-    """
-    for row, values, labels in zip(dataset[ROW], dataset[name], dataset["labels"], strict=True):
-        where, numbers = f"row {row}: {name}", values if isinstance(values, Sequence) else [values]
-        if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
-            raise UserError(f"{where} is {values!r}; allowed: a finite number, or a list of them")
-        supervised = sum(label != -100 for label in labels)
-        was_cut = max_length is not None and len(labels) >= max_length
-        if isinstance(values, Sequence) and len(numbers) != supervised and not (was_cut and len(numbers) > supervised):
-            raise UserError(f"{where} has {len(numbers)} numbers for {supervised} supervised tokens; allowed: as many")
 
 
 class WithColumns:
@@ -190,11 +184,14 @@ class WithColumns:
         A list with more numbers than the row has supervised tokens belongs to a row that lost its end.
         """
         batch = self.collate(rows)
-        mask_BT = batch["labels"][:, 1:] != -100
-        return batch | {name: _tensor_of([row[name] for row in rows], mask_BT) for name in self.columns}
+        mask_BT = batch["labels"][:, 1:] != -100  # the first token is nobody's next one
+        for name in self.columns:
+            batch[name] = _tensor_of([row[name] for row in rows], mask_BT)
+        return batch
 
 
 def _tensor_of(values: Sequence[Any], mask_BT: Tensor) -> Tensor:
+    """A number of each row as [B]; lists of numbers as [B, T], each number at its supervised token."""
     if not isinstance(values[0], Sequence):
         return torch.tensor(values, dtype=torch.float32)
     placed_BT = torch.zeros(mask_BT.shape)
@@ -213,7 +210,10 @@ class LaggingAverage(TrainerCallback):
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model, self.decay = model, decay
-        self.parameters = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+        self.parameters: dict[str, Tensor] = {}
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                self.parameters[name] = parameter.detach().clone()
 
     @torch.no_grad()
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
