@@ -3,39 +3,56 @@
 - Rows that wait take places as places get free; finished rows leave at once, and the last rows of the batch move into
   their places, so that the batch is always the first n places and is read without a copy.
 - Rows that wait for a reply move to the last places, where they keep their cache, and come back with it.
-- The keys and values of a prompt are computed once and copied to the other rows with the same prompt.
+- The keys and values of a prompt are computed once and copied to the other rows with an equal prompt: one of the same
+  tokens and the same key, for the features behind a key enter the keys and values too.
 - A step feeds the last token of each row. What a row has before it and the cache does not (a prompt, the reply of an
-  environment) is fed first, for several rows at once, padded on the right: padding is never attended to.
+  environment) is fed first, for several rows at once, padded on the right: padding is never attended to. The features
+  of a prompt go with its tokens, once.
 
-Models must take a mask of four dimensions and explicit positions, as those of transformers with full or sliding-window
-attention do; others are refused by name. Dropout is off during a step, and the model's mode is put back after it.
+Which models can be run so is said in ``tenfold.policies.forward``. Dropout is off during a step, and the model's mode
+is put back after it.
 
-Shapes: B rows of a forward pass, Q new tokens, C columns of the cache, V vocabulary.
+Shapes: B rows of a forward pass, V vocabulary.
 """
 
-import inspect
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import chain
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers.cache_utils import get_layer_types_and_kwargs
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask, sdpa_mask
 
 from tenfold.core.errors import UserError
-from tenfold.policies.cache import SlotCache
-from tenfold.policies.rollout import Row
+from tenfold.core.types import Prompt
+from tenfold.policies.forward import Forward, without_dropout
+from tenfold.policies.rows import Row
 from tenfold.policies.sampling import Sampling, draw, uniforms
 
 _PREFILL_TOKENS = 8192  # padded tokens of a prefill: bounds its activations, and keeps short prompts from long ones
 
 
+@dataclass(eq=False, slots=True)
+class _Held:
+    """A row that has a place, whose cache holds the keys and values of the first ``cached`` of its tokens."""
+
+    row: Row
+    cached: int = 0
+
+    @property
+    def num_missing(self) -> int:
+        """Tokens that must be in the cache before the last one is fed, and are not."""
+        return len(self.row.ids) - 1 - self.cached
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it is the prompt that is missing, not a reply."""
+        return self.cached < self.row.num_prompt - 1
+
+
 class TransformersDecoder:
-    """A :class:`~tenfold.policies.rollout.Decoder` over a model; see the module's docstring.
+    """A :class:`~tenfold.policies.Decoder` over a model; see the module's docstring.
 
     Args:
         model: a causal model of transformers.
@@ -44,118 +61,201 @@ class TransformersDecoder:
         batch_size: most rows in a step.
 
     Raises:
-        UserError: if the model's attention has no cache of this kind.
+        UserError: if the model's attention has no cache of this kind, or the features of a prompt are not served.
     """
 
     def __init__(self, model: Any, rows: Sequence[Row], sampling: Sampling, batch_size: int) -> None:
-        self._forward = _Forward(model, min(batch_size, len(rows)))
         self._model = model
         self._sampling = sampling
         self._num_places = min(batch_size, len(rows))
+        self._forward = Forward(model, self._num_places)
+        self._check_features(rows)
         self._waiting = deque(rows)
-        self._rows: list[Row] = []  # place r holds row r, and the first cached[r] of its tokens
-        self._cached: list[int] = []
-        self._aside: dict[int, tuple[Row, int]] = {}  # rows that wait for a reply, with the same, by their places
+        self._batch: list[_Held] = []  # place r holds row r
+        self._aside: dict[int, _Held] = {}  # rows that wait for a reply, by their places
+
+    def _check_features(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            if row.prompt.features:
+                where = f"prompts[{row.index[0]}]"
+                self._forward.check_features(row.prompt.features, where)
+                if row.num_prompt < 2:
+                    raise UserError(
+                        f"{where} has 1 token: with features it must have at least 2, for the last is fed alone"
+                    )
 
     @torch.no_grad()
     def step(self) -> list[tuple[Row, int, float]]:
         """A token for each row in the batch."""
-        with _no_dropout(self._model):
+        with without_dropout(self._model):
             self._close_ranks()
             self._let_in()
-            if not self._rows:
+            if not self._batch:
                 return []
-            self._forward.cache.reserve(max(len(row.ids) for row in chain(self._rows, self._rows_aside())))
+            self._make_room()
             self._catch_up()
-            logits_BV = self._forward(len(self._rows), [[row.ids[-1]] for row in self._rows], self._cached)
-        self._cached = [length + 1 for length in self._cached]
+            logits_BV = self._feed_last_tokens()
         tokens_B, log_probs_B = draw(
             logits_BV, self._noise(logits_BV.device), self._sampling.temperature, self._sampling.top_p
         )
-        return list(zip(self._rows, tokens_B.tolist(), log_probs_B.tolist(), strict=True))
+        rows = [held.row for held in self._batch]
+        return list(zip(rows, tokens_B.tolist(), log_probs_B.tolist(), strict=True))
+
+    def _make_room(self) -> None:
+        longest = 0
+        for held in (*self._batch, *self._aside.values()):
+            longest = max(longest, len(held.row.ids))
+        self._forward.cache.reserve(longest)
+
+    def _feed_last_tokens(self) -> Tensor:
+        """The logits of the next token of each row, [B, V]."""
+        last_tokens, starts = [], []
+        for held in self._batch:
+            last_tokens.append([held.row.ids[-1]])
+            starts.append(held.cached)
+            held.cached += 1
+        return self._forward(len(self._batch), last_tokens, starts)
 
     def _noise(self, device: torch.device) -> Tensor:
-        seeds_B = np.array([row.seed for row in self._rows], dtype=np.uint64)
-        positions_B = np.array([len(row.loss_mask) for row in self._rows], dtype=np.uint64)
+        seeds_B = np.array([held.row.seed for held in self._batch], dtype=np.uint64)
+        positions_B = np.array([len(held.row.loss_mask) for held in self._batch], dtype=np.uint64)
         return torch.from_numpy(uniforms(seeds_B, positions_B)).to(device)
 
-    def _rows_aside(self) -> Iterator[Row]:
-        return (row for row, _ in self._aside.values())
+    # ---------------------------------------------------------------------------------------- who has which place
 
     def _close_ranks(self) -> None:
         """Finished rows leave, rows that wait stand aside, and others take their places."""
-        if all(row.stop_reason is None and not row.waiting for row in self._rows) and all(
-            row.waiting for row in self._rows_aside()
-        ):
+        if not self._any_moves():
             return
-        held = {place: held for place, held in enumerate(zip(self._rows, self._cached, strict=True))} | self._aside
-        held = {place: (row, cached) for place, (row, cached) in held.items() if row.stop_reason is None}
-        aside = [place for place, (row, _) in held.items() if row.waiting]
-        batch = [place for place, (row, _) in held.items() if not row.waiting]
-        sources = _placed(batch, range(len(batch))) | _placed(
-            aside, range(self._num_places - len(aside), self._num_places)
-        )
-        moves = [(source, target) for target, source in sources.items() if source != target]
-        self._forward.cache.copy(
-            [source for source, _ in moves],
-            [target for _, target in moves],
-            max((held[source][1] for source, _ in moves), default=0),
-        )
-        self._rows = [held[sources[place]][0] for place in range(len(batch))]
-        self._cached = [held[sources[place]][1] for place in range(len(batch))]
-        self._aside = {place: held[source] for place, source in sources.items() if place >= len(batch)}
+        going_on, batch, aside = self._sorted_out()
+        # The batch is read as the first n places, so it fills a gap with its last row; rows aside keep out of its way.
+        first = _placed(batch, range(len(batch)))
+        last = _placed(aside, range(self._num_places - len(aside), self._num_places))
+        self._move(going_on, first | last)
+        self._batch = [going_on[first[place]] for place in range(len(batch))]
+        self._aside = {place: going_on[source] for place, source in last.items()}
+
+    def _any_moves(self) -> bool:
+        """Whether a row of the batch is finished or waits, or one aside waits no longer: in most steps none."""
+        for held in self._batch:
+            if held.row.stop_reason is not None or held.row.waiting:
+                return True
+        return any(not held.row.waiting for held in self._aside.values())
+
+    def _sorted_out(self) -> tuple[dict[int, _Held], list[int], list[int]]:
+        """The rows that go on by their present places; those places for the batch, and those of rows that wait."""
+        going_on: dict[int, _Held] = {}
+        batch: list[int] = []
+        aside: list[int] = []
+        for place, held in (*enumerate(self._batch), *self._aside.items()):
+            if held.row.stop_reason is not None:
+                continue
+            going_on[place] = held
+            if held.row.waiting:
+                aside.append(place)
+            else:
+                batch.append(place)
+        return going_on, batch, aside
+
+    def _move(self, going_on: dict[int, _Held], sources_of: dict[int, int]) -> None:
+        """Copy what the cache has of rows to the places where they go; those that stay are not touched."""
+        sources, targets, longest = [], [], 0
+        for target, source in sources_of.items():
+            if source != target:
+                sources.append(source)
+                targets.append(target)
+                longest = max(longest, going_on[source].cached)
+        self._forward.cache.copy(sources, targets, longest)
 
     def _let_in(self) -> None:
         """Waiting rows take free places, several at a time so that their prompts are encoded together."""
         num_usable = self._num_places - len(self._aside)
-        num_free = num_usable - len(self._rows)
+        num_free = num_usable - len(self._batch)
         if self._waiting and num_free and 4 * num_free >= num_usable:
             for _ in range(min(num_free, len(self._waiting))):
-                self._rows.append(self._waiting.popleft())
-                self._cached.append(0)
+                self._batch.append(_Held(self._waiting.popleft()))
+
+    # --------------------------------------------------------------------------------------- what the cache lacks
 
     def _catch_up(self) -> None:
         """Compute keys and values of all tokens but the last of each row."""
-        behind = [place for place, row in enumerate(self._rows) if self._cached[place] < len(row.ids) - 1]
+        behind = [place for place, held in enumerate(self._batch) if held.num_missing]
         if not behind:
             return
-        # A prompt's cache is that of the first row that has it; the others copy. Rows with a reply differ anyway.
-        known = {tuple(row.ids[: row.num_prompt]): place for place, row in self._fresh(have_prompt=True)}
-        copies: list[tuple[int, int]] = []
-        for place, row in self._fresh(have_prompt=False):
-            source = known.setdefault(tuple(row.ids), place)
-            if source != place:
-                copies.append((source, place))
-        copied = {target for _, target in copies}
-        for places in self._prefills([place for place in behind if place not in copied]):
-            chunks = [self._rows[place].ids[self._cached[place] : -1] for place in places]
-            self._forward(places, chunks, [self._cached[place] for place in places])
-            for place in places:
-                self._cached[place] = len(self._rows[place].ids) - 1
-        for _, target in copies:
-            self._cached[target] = len(self._rows[target].ids) - 1
-        self._forward.cache.copy(
-            [source for source, _ in copies],
-            [target for _, target in copies],
-            max((self._cached[target] for _, target in copies), default=0),
-        )
+        source_of = self._to_copy(behind)
+        to_feed = [place for place in behind if place not in source_of]
+        for places in self._prefills(to_feed):
+            self._prefill(places)
+        self._copy_prompts(source_of)
 
-    def _fresh(self, *, have_prompt: bool) -> Iterator[tuple[int, Row]]:
-        for place, row in enumerate(self._rows):
-            if (self._cached[place] >= row.num_prompt - 1) == have_prompt:
-                yield place, row
+    def _to_copy(self, behind: Sequence[int]) -> dict[int, int]:
+        """Places whose prompt another place has, or gets in this step, and which place that is.
+
+        Prompts are equal by their tokens and their keys. Rows that lack a reply are not among them: replies differ.
+        """
+        known: dict[Prompt, int] = {}
+        for place, held in enumerate(self._batch):
+            if not held.is_fresh:
+                known[held.row.prompt] = place
+        source_of: dict[int, int] = {}
+        for place in behind:
+            if self._batch[place].is_fresh:
+                # The first of several fresh rows with an equal prompt computes it.
+                source = known.setdefault(self._batch[place].row.prompt, place)
+                if source != place:
+                    source_of[place] = source
+        return source_of
+
+    def _copy_prompts(self, source_of: dict[int, int]) -> None:
+        longest = 0
+        for target in source_of:
+            held = self._batch[target]
+            held.cached += held.num_missing
+            longest = max(longest, held.cached)
+        self._forward.cache.copy(list(source_of.values()), list(source_of), longest)
 
     def _prefills(self, places: Sequence[int]) -> Iterator[list[int]]:
-        """Places in groups of similar lengths."""
-        missing = {place: len(self._rows[place].ids) - 1 - self._cached[place] for place in places}
+        """Places in groups that are fed together."""
+        alike: dict[Any, list[int]] = {}
+        for place in places:
+            alike.setdefault(_kind(self._new_features(place)), []).append(place)
+        for group in alike.values():
+            yield from self._of_similar_lengths(group)
+
+    def _of_similar_lengths(self, places: Sequence[int]) -> Iterator[list[int]]:
+        """Places in groups that have few tokens with their padding."""
         group: list[int] = []
-        for place in sorted(places, key=missing.__getitem__):
-            if group and (len(group) + 1) * missing[place] > _PREFILL_TOKENS:
+        for place in sorted(places, key=lambda place: self._batch[place].num_missing):
+            longest = self._batch[place].num_missing  # so far, for they come in this order
+            if group and (len(group) + 1) * longest > _PREFILL_TOKENS:
                 yield group
                 group = []
             group.append(place)
         if group:
             yield group
+
+    def _prefill(self, places: Sequence[int]) -> None:
+        """Feed what rows lack, with the features of those that lack their prompt."""
+        tokens, starts, features = [], [], []
+        for place in places:
+            held = self._batch[place]
+            tokens.append(held.row.ids[held.cached : -1])
+            starts.append(held.cached)
+            features.append(self._new_features(place))
+            held.cached += held.num_missing
+        self._forward(places, tokens, starts, self._forward.concatenated(features))
+
+    def _new_features(self, place: int) -> Mapping[str, Any]:
+        """What goes with the tokens that a row lacks: the features of a prompt enter once, with its tokens."""
+        held = self._batch[place]
+        if held.is_fresh:
+            return held.row.prompt.features
+        return {}
+
+
+def _kind(features: Mapping[str, Any]) -> Hashable:
+    """Equal for features that can be concatenated: the same names, and the same sizes but for dimension 0."""
+    return tuple(sorted((name, tuple(value.shape[1:])) for name, value in features.items()))
 
 
 def _placed(places: Sequence[int], region: range) -> dict[int, int]:
@@ -165,102 +265,13 @@ def _placed(places: Sequence[int], region: range) -> dict[int, int]:
         >>> _placed([0, 4, 2, 7], range(4))
         {0: 0, 2: 2, 1: 4, 3: 7}
     """
-    stay = [place for place in places if place in region]
-    gaps = sorted(set(region).difference(stay))
-    others = [place for place in places if place not in region]
-    return dict(zip(stay, stay, strict=True)) | dict(zip(gaps, others, strict=True))
-
-
-class _Forward:
-    """Forward passes over places of a cache."""
-
-    def __init__(self, model: Any, num_places: int) -> None:
-        self._model = model
-        bare = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self._config = bare.config.get_text_config(decoder=True)
-        self._types = _layer_types(bare, self._config)
-        self._device = next(model.parameters()).device
-        self._dtype = bare.dtype
-        self._options = _logits_option(bare)
-        self.cache = SlotCache(len(self._types), num_places)
-
-    def __call__(self, places: int | Sequence[int], tokens: Sequence[Sequence[int]], starts: Sequence[int]) -> Tensor:
-        """Feed each row some tokens that begin at its position ``starts``; the logits of the last column, [B, V].
-
-        Args:
-            places: the first n places by their number, or a list.
-            tokens: of each row, not necessarily equally many.
-            starts: the position of the first of them.
-        """
-        longest = max(map(len, tokens))
-        padded = [[*row, *[0] * (longest - len(row))] for row in tokens] if longest > 1 else tokens
-        tokens_BQ = torch.tensor(padded, device=self._device)
-        positions_BQ = torch.tensor(starts, device=self._device)[:, None]
-        if longest > 1:
-            positions_BQ = positions_BQ + torch.arange(longest, device=self._device)
-        self.cache.aim(places if isinstance(places, int) else torch.tensor(places, device=self._device), positions_BQ)
-        output = self._model(
-            input_ids=tokens_BQ,
-            # Padding at the end may lie beyond the positions that a model has.
-            position_ids=positions_BQ.clamp(max=self._last_position) if longest > 1 else positions_BQ,
-            attention_mask=self._mask(positions_BQ),
-            past_key_values=self.cache,
-            use_cache=True,
-            **self._options,
-        )
-        return output.logits[:, -1]
-
-    @property
-    def _last_position(self) -> int:
-        return (getattr(self._config, "max_position_embeddings", None) or 2**62) - 1
-
-    def _mask(self, positions_BQ: Tensor) -> Tensor | dict[str, Tensor]:
-        """What each new token sees, [B, 1, Q, C] for each type of attention that the model has."""
-        columns_C = torch.arange(self.cache.num_columns, device=self._device)
-        seen_BQC = columns_C <= positions_BQ[..., None]
-        masks = {}
-        for kind in set(self._types):
-            if kind == "sliding_attention":
-                within_BQC = columns_C > positions_BQ[..., None] - self._config.sliding_window
-                masks[kind] = self._added((seen_BQC & within_BQC)[:, None])
-            else:
-                masks[kind] = self._added(seen_BQC[:, None])
-        return masks if len(masks) > 1 else masks[self._types[0]]
-
-    def _added(self, seen: Tensor) -> Tensor:
-        """The mask as numbers to add, which both sdpa and eager attention take, made once for all layers."""
-        hidden = torch.full((), torch.finfo(self._dtype).min, dtype=self._dtype, device=seen.device)
-        return torch.where(seen, torch.zeros_like(hidden), hidden)
-
-
-@contextmanager
-def _no_dropout(model: Any) -> Iterator[None]:
-    training = model.training
-    if training:
-        model.eval()
-    try:
-        yield
-    finally:
-        if training:
-            model.train()
-
-
-def _layer_types(model: Any, config: Any) -> list[str]:
-    """The type of attention of each layer, if all are of those that the cache serves."""
-    name = type(model).__name__
-    if getattr(config, "alibi", False) or config.model_type in ("bloom", "mpt"):
-        raise UserError(f"model = {name}: rollout serves models with positions, this one has ALiBi biases")
-    if "position_ids" not in inspect.signature(model.forward).parameters:
-        raise UserError(f"model = {name}: rollout serves models that take position_ids, this one doesn't")
-    types, _ = get_layer_types_and_kwargs(config)
-    if other := sorted(set(types) - {"full_attention", "sliding_attention"}):
-        raise UserError(f"model = {name}: rollout serves full and sliding-window attention, this one has {other}")
-    implementation = config._attn_implementation
-    if ALL_MASK_ATTENTION_FUNCTIONS._global_mapping.get(implementation) not in (sdpa_mask, eager_mask):
-        raise UserError(f"attn_implementation = {implementation!r}: rollout needs 'sdpa' or 'eager'")
-    return types
-
-
-def _logits_option(model: Any) -> dict[str, int]:
-    """Asks for the logits of the last column alone, where the model can be asked."""
-    return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+    sources: dict[int, int] = {}
+    others: list[int] = []
+    for place in places:
+        if place in region:
+            sources[place] = place
+        else:
+            others.append(place)
+    gaps = sorted(set(region).difference(sources))
+    sources.update(zip(gaps, others, strict=True))
+    return sources

@@ -9,13 +9,12 @@ import torch
 
 from tenfold.core.errors import UserError
 from tenfold.core.types import Message
+from tenfold.policies.rows import Decoder, Row
+from tenfold.policies.sampling import Sampling
 from tenfold.policies.stopping import turn_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from tenfold.policies.rollout import Decoder, Row
-    from tenfold.policies.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -104,8 +103,12 @@ class Policy:
         merge = getattr(self.model, "merge_and_unload", None)
         return self if merge is None else replace(self, model=merge())
 
-    def decoder(self, rows: Sequence["Row"], sampling: "Sampling", batch_size: int) -> "Decoder":
-        """What :func:`~tenfold.policies.rollout` samples with."""
+    def decoder(self, rows: Sequence[Row], sampling: Sampling, batch_size: int) -> Decoder:
+        """What :func:`~tenfold.policies.rollout` samples with.
+
+        Raises:
+            UserError: if the model's attention, or the features of a prompt, are not served.
+        """
         from tenfold.policies.decoding import TransformersDecoder
 
         return TransformersDecoder(self.model, rows, sampling, batch_size)

@@ -6,84 +6,22 @@ that was encoded again. A trajectory is a function of the policy, its prompt, th
 is sampled with it, and in which order, changes nothing but the rounding of the logits. So an environment may take its
 time: rows that wait for it stand aside while the others are sampled (``tenfold.policies.sessions``).
 
-What runs the model is behind the :class:`Decoder` protocol; the policy brings its own (``Policy.decoder``).
+What runs the model is behind the :class:`~tenfold.policies.Decoder` protocol; the policy brings its own
+(``Policy.decoder``).
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import Key
-from tenfold.core.types import Environment, Reply, StopReason, Trajectory, Turn
+from tenfold.core.types import Environment, Prompt, Reply, StopReason, Trajectory, Turn
+from tenfold.policies.rows import Decoder, Row
 from tenfold.policies.sampling import Sampling, trajectory_seed
 from tenfold.policies.sessions import Sessions
 from tenfold.policies.stopping import StopStrings, turn_text
-
-
-@dataclass(eq=False, slots=True)
-class Row:
-    """A trajectory in the making. A decoder reads it; only :func:`rollout` writes to it.
-
-    Args:
-        ids: prompt and completion so far; its last token has not been seen by the model yet.
-        num_prompt: how many of them are the prompt.
-        seed: of the trajectory's noise.
-        budget: tokens that may still be sampled.
-        stop_reason: set when the trajectory is finished.
-        waiting: for a reply; nothing is sampled meanwhile.
-        loss_mask: of the completion.
-        log_probs: of the completion.
-        turn_start: index in ``ids`` of the first token of this turn.
-    """
-
-    ids: list[int]
-    num_prompt: int
-    seed: int
-    budget: int
-    index: tuple[int, int]
-    stop_reason: StopReason | None = None
-    loss_mask: list[bool] = field(default_factory=list)
-    log_probs: list[float] = field(default_factory=list)
-    turn_start: int = 0
-    waiting: bool = False
-    tool_calls: list[Any] = field(default_factory=list)
-    reward_parts: dict[str, float] = field(default_factory=dict)
-
-    def append(self, token_ids: Sequence[int], log_probs: Sequence[float], *, sampled: bool) -> None:
-        """Add tokens to the completion."""
-        self.ids.extend(token_ids)
-        self.log_probs.extend(log_probs)
-        self.loss_mask.extend([sampled] * len(token_ids))
-
-    def trajectory(self) -> Trajectory:
-        """The finished trajectory."""
-        assert self.stop_reason is not None
-        prompt_ids, token_ids = tuple(self.ids[: self.num_prompt]), self.ids[self.num_prompt :]
-        return Trajectory(
-            prompt_ids,
-            token_ids,
-            self.loss_mask,
-            self.log_probs,
-            self.stop_reason,
-            tool_calls=tuple(self.tool_calls),
-            reward_parts=self.reward_parts,
-        )
-
-
-class Decoder(Protocol):
-    """Samples the next tokens of rows: the seam behind which models, servers and scripts stand."""
-
-    def step(self) -> Sequence[tuple[Row, int, float]]:
-        """A sampled token and its log-probability for some rows, at most one each, none for a row that waits.
-
-        Empty when every row is finished or waits, or where it is better to have more replies before sampling goes on.
-        The noise of a token is keyed by ``row.seed`` and its index in the completion. Between two steps rows grow by
-        the tokens given here and by those of an environment, begin or cease to wait, or are finished (``stop_reason``
-        is set).
-        """
-        ...
 
 
 class Actor(Protocol):
@@ -101,7 +39,7 @@ class Actor(Protocol):
 
 def rollout(
     policy: Actor,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Prompt | Sequence[int]],
     sampling: Sampling,
     *,
     num_samples: int = 1,
@@ -115,12 +53,13 @@ def rollout(
 
     Args:
         policy: who speaks.
-        prompts: token ids, at least one each; equal prompts are encoded once.
+        prompts: token ids, at least one each, or a :class:`~tenfold.core.types.Prompt` where features belong to them;
+            equal prompts are encoded once.
         sampling: how.
         num_samples: trajectories for each prompt.
         seed: of the noise.
         keys: what tells the noise of the prompts apart, one each; their numbers 0, 1, … by default. Sample j of a
-            prompt with key k draws from the stream (seed, k, j).
+            prompt with key k draws from the stream (seed, k, j). The key of a ``Prompt`` plays no part in it.
         environment: answers at the end of each turn; none by default, so that a trajectory is one turn. Its sessions
             are asked in threads, each in one of its own, while other rows are sampled.
         batch_size: most rows that are sampled at the same time; memory grows with it, the result does not depend on
@@ -130,7 +69,8 @@ def rollout(
             repeat to the last bit, or sessions that share what they change.
 
     Raises:
-        UserError: if a prompt is empty or leaves no room in the model's context, or an argument is out of range.
+        UserError: if a prompt is empty or leaves no room in the model's context, has features that the policy does
+            not take, or an argument is out of range.
         FloatingPointError: if the model's logits are not numbers.
 
     Example:
@@ -143,11 +83,11 @@ def rollout(
     _check(policy, prompts, num_samples, keys, batch_size)
     if environment is not None:
         sampling = _with_stops(sampling, environment.stop)
-    rows = [
-        Row(list(prompt), len(prompt), trajectory_seed(seed, *_key(keys, i), j), sampling.max_new_tokens, (i, j))
-        for i, prompt in enumerate(prompts)
-        for j in range(num_samples)
-    ]
+    rows = []
+    for i, prompt in enumerate(prompts):
+        whole = prompt if isinstance(prompt, Prompt) else Prompt(tuple(prompt))
+        for j in range(num_samples):
+            rows.append(Row(whole, trajectory_seed(seed, *_key(keys, i), j), sampling.max_new_tokens, (i, j)))
     if rows:
         sessions = Sessions(environment, synchronous=deterministic)
         _run(_Turns(policy, sampling, sessions), policy.decoder(rows, sampling, batch_size), rows)
@@ -217,7 +157,7 @@ class _Turns:
             return
         text = turn_text(self._policy.tokenizer, row.ids[row.turn_start :], self._stopping.anchor)
         completion = row.ids[row.num_prompt :]
-        self._sessions.ask(row, Turn(text, stop, tuple(row.ids[: row.num_prompt]), completion, list(row.loss_mask)))
+        self._sessions.ask(row, Turn(text, stop, row.prompt.ids, completion, list(row.loss_mask)))
 
     def _answer(self, row: Row, reply: Reply) -> None:
         row.tool_calls.extend(reply.tool_calls)
@@ -249,7 +189,11 @@ def _with_stops(sampling: Sampling, stop: Sequence[str]) -> Sampling:
 
 
 def _check(
-    policy: Actor, prompts: Sequence[Sequence[int]], num_samples: int, keys: Sequence[Any] | None, batch_size: int
+    policy: Actor,
+    prompts: Sequence[Prompt | Sequence[int]],
+    num_samples: int,
+    keys: Sequence[Any] | None,
+    batch_size: int,
 ) -> None:
     for name, value in (("num_samples", num_samples), ("batch_size", batch_size)):
         if value < 1:
@@ -259,7 +203,8 @@ def _check(
     for index, prompt in enumerate(prompts):
         if isinstance(prompt, str):
             raise UserError(f"prompts[{index}] = {prompt[:40]!r}: must be token ids; policy.encode(text) gives them")
-        if len(prompt) == 0:
+        size = len(prompt.ids) if isinstance(prompt, Prompt) else len(prompt)
+        if size == 0:
             raise UserError(f"prompts[{index}] = []: must have at least one token")
-        if policy.context is not None and len(prompt) >= policy.context:
-            raise UserError(f"prompts[{index}] has {len(prompt)} tokens: must be below the context of {policy.context}")
+        if policy.context is not None and size >= policy.context:
+            raise UserError(f"prompts[{index}] has {size} tokens: must be below the context of {policy.context}")

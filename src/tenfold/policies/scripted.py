@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenfold.core.errors import UserError
-from tenfold.policies.rollout import Row
+from tenfold.policies.rows import Row, refuse_features
 from tenfold.policies.sampling import Sampling
 
 Script = Callable[[int, int], str]
@@ -57,7 +57,12 @@ class ScriptedPolicy:
         return self.tokenizer.decode(list(token_ids), clean_up_tokenization_spaces=False)
 
     def decoder(self, rows: Sequence[Row], sampling: Sampling, batch_size: int) -> "_ScriptedDecoder":
-        """What ``rollout`` samples with."""
+        """What ``rollout`` samples with.
+
+        Raises:
+            UserError: if a prompt has features.
+        """
+        refuse_features(rows, "ScriptedPolicy")
         said = [self.encode(self.script(*row.index)) for row in rows]
         return _ScriptedDecoder(rows, said, self.tokenizer.eos_token_id)
 

@@ -10,12 +10,10 @@ import queue
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tenfold.core.types import Environment, Reply, Session, Turn
-
-if TYPE_CHECKING:
-    from tenfold.policies.rollout import Row
+from tenfold.policies.rows import Row
 
 
 class Sessions:
@@ -35,16 +33,16 @@ class Sessions:
         self._num_waiting = 0
         self._closing: list[Future[None]] = []
 
-    def open(self, row: "Row") -> None:
+    def open(self, row: Row) -> None:
         """Begin the session of a row."""
         if self._environment is not None:
             self._open[row] = self._environment.open(*row.index)
 
-    def has(self, row: "Row") -> bool:
+    def has(self, row: Row) -> bool:
         """Whether somebody answers this row."""
         return row in self._open
 
-    def ask(self, row: "Row", turn: Turn) -> None:
+    def ask(self, row: Row, turn: Turn) -> None:
         """Ask the session of a row, which waits until its reply has been taken."""
         if row not in self._threads:
             self._threads[row] = _AtOnce() if self._synchronous else ThreadPoolExecutor(1, "session")
@@ -53,7 +51,7 @@ class Sessions:
         future = self._threads[row].submit(self._open[row].respond, turn)
         future.add_done_callback(lambda future: self._returned.put((row, future)))
 
-    def replies(self, *, wait: bool) -> Iterator[tuple["Row", Reply | None]]:
+    def replies(self, *, wait: bool) -> Iterator[tuple[Row, Reply | None]]:
         """The replies that have come; their rows wait no longer.
 
         Args:
@@ -68,7 +66,7 @@ class Sessions:
             row.waiting = wait = False
             yield row, future.result()
 
-    def close(self, row: "Row") -> None:
+    def close(self, row: Row) -> None:
         """End the session of a row that is finished, so that what it holds is free for others."""
         if (session := self._open.pop(row, None)) is not None:
             thread = self._threads.pop(row, None) or _AtOnce()  # behind a question that is still being answered
