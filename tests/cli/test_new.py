@@ -3,11 +3,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tenfold.cli.new import create
 
 
-def test_a_new_paper_passes_the_conformance_suite(tmp_path):
-    create("fresh_start", tmp_path)
+@pytest.mark.parametrize("like", ["loop", "control", "language"])
+def test_a_new_paper_passes_the_conformance_suite(tmp_path, like):
+    create("fresh_start", tmp_path, like)
     suite = Path(__file__).parents[1] / "papers" / "test_conformance.py"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", str(suite), "-k", "fresh_start", "-p", "no:cacheprovider"],

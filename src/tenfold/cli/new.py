@@ -1,8 +1,10 @@
 """``tenfold new NAME``: a paper folder that runs and passes the conformance tests, to be changed into one's own.
 
-The folder is made from the files in ``cli/templates``: an example about linear regression with two arms, a claim,
-exact resuming and a figure. It goes into the package's papers when the package is a source tree; anywhere else,
-``--into`` names the place, and the environment variable ``TENFOLD_PAPERS`` makes tenfold look there.
+There are three to begin with, in ``cli/templates``: ``loop`` (a model of one's own, trained by ``tenfold.train.loop``),
+``control`` (demonstrations, a policy network, episodes), and ``language`` (a language model: a warm start that arms
+share, GRPO, and training on a user's own questions). The folder goes into the package's papers when the package is a
+source tree; anywhere else, ``--into`` names the place, and the environment variable ``TENFOLD_PAPERS`` makes tenfold
+look there.
 """
 
 import keyword
@@ -11,7 +13,7 @@ import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -19,7 +21,7 @@ from tenfold.core.discovery import papers
 from tenfold.core.errors import UserError
 
 TEMPLATES = Path(__file__).parent / "templates"
-FILES = ("paper.toml", "README.md", "config.py", "method.py", "recipe.py")
+Like = Literal["loop", "control", "language"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class NewCommand:
 
     name: Annotated[str, tyro.conf.Positional]
     """Name of the folder and of the paper on the command line: lower-case letters, digits and _."""
+    like: Like = "loop"
+    """What the paper trains: a model by a plain loop, a policy that acts, or a language model."""
     into: Path | None = None
     """The folder to make it in; by default the papers of this source tree."""
 
@@ -36,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     """Make the folder and say what to do next."""
     command = tyro.cli(NewCommand, args=arguments, prog="tenfold new")
     root = _source_papers() if command.into is None else command.into
-    folder = create(command.name, root)
+    folder = create(command.name, root, command.like)
     print(f"Made {folder}")
     if command.into is not None:
         print(f"Let tenfold find it: export TENFOLD_PAPERS={root.resolve()}")
@@ -45,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def create(name: str, root: Path) -> Path:
+def create(name: str, root: Path, like: Like = "loop") -> Path:
     """Make the folder ``root / name`` and return it.
 
     Raises:
@@ -63,9 +67,9 @@ def create(name: str, root: Path) -> Path:
     if folder.exists() or name in [paper.name for paper in papers()]:
         raise UserError(f"name is {name!r}, which is taken; choose another")
     folder.mkdir(parents=True)
-    for file in FILES:
-        text = (TEMPLATES / file).read_text(encoding="utf-8")
-        (folder / file).write_text(text.replace("paper_name", name), encoding="utf-8")
+    for file in sorted(path for path in (TEMPLATES / like).iterdir() if path.is_file()):
+        text = file.read_text(encoding="utf-8")
+        (folder / file.name).write_text(text.replace("paper_name", name), encoding="utf-8")
     (folder / "__init__.py").touch()
     return folder
 

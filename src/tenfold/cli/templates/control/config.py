@@ -1,0 +1,95 @@
+"""Configuration of paper_name: its fields, its presets, and the source of every published value. Imports no torch."""
+
+from dataclasses import dataclass, field
+
+from tenfold.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """Where a policy acts, and what it is shown."""
+
+    num_demonstrations: int = 30
+    """Episodes of the expert."""
+    horizon: int = 25
+    """Steps of an episode."""
+    wind: float = 0.3
+    """Standard deviation of the wind in test episodes."""
+    disturbance: float = 1.0
+    """The same in demonstrations, of the arm `disturbed` alone."""
+    num_test: int = 500
+    """Test episodes; as many again for choosing rates."""
+
+    def __post_init__(self) -> None:
+        """Refuse worlds without episodes."""
+        for name in ("num_demonstrations", "horizon", "num_test"):
+            if getattr(self, name) < 1:
+                raise UserError(f"world.{name} is {getattr(self, name)}; allowed: at least 1")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the policy is cloned; the same for both arms."""
+
+    steps: int = 400
+    """Optimizer steps."""
+    batch_size: int = 64
+    """States of a step."""
+    hidden_size: int = 32
+    """Of the policy's only hidden layer."""
+    log_every: int = 20
+    """Steps between logged losses."""
+    checkpoint_every: int = 100
+    """Steps between checkpoints."""
+
+
+@dataclass(frozen=True)
+class RatesConfig:
+    """Each arm's learning rate; `tenfold tune` tries the same grid for both."""
+
+    clean: float = 3e-3
+    """Demonstrations without mistakes."""
+    disturbed: float = 3e-3
+    """Disturbed demonstrations."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides the numbers, beside the seed."""
+
+    world: WorldConfig = field(default_factory=WorldConfig)
+    """World and demonstrations."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """The training."""
+    rates: RatesConfig = field(default_factory=RatesConfig)
+    """Learning rates."""
+
+
+def smoke() -> Config:
+    """For tests: a second or two."""
+    return Config(
+        world=WorldConfig(num_demonstrations=5, num_test=20),
+        training=TrainingConfig(steps=20, batch_size=16, log_every=2, checkpoint_every=5),
+    )
+
+
+def laptop() -> Config:
+    """For a reader who wants to see the claim."""
+    return Config()
+
+
+def gpu() -> Config:
+    """More of the same; this example needs no GPU."""
+    return Config(world=WorldConfig(num_test=10_000))
+
+
+TASKS = ("point",)
+
+
+def paper(task: str = "point") -> Config:
+    """The published setting of a task."""
+    return {"point": Config()}[task]
+
+
+# task -> field -> section or table of the publication; what no entry names is shown as ours
+SOURCES = {"point": {"world.horizon": "replace with a section of the publication"}}
