@@ -14,7 +14,7 @@ demo: $(VENV)/.installed isolation  ## the claims of HRM in a few minutes: one s
 
 # Two processes share the test files; what watches the clock, or starts processes of its own, has the machine to itself.
 test: lint isolation  ## all checks and the default tests
-	$(BIN)/python -m pytest --durations=15 -n 2 --dist loadfile -m "not slow and not gpu and not alone and not extra"
+	$(BIN)/python -m pytest --durations=15 -n 2 --dist loadgroup -m "not slow and not gpu and not alone and not extra"
 	$(BIN)/python -m pytest --durations=15 -m "alone and not slow and not gpu and not extra"
 
 test-slow: $(VENV)/.installed-dev isolation  ## the tests that need more than a minute each

@@ -11,6 +11,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 
+def pytest_collection_modifyitems(config, items):
+    """With several workers, a file stays with one of them, and so does each study's part of the conformance suite.
+
+    As ``--dist loadfile`` would, but for that suite, which is one file and the longest one.
+    """
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            study = getattr(item, "callspec", None) and item.callspec.params.get("study")
+            of_a_study = f", {study.name}" if study is not None else ""
+            item.add_marker(pytest.mark.xdist_group(f"{item.path}{of_a_study}"))
+
+
 @pytest.fixture(autouse=True)
 def _one_torch_thread():
     if torch := sys.modules.get("torch"):

@@ -25,6 +25,7 @@ from tenfold.core import discovery
 from tenfold.core.cell import Cell
 from tenfold.core.config import from_plain, from_yaml, leaf_types, leaves, to_plain, to_yaml
 from tenfold.core.errors import Interrupted, UserError
+from tenfold.core.report import SHARED_SECONDS, seconds_of_stages, values_by_arm
 from tenfold.core.runner import execute
 from tenfold.core.types import Claim, Picture, Report
 from tenfold.study.sources import UNSTATED, unstated
@@ -285,6 +286,20 @@ def test_smoke_has_a_row_for_every_arm_and_no_verdict_on_one_seed(study, smoke_r
     assert {judgement.verdict for judgement in report.judgements} == {"undecided"}
 
 
+def test_what_arms_share_is_charged_to_none_and_shown_beside_all(study, smoke_runs):
+    """Seconds of the stages of a seed are one number, the same for every arm."""
+    rows = values_by_arm(smoke_runs.whole)
+    shared = {tuple(row.get(SHARED_SECONDS, ())) for row in rows.values()}
+    stages = smoke_runs.whole.stages[0]
+    assert shared == ({(seconds_of_stages(smoke_runs.whole, 0),)} if stages else {()})
+    assert not any(
+        name.startswith(f"{stage}/")
+        for stage in stages
+        for cells in smoke_runs.whole.scores.values()
+        for name in cells[0].curves
+    )
+
+
 def test_smoke_is_short(study, smoke_runs):
     assert smoke_runs.seconds < MOST_SECONDS
 
@@ -392,6 +407,27 @@ def test_other_budgets_give_longer_trainings(study, smoke_runs, tmp_path):
     for name, stage in report.stages.get(0, {}).items():
         before, after = last_steps(smoke_runs.whole.stages[0][name].curves), last_steps(stage.curves)
         assert not before or before != after, name
+
+
+def test_other_weights_of_rewards_give_other_rewards(study, smoke_runs, tmp_path):
+    """Every weight of a reward that is read acts: what the last reinforced arm is paid is another number."""
+    config = discovery.preset_config(study.name, "smoke")
+    weights = {field: 1.5 * value for field, value in leaves(config).items() if is_weight(field, value)}
+    weights = {field: value for field, value in weights.items() if field in smoke_runs.read}
+    if not weights:
+        pytest.skip("the study weighs no rewards")
+    *_, arm = [arm for arm, cells in smoke_runs.whole.scores.items() if rewards_of(cells[0])]
+    other = smoke(study, tmp_path / "other", from_plain(type(config), with_changes(config, weights)), (arm,))
+    assert rewards_of(other.scores[arm][0]) != rewards_of(smoke_runs.whole.scores[arm][0])
+
+
+def is_weight(field, value):
+    return field.startswith("reward") and "weight" in field and isinstance(value, float) and value > 0
+
+
+def rewards_of(scores):
+    """What training paid, step by step."""
+    return untimed({name: curve for name, curve in scores.curves.items() if name.endswith("train/reward")})
 
 
 def last_steps(curves):
