@@ -23,7 +23,7 @@ from side_by_side import Comparison, Side, rates, show
 from tenfold.core.errors import UserError
 from tenfold.data.fact_corpus import fact_corpus
 from tenfold.data.passages import Passage
-from tenfold.data.question_answering import Question
+from tenfold.data.questions import Question
 from tenfold.envs.search import BM25, Dense, Hybrid, Tantivy, hashed_ngrams
 from tenfold.eval.retrieval import recall
 
@@ -69,14 +69,14 @@ def built(name: str, build: Callable[[], Any]) -> Any:
 
 def share_found(searcher: Any, questions: Sequence[Question]) -> float:
     """Recall at five; our retrievers give passages, rivals give ids."""
-    answers = searcher.search([question.question for question in questions], K)
+    answers = searcher.search([question.prompt for question in questions], K)
     found = [[getattr(item, "id", item) for item in answer] for answer in answers]
-    return recall(found, [question.supporting for question in questions])
+    return recall(found, [question.facts["supporting"] for question in questions])
 
 
 def compare(options: Options) -> Iterator[list[Comparison]]:
     questions, passages = fact_corpus(options.documents, options.questions)
-    queries = [question.question for question in questions]
+    queries = [question.prompt for question in questions]
     rivals = {"rank-bm25": built("rank-bm25", lambda: RankBM25(passages)), "SQLite FTS5": FTS5(passages)}
     rivals = {name: rival for name, rival in rivals.items() if rival is not None}
     shares = {name: share_found(rival, questions) for name, rival in rivals.items()}

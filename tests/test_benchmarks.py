@@ -116,7 +116,7 @@ def test_the_rivals_of_retrieval_find_what_ours_finds():
 
     full_text = importlib.import_module("rivals.full_text")
     questions, passages = fact_corpus(300, 80)
-    queries = [question.question for question in questions if question.topic in ("name", "description")]
+    queries = [question.prompt for question in questions if question.facts["topic"] in ("name", "description")]
     ours = [found[0].id for found in BM25(passages).search(queries, 5)]
     for rival in (full_text.RankBM25(passages), full_text.FTS5(passages)):
         theirs = rival.search(queries, 5)

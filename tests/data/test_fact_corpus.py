@@ -13,28 +13,28 @@ CORPUS = {passage.id: passage for passage in PASSAGES}
 
 def test_sizes_kinds_and_names():
     assert len(QUESTIONS) == 200 and len(CORPUS) == 500 and len({passage.title for passage in PASSAGES}) == 500
-    assert Counter(question.topic for question in QUESTIONS) == dict.fromkeys(KINDS, 50)
-    assert len({question.supporting[0] for question in QUESTIONS}) == 200
+    assert Counter(question.facts["topic"] for question in QUESTIONS) == dict.fromkeys(KINDS, 50)
+    assert len({question.facts["supporting"][0] for question in QUESTIONS}) == 200
 
 
 def test_the_last_supporting_passage_has_the_answer():
     for question in QUESTIONS:
-        assert question.answers[0] in CORPUS[question.supporting[-1]].text
+        assert question.answers[0] in CORPUS[question.facts["supporting"][-1]].text
 
 
 def test_questions_name_people_as_their_kind_says():
     for question in QUESTIONS:
-        first, last = (CORPUS[question.supporting[place]] for place in (0, -1))
+        first, last = (CORPUS[question.facts["supporting"][place]] for place in (0, -1))
         given, surname = first.title.split()
-        if question.topic in ("name", "two hops"):
-            assert first.title in question.question
-        if question.topic == "two hops":
-            assert last.title in first.text and last.title not in question.question
-        if question.topic == "spelling":
-            (written,) = (word for word in question.question.split() if sorted(word) == sorted(surname))
-            assert given in question.question and written != surname
-        if question.topic == "description":
-            assert surname in question.question and given not in question.question.split()
+        if question.facts["topic"] in ("name", "two hops"):
+            assert first.title in question.prompt
+        if question.facts["topic"] == "two hops":
+            assert last.title in first.text and last.title not in question.prompt
+        if question.facts["topic"] == "spelling":
+            (written,) = (word for word in question.prompt.split() if sorted(word) == sorted(surname))
+            assert given in question.prompt and written != surname
+        if question.facts["topic"] == "description":
+            assert surname in question.prompt and given not in question.prompt.split()
 
 
 def test_people_share_their_names():

@@ -7,7 +7,8 @@ import pytest
 
 from tenfold.core.errors import UserError
 from tenfold.data.passages import Passage
-from tenfold.data.question_answering import DataMix, Question, read_mmlu, read_musique
+from tenfold.data.question_answering import DataMix, read_mmlu, read_musique
+from tenfold.data.questions import Question
 
 
 def paragraph(number, title, text, supports=False):
@@ -62,26 +63,21 @@ def test_musique_gives_questions_and_one_corpus(tmp_path):
         ("Oslo", "It is in Norway."),
     ]
     identity = {(passage.title, passage.text): passage.id for passage in passages}
+    supporting = (identity["Italy", "Its capital is Rome."], identity["Rome", "It is on the Tiber."])
     assert questions == [
         Question(
-            id="2hop__1_2",
-            question="On what river is the capital of Italy?",
+            prompt="On what river is the capital of Italy?",
             answers=("Tiber", "the Tiber", "Tevere"),
-            kind="open",
+            key="2hop__1_2",
             source="musique",
-            expected="search",
-            supporting=(identity["Italy", "Its capital is Rome."], identity["Rome", "It is on the Tiber."]),
-            topic="2hop",
+            facts={"expected": "search", "supporting": supporting, "topic": "2hop"},
         ),
         Question(
-            id="3hop1__3_4_5",
-            question="Who?",
+            prompt="Who?",
             answers=("Romulus",),
-            kind="open",
+            key="3hop1__3_4_5",
             source="musique",
-            expected="search",
-            supporting=(identity["Rome", "Romulus built it."],),
-            topic="3hop1",
+            facts={"expected": "search", "supporting": (identity["Rome", "Romulus built it."],), "topic": "3hop1"},
         ),
     ]
 
@@ -120,16 +116,14 @@ def test_a_test_split_without_answers_is_refused(tmp_path):
 CHOICES = ["Po", "Tiber, the", 'the "Arno"', "Adige"]
 
 
-def asked(**changes):
+def asked(topic="world_geography", **changes):
     values = dict(
-        id="x/1",
-        question="Where is\nRome?",
+        prompt="Where is\nRome?",
         answers=("B",),
-        kind="choice",
-        source="mmlu",
-        expected="direct",
+        key="x/1",
         choices=tuple(CHOICES),
-        topic="world_geography",
+        source="mmlu",
+        facts={"expected": "direct", "topic": topic},
     )
     return Question(**{**values, **changes})
 
@@ -137,11 +131,11 @@ def asked(**changes):
 def test_mmlu_as_published_in_folders_of_csv(tmp_path):
     (tmp_path / "world_geography_test.csv").write_text('"Where is\nRome?",Po,"Tiber, the","the ""Arno""",Adige,B\n')
     (tmp_path / "anatomy_test.csv").write_text("1?,2,3,4,5,A\n6?,7,8,9,10,D\n")
-    geography = asked(id="world_geography_test/1")
+    geography = asked(key="world_geography_test/1")
     assert read_mmlu(tmp_path / "world_geography_test.csv") == [geography]
     anatomy = [
-        asked(id="anatomy_test/1", question="1?", answers=("A",), choices=tuple("2345"), topic="anatomy"),
-        asked(id="anatomy_test/2", question="6?", answers=("D",), choices=("7", "8", "9", "10"), topic="anatomy"),
+        asked("anatomy", key="anatomy_test/1", prompt="1?", answers=("A",), choices=tuple("2345")),
+        asked("anatomy", key="anatomy_test/2", prompt="6?", answers=("D",), choices=("7", "8", "9", "10")),
     ]
     assert read_mmlu(tmp_path) == [*anatomy, geography]
 
@@ -180,22 +174,29 @@ def test_files_that_are_not_mmlu(tmp_path):
 
 
 def many(source, count):
-    expected = "search" if source == "open" else "direct"
-    return [Question(f"{source}{i}", "?", ("a", "b"), "open", source, expected) for i in range(count)]
+    return [Question("?", ("a", "b"), f"{source}{i}", source=source) for i in range(count)]
 
 
 def test_a_mix_has_its_shares_no_question_twice_and_depends_on_the_seed():
     questions = {"open": many("open", 900), "choice": many("choice", 500)}
-    rows = DataMix({"open": 0.75, "choice": 0.25}, seed=3).rows(questions)
-    assert len(set(rows["id"])) == len(rows) > 1000
-    counts = Counter(rows["source"])
-    assert counts["open"] / len(rows) == pytest.approx(0.75, abs=0.03)
+    mixed = DataMix({"open": 0.75, "choice": 0.25}, seed=3).mixed(questions)
+    keys = [question.key for question in mixed]
+    assert len(set(keys)) == len(keys) > 1000
+    counts = Counter(question.source for question in mixed)
+    assert counts["open"] / len(mixed) == pytest.approx(0.75, abs=0.03)
     assert max(counts["open"] / 900, counts["choice"] / 500) == 1, "until one has no more"
-    again = DataMix({"open": 0.75, "choice": 0.25}, seed=3).rows(questions)
-    other = DataMix({"open": 0.75, "choice": 0.25}, seed=4).rows(questions)
-    assert list(rows["id"]) == list(again["id"]) != list(other["id"])
-    assert list(rows["id"]) != sorted(rows["id"]), "each source is shuffled"
-    assert rows[0]["answers"] == ["a", "b"] and rows[0]["choices"] == []
+    again = DataMix({"open": 0.75, "choice": 0.25}, seed=3).mixed(questions)
+    other = DataMix({"open": 0.75, "choice": 0.25}, seed=4).mixed(questions)
+    assert mixed == again and keys != [question.key for question in other]
+    assert keys != sorted(keys), "each source is shuffled"
+    assert all(question in questions[question.source] for question in mixed[:20]), "as they were given"
+
+
+def test_the_order_of_a_mix_stays_what_it_was():
+    """Published numbers hang on it."""
+    mixed = DataMix({"open": 0.5, "choice": 0.5}, seed=0).mixed({"open": many("open", 6), "choice": many("choice", 6)})
+    order = "open4 choice4 choice2 choice0 choice1 open2 choice3 choice5"
+    assert [question.key for question in mixed] == order.split()
 
 
 def test_mixes_that_are_refused():
@@ -205,22 +206,22 @@ def test_mixes_that_are_refused():
     mix = DataMix({"open": 0.5, "choice": 0.5})
     for questions in ({"open": many("open", 3)}, {"open": many("open", 3), "choice": []}):
         with pytest.raises(UserError, match="allowed: some questions for each of open, choice"):
-            mix.rows(questions)
+            mix.mixed(questions)
 
 
 @pytest.mark.slow
 def test_the_published_rows(published):
     questions, passages = read_musique(published("musique-sample") / "musique_ans_140.jsonl")
-    assert Counter(question.topic[:4] for question in questions) == {"2hop": 107, "3hop": 18, "4hop": 15}
+    assert Counter(question.facts["topic"][:4] for question in questions) == {"2hop": 107, "3hop": 18, "4hop": 15}
     assert len({passage.id for passage in passages}) == len(passages) == len(set(map(text_of, passages)))
     for question in questions:
-        assert len(question.supporting) == int(question.topic[0]) and question.answers[0]
+        assert len(question.facts["supporting"]) == int(question.facts["topic"][0]) and question.answers[0]
     mmlu = published("mmlu-sample")
     test, dev = read_mmlu(mmlu / "test.jsonl"), read_mmlu(mmlu / "dev_cot_all_subjects.jsonl")
-    assert (len(test), len({q.topic for q in test})) == (3018, 18)
-    assert (len(dev), len({q.topic for q in dev})) == (281, 57)
-    rows = DataMix({"musique": 0.5, "mmlu": 0.5}).rows({"musique": questions, "mmlu": test})
-    assert Counter(rows["expected"])["search"] == 140 and 220 < len(rows) < 340
+    assert (len(test), len({q.facts["topic"] for q in test})) == (3018, 18)
+    assert (len(dev), len({q.facts["topic"] for q in dev})) == (281, 57)
+    mixed = DataMix({"musique": 0.5, "mmlu": 0.5}).mixed({"musique": questions, "mmlu": test})
+    assert Counter(question.facts["expected"] for question in mixed)["search"] == 140 and 220 < len(mixed) < 340
 
 
 def text_of(passage: Passage) -> tuple[str, str]:

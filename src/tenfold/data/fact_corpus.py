@@ -14,7 +14,7 @@ import numpy as np
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import numpy_generator
 from tenfold.data.passages import Passage
-from tenfold.data.question_answering import Question
+from tenfold.data.questions import Question
 
 ONSETS = ("b", "br", "d", "dr", "f", "g", "gr", "h", "k", "l", "m", "n", "p", "r", "s", "st", "t", "tr", "v", "z")
 RHYMES = ("a", "al", "an", "ar", "e", "el", "en", "er", "i", "in", "ir", "o", "ol", "on", "or", "u", "um", "un")
@@ -47,11 +47,11 @@ def fact_corpus(num_documents: int, num_questions: int, seed: int = 0) -> tuple[
         UserError: a number is out of range.
 
     Returns:
-        Questions, their kind as ``topic``, and the passages.
+        Questions, of which the facts ``topic``, their kind, and ``supporting`` are told, and the passages.
 
     Example:
         >>> questions, passages = fact_corpus(200, 100)
-        >>> len(questions), len(passages), sorted({question.topic for question in questions})
+        >>> len(questions), len(passages), sorted({question.facts["topic"] for question in questions})
         (100, 200, ['description', 'name', 'spelling', 'two hops'])
     """
     if num_documents < 2 or not 1 <= num_questions <= num_documents:
@@ -128,15 +128,13 @@ def _question(
         "two hops": f"the teacher of {people[person]}",
     }[kind]
     last = teacher if kind == "two hops" else person
+    supporting = (f"p{person}", f"p{teacher}") if kind == "two hops" else (f"p{person}",)
     return Question(
-        id=f"q{number}",
-        question=QUESTIONS[relation].format(subject),
+        prompt=QUESTIONS[relation].format(subject),
         answers=(facts[last][relation],),
-        kind="open",
+        key=f"q{number}",
         source="fact corpus",
-        expected="search",
-        supporting=(f"p{person}", f"p{teacher}") if kind == "two hops" else (f"p{person}",),
-        topic=kind,
+        facts={"expected": "search", "supporting": supporting, "topic": kind},
     )
 
 

@@ -1,8 +1,10 @@
-"""Questions with their answers: readers of MuSiQue and MMLU in their published formats, and mixing of sources.
+"""Readers of MuSiQue and MMLU in their published formats, and mixing of questions from several sources.
 
 MuSiQue asks for facts over several hops, with twenty paragraphs a question, some of which support the answer; MMLU is
-multiple choice over 57 subjects. ``expected`` says which of search and knowledge a data set is usually thought to need:
-a label to analyse by, never to reward by. Prompts, and how a choice is shown, are the caller's.
+multiple choice over 57 subjects. Of each question three facts are told: ``expected``, which of ``search`` and
+``direct`` its data set is usually thought to need, a label to analyse by, never to reward by; ``topic``, the subject of
+MMLU or the number of hops of MuSiQue, as ``2hop``; and for MuSiQue ``supporting``, ids of the passages that the answer
+follows from. How a question and its choices are put to a policy is the caller's.
 
 MuSiQue: Trivedi, Balasubramanian, Khot and Sabharwal, TACL 2022 (CC BY 4.0). MMLU: Hendrycks et al., ICLR 2021 (MIT).
 """
@@ -10,50 +12,18 @@ MuSiQue: Trivedi, Balasubramanian, Khot and Sabharwal, TACL 2022 (CC BY 4.0). MM
 import csv
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import key_to_seed, numpy_generator
 from tenfold.data.json_lines import read_json_lines
 from tenfold.data.passages import Passage
-
-if TYPE_CHECKING:
-    import datasets
+from tenfold.data.questions import Question
 
 LETTERS = "ABCD"
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question.
-
-    Args:
-        id: tells it apart from others of its source.
-        question: the question alone, without the choices.
-        answers: what counts as right: the answer and its aliases; the letter, if there are choices.
-        kind: ``open`` or ``choice``.
-        source: the data set that it is from.
-        expected: whether its source is usually thought to need search. For analysis only.
-        choices: the options, in order; empty for an open question.
-        supporting: ids of the passages that the answer follows from, where that is known.
-        topic: subject of MMLU; number of hops of MuSiQue, as ``2hop``.
-
-    Example:
-        >>> Question("1", "What river is Rome on?", ("Tiber", "the Tiber"), "open", "made up", "search").kind
-        'open'
-    """
-
-    id: str
-    question: str
-    answers: tuple[str, ...]
-    kind: Literal["open", "choice"]
-    source: str
-    expected: Literal["search", "direct"]
-    choices: tuple[str, ...] = ()
-    supporting: tuple[str, ...] = ()
-    topic: str = ""
 
 
 def read_musique(path: Path) -> tuple[list[Question], list[Passage]]:
@@ -78,23 +48,16 @@ def read_musique(path: Path) -> tuple[list[Question], list[Passage]]:
     for number, row in enumerate(rows, start=1):
         where = f"{path}, row {number}"
         paragraphs = _musique_paragraphs(where, row["paragraphs"])
-        passages |= {passage.id: passage for passage, _ in paragraphs if passage.id not in passages}
+        supporting: dict[str, None] = {}  # in order, each once
+        for passage, supports in paragraphs:
+            passages.setdefault(passage.id, passage)
+            if supports:
+                supporting[passage.id] = None
         answers = _answers(where, row["answer"], row["answer_aliases"])
         if row["answerable"]:
-            supporting = tuple(dict.fromkeys(passage.id for passage, supports in paragraphs if supports))
             hops = str(row["id"]).partition("__")[0]
-            questions.append(
-                Question(
-                    id=str(row["id"]),
-                    question=str(row["question"]),
-                    answers=answers,
-                    kind="open",
-                    source="musique",
-                    expected="search",
-                    supporting=supporting,
-                    topic=hops,
-                )
-            )
+            facts = {"expected": "search", "supporting": tuple(supporting), "topic": hops}
+            questions.append(Question(str(row["question"]), answers, key=str(row["id"]), source="musique", facts=facts))
     if not questions:
         raise UserError(f"{path}: none of {len(rows)} questions is answerable; allowed: at least one")
     return questions, list(passages.values())
@@ -144,19 +107,25 @@ def read_mmlu(path: Path) -> list[Question]:
         ...     path = Path(folder) / "geography_test.csv"
         ...     _ = path.write_text("What river is Rome on?,Po,Tiber,Arno,Adige,B")
         ...     (question,) = read_mmlu(path)
-        >>> question.answers, question.choices, question.topic
+        >>> question.answers, question.choices, question.facts["topic"]
         (('B',), ('Po', 'Tiber', 'Arno', 'Adige'), 'geography')
     """
     if path.suffix == ".jsonl":
-        rows = read_json_lines(path, ("question", "choices", "answer"))
-        return [
-            _mmlu(f"{path}, row {number}", f"{path.stem}/{number}", str(row.get("subject", row.get("type", ""))), row)
-            for number, row in enumerate(rows, start=1)
-        ]
-    files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
+        return _mmlu_lines(path)
+    files = [path]
+    if path.is_dir():
+        files = sorted(path.glob("*.csv"))
     if not files or not files[0].is_file() or files[0].suffix != ".csv":
         raise UserError(f"{path}: no questions; allowed: a .csv or .jsonl file of MMLU, or a folder of .csv files")
-    return [question for file in files for question in _mmlu_csv(file)]
+    return list(chain.from_iterable(map(_mmlu_csv, files)))
+
+
+def _mmlu_lines(path: Path) -> list[Question]:
+    questions = []
+    for number, row in enumerate(read_json_lines(path, ("question", "choices", "answer")), start=1):
+        subject = str(row.get("subject", row.get("type", "")))
+        questions.append(_mmlu(f"{path}, row {number}", f"{path.stem}/{number}", subject, row))
+    return questions
 
 
 def _mmlu_csv(path: Path) -> list[Question]:
@@ -176,7 +145,7 @@ def _mmlu_csv(path: Path) -> list[Question]:
     return questions
 
 
-def _mmlu(where: str, identity: str, subject: str, row: Mapping[str, Any]) -> Question:
+def _mmlu(where: str, key: str, subject: str, row: Mapping[str, Any]) -> Question:
     choices, answer = row["choices"], row["answer"]
     if not isinstance(choices, list) or len(choices) != len(LETTERS):
         raise UserError(f"{where}: choices = {choices!r}; allowed: a list of four options")
@@ -185,14 +154,12 @@ def _mmlu(where: str, identity: str, subject: str, row: Mapping[str, Any]) -> Qu
     if not isinstance(answer, str) or len(answer) != 1 or answer not in LETTERS:
         raise UserError(f"{where}: answer = {row['answer']!r}; allowed: A, B, C or D, or a number from 0 to 3")
     return Question(
-        id=identity,
-        question=str(row["question"]),
+        prompt=str(row["question"]),
         answers=(answer,),
-        kind="choice",
+        key=key,
+        choices=tuple(map(str, choices)),
         source="mmlu",
-        expected="direct",
-        choices=tuple(str(choice) for choice in choices),
-        topic=subject,
+        facts={"expected": "direct", "topic": subject},
     )
 
 
@@ -208,10 +175,10 @@ class DataMix:
         UserError: a share is not above 0, or they don't add up to 1.
 
     Example:
-        >>> make = lambda source: [Question(str(i), "?", ("!",), "open", source, "search") for i in range(30)]
-        >>> rows = DataMix({"a": 0.5, "b": 0.5}, seed=0).rows({"a": make("a"), "b": make("b")})
-        >>> rows.column_names
-        ['id', 'question', 'answers', 'kind', 'source', 'expected', 'choices', 'supporting', 'topic']
+        >>> asked = {source: [Question("?", ("!",), str(i), source=source) for i in range(30)] for source in "ab"}
+        >>> mixed = DataMix({"a": 0.5, "b": 0.5}).mixed(asked)
+        >>> max(sum(question.source == source for question in mixed) for source in "ab")
+        30
     """
 
     shares: Mapping[str, float]
@@ -221,14 +188,14 @@ class DataMix:
         if any(share <= 0 for share in self.shares.values()) or abs(sum(self.shares.values()) - 1) > 1e-9:
             raise UserError(f"shares = {dict(self.shares)}; allowed: shares above 0 that add up to 1")
 
-    def rows(self, questions: Mapping[str, Sequence[Question]]) -> "datasets.Dataset":
-        """Rows of all sources: at each place the source is drawn by its share, until one has no more questions.
+    def mixed(self, questions: Mapping[str, Sequence[Question]]) -> list[Question]:
+        """Questions of all sources: at each place the source is drawn by its share, until one has no more questions.
 
         Args:
             questions: source to its questions, in the names of the shares.
 
         Returns:
-            One column per field of ``Question``; no question comes twice.
+            Questions, none of them twice.
 
         Raises:
             UserError: the sources are not those of the shares, or one has no questions.
@@ -238,28 +205,14 @@ class DataMix:
         if set(questions) != set(self.shares) or not all(questions.values()):
             counts = {source: len(rows) for source, rows in questions.items()}
             raise UserError(f"questions = {counts}; allowed: some questions for each of {', '.join(self.shares)}")
-        features = _features()
         parts = []
         for source in self.shares:
-            order = numpy_generator("data mix", self.seed, source).permutation(len(questions[source]))
-            chosen = [_row(questions[source][position]) for position in order]
-            parts.append(datasets.Dataset.from_list(chosen, features=features))
-        return datasets.interleave_datasets(
+            order = numpy_generator("data mix", self.seed, source).permutation(len(questions[source])).tolist()
+            parts.append(datasets.Dataset.from_dict({"source": [source] * len(order), "place": order}))
+        drawn = datasets.interleave_datasets(
             parts,
             probabilities=list(self.shares.values()),
             seed=key_to_seed("data mix", self.seed) % 2**32,
             stopping_strategy="first_exhausted",
         )
-
-
-def _row(question: Question) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(question).items()}
-
-
-def _features() -> "datasets.Features":
-    import datasets
-
-    text = datasets.Value("string")
-    lists = ("answers", "choices", "supporting")
-    names = Question.__dataclass_fields__
-    return datasets.Features({name: datasets.List(text) if name in lists else text for name in names})
+        return [questions[source][place] for source, place in zip(drawn["source"][:], drawn["place"][:], strict=True)]

@@ -12,7 +12,7 @@ from tenfold.envs.search import BM25, Passage, indexed_text, words
 from tenfold.envs.search.retriever import best
 
 QUESTIONS, PASSAGES = fact_corpus(200, 60)
-QUERIES = [question.question for question in QUESTIONS]
+QUERIES = [question.prompt for question in QUESTIONS]
 
 
 def lucene(query, passages, k1, b):

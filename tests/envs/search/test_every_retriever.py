@@ -22,7 +22,7 @@ from tenfold.envs.search import (
 )
 
 QUESTIONS, PASSAGES = fact_corpus(300, 100)
-QUERIES = [question.question for question in QUESTIONS]
+QUERIES = [question.prompt for question in QUESTIONS]
 ODD = ["", "  ", "the", "?!", "\x00", 'title:"x" AND (', "ünïcode Straße 東京", "guild " * 300, "-guild", "a_b _ *"]
 TWINS = [*PASSAGES[:50], *(Passage(f"twin{i}", p.title, p.text) for i, p in enumerate(PASSAGES[:50]))]
 

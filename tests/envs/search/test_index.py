@@ -12,7 +12,7 @@ from tenfold.envs.search import BM25, build_index, load_index
 from tenfold.envs.search import index as module
 
 QUESTIONS, PASSAGES = fact_corpus(60, 30)
-QUERIES = [question.question for question in QUESTIONS]
+QUERIES = [question.prompt for question in QUESTIONS]
 ENGINES = ["bm25", "tantivy"]
 
 

@@ -9,8 +9,8 @@ from tenfold.eval.retrieval import hit_rate, recall
 
 
 def measure(retriever, questions, k=5):
-    found = [[passage.id for passage in each] for each in retriever.search([q.question for q in questions], k)]
-    supporting = [question.supporting for question in questions]
+    found = [[passage.id for passage in each] for each in retriever.search([q.prompt for q in questions], k)]
+    supporting = [question.facts["supporting"] for question in questions]
     return recall(found, supporting), hit_rate(found, supporting)
 
 
@@ -21,14 +21,14 @@ def test_bm25_finds_the_supporting_paragraph_of_a_stated_share_of_questions():
     retriever = BM25(passages)
     share_of_passages, share_of_questions = measure(retriever, questions)
     assert (share_of_passages, share_of_questions) == pytest.approx((0.679, 0.8), abs=0.01)
-    by_kind = {kind: measure(retriever, [q for q in questions if q.topic == kind])[1] for kind in KINDS}
+    by_kind = {kind: measure(retriever, [q for q in questions if q.facts["topic"] == kind])[1] for kind in KINDS}
     assert by_kind == {"name": 1.0, "spelling": pytest.approx(0.2, abs=0.04), "description": 1.0, "two hops": 1.0}
 
 
 def test_what_each_engine_is_good_at():
     """Parts of words find misspelt names, which words alone cannot; rare words find descriptions, which parts miss."""
     questions, passages = fact_corpus(1000, 120)
-    kinds = {kind: [q for q in questions if q.topic == kind] for kind in KINDS}
+    kinds = {kind: [q for q in questions if q.facts["topic"] == kind] for kind in KINDS}
     words, parts = BM25(passages), Dense(passages, hashed_ngrams())
     assert measure(parts, kinds["spelling"])[1] > measure(words, kinds["spelling"])[1] + 0.3
     assert measure(words, kinds["description"])[1] > measure(parts, kinds["description"])[1] + 0.3

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from tenfold.core.cell import Cell
+from tenfold.papers.sem.arms import ARMS
 from tenfold.papers.sem.config import Config, EvaluationConfig, PolicyConfig, SearchConfig, TaskConfig, paper
+from tenfold.papers.sem.data import draw_questions
+from tenfold.papers.sem.study import Study
 from tenfold.policies import ScriptedPolicy
 
 RIVERS = {"Rome": "Tiber", "Turin": "Po", "Florence": "Arno", "Verona": "Adige"}
@@ -29,6 +33,17 @@ class Saying(ScriptedPolicy):
 def saying():
     """``(tokenizer, script) -> policy``."""
     return Saying
+
+
+@pytest.fixture
+def study_of(tmp_path):
+    """``(config, arm) -> Study`` of seed 0."""
+
+    def made(config, arm="sem", questions=None):
+        cell = Cell(arm=arm, seed=0, directory=tmp_path / "cells" / arm, device="cpu")
+        return Study(config, ARMS[arm], cell, questions or draw_questions(config, 0))
+
+    return made
 
 
 def _musique(town):

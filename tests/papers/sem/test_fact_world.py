@@ -19,8 +19,8 @@ def world():
 
 def test_a_classifier_on_the_surface_of_questions_is_at_chance():
     world = fw.fact_world(5, num_known=1500, num_test=10, num_validation=10, num_taught=1480, num_fresh=1)
-    known = [question.question for question in world.known]
-    unknown = [question.question for question in (*world.taught_unknown, *world.unknown_test)][: len(known)]
+    known = [question.prompt for question in world.known]
+    unknown = [question.prompt for question in (*world.taught_unknown, *world.unknown_test)][: len(known)]
     counts = CountVectorizer(analyzer="char", ngram_range=(1, 4), min_df=2)
     # Pairs of questions share a name, so whole names are held out.
     half = len(known) // 4 * 2
@@ -34,7 +34,7 @@ def test_a_classifier_on_the_surface_of_questions_is_at_chance():
 
 def test_known_is_a_hash_of_the_name_and_half_of_all_names(world):
     for part, known in ((world.known, True), (world.fresh, False), (world.unknown_test, False)):
-        assert {fw.is_known(3, question.id.split()[1]) for question in part} == {known}
+        assert {fw.is_known(3, question.key.split()[1]) for question in part} == {known}
     names = ["".join((a, b, "ba")) for a in fw.SYLLABLES for b in fw.SYLLABLES]
     assert 0.46 < np.mean([fw.is_known(3, name) for name in names]) < 0.54
     assert any(fw.is_known(3, name) != fw.is_known(4, name) for name in names)
@@ -43,7 +43,7 @@ def test_known_is_a_hash_of_the_name_and_half_of_all_names(world):
 def test_no_name_is_in_two_parts(world):
     parts = (world.shown, world.validation, world.test, world.taught_unknown, world.fresh)
     parts += (world.unknown_validation, world.unknown_test)
-    names = [{question.id.split()[1] for question in part} for part in parts]
+    names = [{question.key.split()[1] for question in part} for part in parts]
     assert sum(map(len, names)) == len(set.union(*names))
     assert [len(part) for part in parts] == [60, 20, 40, 160, 80, 20, 40]
 
@@ -58,9 +58,9 @@ def test_every_word_is_one_token_of_its_own():
     tokenizer = character_tokenizer(fw.ALPHABET, fw.SPECIAL)
     world = fw.fact_world(0, num_known=400, num_test=10, num_validation=10, num_taught=400, num_fresh=1)
     for question in (*world.known, *world.taught_unknown):
-        relation, name = question.id.split()
+        relation, name = question.key.split()
         syllables = [name[i : i + 2] for i in (0, 2, 4)]
-        assert tokenizer.tokenize(question.question) == [relation, " ", *syllables, "?"]
+        assert tokenizer.tokenize(question.prompt) == [relation, " ", *syllables, "?"]
     for text in (fw.NOTICE, *fw.NOUNS):
         assert tokenizer.tokenize(text) == [text]
 
@@ -69,7 +69,7 @@ def test_the_index_finds_every_fact_first(world):
     index = BM25(world.corpus())
     questions = [*world.known, *world.taught_unknown, *world.fresh, *world.unknown_test]
     found = index.search([fw.query_of(question) for question in questions], k=2)
-    assert all(best[0].id == question.id for best, question in zip(found, questions, strict=True))
+    assert all(best[0].id == question.key for best, question in zip(found, questions, strict=True))
     assert all(f"={question.answers[0]}" in best[0].text for best, question in zip(found, questions, strict=True))
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from tenfold.core.errors import UserError
 from tenfold.core.types import Trajectory
+from tenfold.data.questions import Question
 from tenfold.eval.token_f1 import token_f1
 from tenfold.papers.sem.grammar import Response, Search, parse, render
 from tenfold.papers.sem.method import (
@@ -18,7 +19,7 @@ from tenfold.papers.sem.method import (
     sem,
     sem_rewards,
 )
-from tenfold.papers.sem.prompts import CLOSED_BOOK, SEM, prompt_for
+from tenfold.papers.sem.prompts import CLOSED_BOOK, SEM, prompt_of
 
 FOUND = Search("river of Rome", "Rome is on the Tiber.")
 
@@ -191,15 +192,16 @@ def test_rivals_on_the_same_responses():
 @pytest.mark.spec("sem", "4")
 @pytest.mark.parametrize("completion", ["", "I don't know.", "Salvi", "<think>hm</think>", "</answer>", "<answer>"])
 def test_the_examples_in_a_prompt_are_no_answer(completion):
-    prompt = prompt_for("Who is the architect of the Trevi Fountain?", instructions=SEM)
+    question = Question("Who is the architect of the Trevi Fountain?", ("Nicola Salvi",), "1")
+    prompt = prompt_of(question, instructions=SEM)
     assert "<answer>Nicola Salvi</answer>" in prompt[0]["content"] and "<answer>" in CLOSED_BOOK
     chat = [{"role": "assistant", "content": completion}]
     for rule in (*RULES.values(), lambda response, gold, group: gold.f1(response.first_answer)):
         for said in (completion, chat):
-            assert SearchReward(rule, "r")([prompt], [said], answers=[["Nicola Salvi"]]) == [0.0]
+            assert SearchReward(rule, "r")([prompt], [said], answer=[["Nicola Salvi"]]) == [0.0]
     text = "\n".join(message["content"] for message in prompt)
     functions, _ = sem_rewards()
-    assert [function([text], [completion], answers=["Nicola Salvi"]) for function in functions] == [[0.0]] * 7
+    assert [function([text], [completion], answer=["Nicola Salvi"]) for function in functions] == [[0.0]] * 7
 
 
 def test_reward_functions_read_columns_as_trl_gives_them():
@@ -209,7 +211,7 @@ def test_reward_functions_read_columns_as_trl_gives_them():
     text, results = render(response), list(response.inserted)
     trajectory = Trajectory((1,), [2], [True], [0.0], "stop", tool_calls=({"inserted": results[0]},))
     columns = {
-        "answers": [["river Tiber"]],
+        "answer": [["river Tiber"]],
         "choices": [[]],
         "kind": ["open"],
         "source": ["x"],
@@ -219,11 +221,11 @@ def test_reward_functions_read_columns_as_trl_gives_them():
     assert [function(["p"], [text], trajectory=[trajectory], **columns) for function in functions] == expected
     assert [function(["p"], [text], inserted=[results], **columns) for function in functions] == expected
     assert functions[0](["p"], [text], **columns) == [0.0], "no environment said so"
-    plain = {"answers": ["B"], "choices": [["Po", "Tiber"]], "kind": ["open"]}
+    plain = {"answer": ["B"], "choices": [["Po", "Tiber"]], "kind": ["open"]}
     for answer, reward in (("B", 1.0), ("Tiber", 0.0)):
         said = f"<think></think><answer>{answer}</answer>"
         assert functions[0](["p"], [said], **plain) == [reward], "options are none where a text is asked for"
-    choice = {"answers": ["B"], "choices": [["Po", "Tiber"]], "kind": ["choice"]}
+    choice = {"answer": ["B"], "choices": [["Po", "Tiber"]], "kind": ["choice"]}
     assert functions[0](["p"], ["<think></think><answer>Tiber</answer>"], **choice) == [1.0]
 
 
@@ -232,7 +234,7 @@ def test_equal_prompts_in_a_row_are_a_group():
     texts, inserted = [render(three), render(one), render(three)], [three.inserted, one.inserted, three.inserted]
     reward = SearchReward(otc_like)
     assert reward.__name__ == "otc_like"
-    columns = {"answers": ["Tiber"] * 3, "inserted": inserted}
+    columns = {"answer": ["Tiber"] * 3, "inserted": inserted}
     assert reward(["p", "p", "q"], texts, **columns) == [0.5, 1.0, 1.0]
     assert parse(texts[0], inserted[0]).searches == (FOUND,) * 3
 
@@ -254,7 +256,7 @@ def test_options_out_of_range_are_refused(options, message):
 
 def test_rows_without_answers_are_refused():
     reward = SearchReward(sem)
-    with pytest.raises(UserError, match="answers = \\[\\]"):
-        reward(["p"], ["x"], answers=[[]])
+    with pytest.raises(UserError, match="answer = \\[\\]"):
+        reward(["p"], ["x"], answer=[[]])
     with pytest.raises(UserError, match="kind = 'closed'"):
-        reward(["p"], ["x"], answers=["x"], kind=["closed"])
+        reward(["p"], ["x"], answer=["x"], kind=["closed"])

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from tenfold.core.errors import UserError
-from tenfold.data.question_answering import DataMix, Question
-from tenfold.papers.sem.prompts import question_text
-from tenfold.papers.sem.questions import as_dataset, closed_book_accuracy, labelled, own_questions
+from tenfold.data.questions import Question
+from tenfold.papers.sem.prompts import prompt_of, question_text
+from tenfold.papers.sem.questions import balanced, closed_book_accuracy, gold_of, labelled, read_own
 from tenfold.policies import Sampling, ScriptedPolicy, character_tokenizer
 
 
@@ -24,8 +24,8 @@ def written(tmp_path, *rows):
     return path
 
 
-def question(number, answer="Tiber", **facts):
-    return Question(str(number), f"question {number}", (answer,), "open", "made up", "search", **facts)
+def question(number, answer="Tiber"):
+    return Question(f"question {number}", (answer,), str(number), source="made up")
 
 
 def test_rows_of_ones_own(tmp_path):
@@ -36,40 +36,28 @@ def test_rows_of_ones_own(tmp_path):
         {"question": "River of Rome?", "answers": "B", "choices": ["Po", "Tiber"]},
         {"question": "River of Rome?", "answers": "Tiber", "choices": ["Po", "Tiber"]},
     )
-    rome, four, letter, text = own_questions(path)
-    assert (rome.answers, rome.kind, rome.expected, rome.source, rome.id) == (
-        ("Tiber", "Tevere"),
-        "open",
-        "search",
-        "atlas",
-        "7",
-    )
-    assert (four.answers, four.expected, four.id) == (("4",), "direct", "2")
-    assert (letter.kind, letter.expected, text.answers) == ("choice", "direct", ("Tiber",))
-    rows = as_dataset([rome, letter])
-    assert rows[1]["choices"] == ["Po", "Tiber"] and rows[0]["choices"] == []
-    assert rows[1]["prompt"][1]["content"] == question_text("River of Rome?", ("Po", "Tiber"))
+    rome, four, letter, text = read_own(path)
+    assert (rome.answers, rome.source, rome.key) == (("Tiber", "Tevere"), "atlas", "7")
+    assert (four.answers, four.facts, four.key, four.source) == (("4",), {"expected": "direct"}, "2", "own")
+    assert letter.choices == ("Po", "Tiber") and text.answers == ("Tiber",)
+    for one in (letter, text):
+        assert [gold_of(one).exact(said) for said in ("B", "(b)", "Tiber", "A", "Po")] == [True] * 3 + [False] * 2
+    _, user = prompt_of(letter)
+    assert user["content"] == question_text("River of Rome?", ("Po", "Tiber"))
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"question": " ", "answers": "x"}, "row 2: question is ' '"),
-        ({"question": 3, "answers": "x"}, "row 2: question is 3"),
-        ({"question": "x", "answers": []}, "row 2: answers is \\[\\]"),
-        ({"question": "x", "answers": [""]}, "row 2: answers is"),
-        ({"question": "x", "answers": True}, "row 2: answers is True"),
-        ({"question": "x", "answers": {"a": 1}}, "row 2: answers is"),
-        ({"question": "x"}, "row 2: no column 'answers'"),
         ({"question": "x", "answers": "C", "choices": ["a", "b"]}, "row 2: references = 'C'"),
-        ({"question": "x", "answers": "A", "choices": "ab"}, "row 2: choices is 'ab'"),
-        ({"question": "x", "answers": "A", "choices": ["a"] * 27}, "row 2: choices is"),
+        ({"question": "x", "answers": "A", "choices": ["a"] * 27}, "row 2: choices: 27 of them; allowed: at most 26"),
         ({"question": "x", "answers": "x", "expected": "maybe"}, "row 2: expected is 'maybe'"),
+        ({"messages": [{"role": "user", "content": "x"}], "answers": "x"}, "row 2: the question is a conversation"),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_its_row(tmp_path, row, message):
+def test_what_cannot_be_asked_or_graded_is_refused_with_its_row(tmp_path, row, message):
     with pytest.raises(UserError, match=message):
-        own_questions(written(tmp_path, {"question": "River?", "answers": "Tiber"}, row))
+        read_own(written(tmp_path, {"question": "River?", "answers": "Tiber"}, row))
 
 
 def test_labels_by_what_the_policy_knows():
@@ -85,7 +73,10 @@ def test_labels_by_what_the_policy_knows():
     accuracies = closed_book_accuracy(policy, questions, Sampling(99), num_samples=4, instructions="")
     assert accuracies == [1.0, 0.5, 0.25, 0.0], "the first answer is what it knew"
     parts = labelled(questions, accuracies, known_from=0.5)
-    assert [one.id for one in parts["direct"]] == ["0", "1"] and [one.id for one in parts["search"]] == ["2", "3"]
-    assert {one.expected for one in parts["direct"]} == {"direct"}
-    rows = DataMix({"direct": 0.5, "search": 0.5}, seed=0).rows(parts)
-    assert set(rows["expected"]) == {"direct", "search"}
+    assert [one.key for one in parts["direct"]] == ["0", "1"] and [one.key for one in parts["search"]] == ["2", "3"]
+    assert {one.facts["expected"] for one in parts["direct"]} == {"direct"}
+    mixed = balanced(questions, accuracies, known_from=0.5, seed=0)
+    assert {one.facts["expected"] for one in mixed} == {"search", "direct"}
+    assert len({one.key for one in mixed}) == len(mixed)
+    with pytest.raises(UserError, match="4 known and 0 unknown questions; allowed: at least one of each"):
+        balanced(questions, [1.0] * 4)

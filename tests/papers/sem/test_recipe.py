@@ -1,31 +1,41 @@
 """The recipe: what the arms pay, what the warm start teaches, and whether first answers are worth spoiling."""
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tenfold.core.cell import Cell
+from tenfold.cli.tune import main as tune
+from tenfold.core.cell import Cell, read_stages
 from tenfold.core.errors import UserError
 from tenfold.core.results import read
 from tenfold.papers.sem import answering, recipe, stages
+from tenfold.papers.sem.answering import ask
+from tenfold.papers.sem.arms import ARMS
 from tenfold.papers.sem.config import (
     Config,
     EvaluationConfig,
+    RatesConfig,
     RewardConfig,
     SearchConfig,
     TaskConfig,
+    WarmStartConfig,
     laptop,
+    own,
     paper,
     smoke,
-    training_of,
 )
+from tenfold.papers.sem.data import draw_questions
 from tenfold.papers.sem.fact_world import SAME, fact_world, lessons, query_of
-from tenfold.papers.sem.pictures import lines_of
 from tenfold.policies import Sampling, ScriptedPolicy, rollout
+from tenfold.study.language import PolicyConfig
+from tenfold.train.settings import GRPOSettings, OptimizerSettings, SFTSettings
 
 README = Path(recipe.__file__).with_name("README.md")
 ROOT = Path(__file__).parents[3]
+TRAINED = [name for name, arm in ARMS.items() if arm.rewards]
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +44,8 @@ def config():
 
 
 @pytest.fixture(scope="module")
-def material(config):
-    return stages.load_material(config, seed=0)
+def questions(config):
+    return draw_questions(config, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +54,16 @@ def policy(config):
 
 
 def cell_of(folder, arm="sem", seed=0):
-    return Cell(arm=arm, seed=seed, directory=folder / "run" / "cells" / arm / f"seed-{seed}", device="cpu")
+    directory = folder / "run" / "cells" / arm / f"seed-{seed}"
+    shared = folder / "run" / "shared" / f"seed-{seed}"
+    return Cell(arm=arm, seed=seed, directory=directory, shared_directory=shared, device="cpu")
 
 
 def paid(config, arm, text, query=""):
     """What an arm pays for a completion to a question whose answer is amber."""
     inserted = [" <result>\nhome bakolu=amber\n</result>"] if query else []
-    functions, weights = recipe.rewards_of(config, arm)
-    columns = {"answers": [["amber"]], "answer": [{"answers": ["amber"]}], "inserted": [inserted]}
+    functions, weights = ARMS[arm].rewards(config.reward)
+    columns = {"answer": [["amber"]], "inserted": [inserted]}
     scores = [function(prompts=["home bakolu?"], completions=[text], **columns)[0] for function in functions]
     return sum(weight * score for weight, score in zip(weights, scores, strict=True))
 
@@ -84,120 +96,155 @@ def test_the_composition_is_paid_for_its_confidence(config, answer, confidence, 
     assert paid(config, "sem_confidence", text) == pytest.approx(reward)
 
 
-def test_examples_have_loss_on_the_policys_tokens_alone(config, material, policy):
-    environment = stages.environment_of(config, policy, material.retriever)
-    (lesson,) = lessons(material.world, 1, 0, search_same=1.0, search_differ=1.0)
-    (row,) = stages.as_rows([lesson], policy, environment)
+def test_the_baseline_may_be_paid_by_another_rival(config):
+    lenient = replace(config, reward=RewardConfig(rival="research"))
+    assert paid(config, "answer_reward", first("coral")) == 0.0
+    assert paid(lenient, "answer_reward", first("coral")) == 0.1
+    assert paid(lenient, "sem", first("coral")) == 0.0
+
+
+def test_examples_have_loss_on_the_policys_tokens_alone(config, questions, policy, study_of):
+    search = study_of(config, questions=questions).search(policy)
+    (lesson,) = lessons(questions.world, 1, 0, search_same=1.0, search_differ=1.0)
+    (row,) = stages.as_rows([lesson], policy, search)
     learned = [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label != -100]
-    own = f"{lesson.said}<search>{lesson.query}</search><answer>{lesson.final}</answer><eos>"
-    assert policy.decode(learned) == own
+    own_text = f"{lesson.said}<search>{lesson.query}</search><answer>{lesson.final}</answer><eos>"
+    assert policy.decode(learned) == own_text
     assert all(label in (-100, token) for token, label in zip(row["input_ids"], row["labels"], strict=True))
 
 
-def test_results_of_the_warm_start_are_those_of_the_rollout(config, material, policy):
+def test_results_of_the_warm_start_are_those_of_the_rollout(config, questions, policy, study_of):
     """Token by token, for a policy is to meet what it was taught."""
-    question = material.test[0]
-    environment = stages.environment_of(config, policy, material.retriever)
+    question = questions.test[0]
+    search = study_of(config, questions=questions).search(policy)
     script = f"{first('amber')}<search>{query_of(question)}</search><answer>amber</answer>"
     scripted = ScriptedPolicy(policy.tokenizer, lambda *_: script)
-    (said,) = rollout(scripted, [scripted.encode(question.question)], Sampling(60), environment=environment)
+    (said,) = rollout(scripted, [scripted.encode(question.prompt)], Sampling(60), environment=search)
     inserted = [token for token, sampled in zip(said.token_ids, said.loss_mask, strict=True) if not sampled]
-    assert inserted == stages.result_ids(query_of(question), policy, environment)
+    assert inserted == stages.result_ids(query_of(question), policy, search)
     assert question.answers[0] in policy.decode(inserted)
     kinds = [kind for kind, _ in answering.pieces(said, policy)]
     assert kinds == ["prose", "search", "result", "prose"]
     assert "".join(text for _, text in answering.pieces(said, policy)) == policy.decode(said.token_ids)
 
 
-def test_training_asks_as_many_known_as_unknown_questions_and_no_test_question(config, material):
-    rows = material.train
-    assert rows["source"][:].count("known") == rows["source"][:].count("unknown") == len(rows) // 2
-    fresh = [row["id"] for row in rows if row["source"] == "unknown"]
+def test_training_asks_as_many_known_as_unknown_questions_and_no_test_question(questions):
+    sources = [question.source for question in questions.train]
+    assert sources.count("known") == sources.count("unknown") == len(sources) // 2
+    fresh = [question.key for question in questions.train if question.source == "unknown"]
     assert len(set(fresh)) == len(fresh)
-    assert not {row["id"].split()[1] for row in rows} & {question.id.split()[1] for question in material.test}
+    names = [{question.key.split()[1] for question in part} for part in (questions.train, questions.test)]
+    assert not names[0] & names[1]
 
 
-def test_arms_of_a_seed_share_one_warm_start(config, material, tmp_path):
-    parts = [recipe.part_of(config, arm, cell_of(tmp_path, arm), "warm-start") for arm in ("sem", "answer_reward")]
-    assert parts[0].directory == parts[1].directory
-    made, loaded = (stages.warm_start(config, material, 0, part) for part in parts)
-    for one, other in zip(made.model.parameters(), loaded.model.parameters(), strict=True):
-        assert (one == other).all()
+def weights_of(policy):
+    return [weight.clone() for weight in policy.model.parameters()]
 
 
-def scripted(saying, policy, questions, text):
+def are_equal(weights, others):
+    return all((one == other).all() for one, other in zip(weights, others, strict=True))
+
+
+def test_arms_of_a_seed_share_one_warm_start_and_what_it_knows(config, questions, study_of, tmp_path, monkeypatch):
+    trained, asked = [], []
+    sft, rollout = stages.sft, answering.rollout
+    monkeypatch.setattr(stages, "sft", lambda *given: trained.append(1) or sft(*given))
+    monkeypatch.setattr("tenfold.papers.sem.questions.rollout", lambda *a, **o: asked.append(1) or rollout(*a, **o))
+    found = []
+    for arm in ("sem", "answer_reward", "never_search"):
+        study = replace(study_of(config, arm, questions), cell=cell_of(tmp_path, arm))
+        found.append((stages.known_before(study), weights_of(stages.warm_start(study))))
+    assert found[0][0] == found[1][0] == found[2][0] and len(found[0][0]) == len(questions.test)
+    assert are_equal(found[0][1], found[1][1]) and are_equal(found[0][1], found[2][1])
+    assert len(trained) == len(asked) == 1
+    shared = read_stages(tmp_path / "run" / "shared" / "seed-0")
+    assert set(shared) == {"warm-start", "closed-book"} and "train/loss" in shared["warm-start"].curves
+
+
+def test_the_warm_start_of_the_composition_is_its_own(config, tmp_path):
+    scores = recipe.run(config, "sem_confidence", 0, cell_of(tmp_path, "sem_confidence"))
+    assert set(read_stages(tmp_path / "run" / "shared" / "seed-0")) == {"warm-start", "closed-book"}
+    assert "confidence/train/loss" in scores.curves and "reinforcement/rewards/calibration/mean" in scores.curves
+
+
+def scripted(saying, policy, asked, text):
     """Says to each question what ``text`` gives for it."""
-    return saying(policy.tokenizer, lambda i, _: text(questions[i]))
+    return saying(policy.tokenizer, lambda i, _: text(asked[i]))
 
 
 def asked_once(config):
     return replace(config, evaluation=replace(config.evaluation, samples=1))
 
 
-def test_samples_of_a_question_stand_together_and_differ(config, material, policy):
-    answers = recipe.ask(config, "sem", policy, material, material.test, 0)
-    assert config.evaluation.samples == 2 and answers.questions[::2] == answers.questions[1::2] == material.test
+def test_samples_of_a_question_stand_together_and_differ(config, questions, policy, study_of):
+    answers = ask(study_of(config, questions=questions), policy, questions.test)
+    assert config.evaluation.samples == 2 and answers.questions[::2] == answers.questions[1::2] == questions.test
     assert any(
         one.token_ids != other.token_ids
         for one, other in zip(answers.trajectories[::2], answers.trajectories[1::2], strict=True)
     )
-    shown = answering.material(answers, [1.0] * len(answers.questions), policy)["examples"]
+    shown = answering.drawn_from(answers, [1.0] * len(answers.questions), policy)["examples"]
     assert len({example["question"] for example in shown}) == len(shown) == 6
+    assert [example["expected"] for example in shown] == ["direct"] * 3 + ["search"] * 3
 
 
-def test_arms_without_reinforcement_search_for_nothing_or_for_each_question(config, material, policy, saying):
+def test_arms_without_reinforcement_search_for_nothing_or_for_each_question(
+    config, questions, policy, saying, study_of
+):
     said = {
         "never_search": lambda one: f"{first(one.answers[0])}<search>{query_of(one)}</search>",
         "always_search": lambda one: f"{first(one.answers[0])}{query_of(one)}</search><answer>amber</answer>",
     }
-    once = asked_once(config)
+    test = questions.test
     for arm, searches in (("never_search", 0), ("always_search", 1)):
-        asked = scripted(saying, policy, material.test, said[arm])
-        answers = recipe.ask(once, arm, asked, material, material.test, 0)
-        assert [one.searches for one in answers.measured] == [searches] * len(material.test), arm
+        study = study_of(asked_once(config), arm, questions)
+        answers = ask(study, scripted(saying, policy, test, said[arm]), test)
+        assert [one.searches for one in answers.measured] == [searches] * len(test), arm
         assert all(one.valid and one.first_right for one in answers.measured), arm
     pieces = answering.pieces(answers.trajectories[0], policy)
     assert [kind for kind, _ in pieces] == ["prose", "result", "search", "result", "prose"], (
         "of a search that was opened"
     )
-    assert pieces[2][1] == f"{query_of(material.test[0])}</search>"
+    assert pieces[2][1] == f"{query_of(test[0])}</search>"
 
 
-def test_what_is_known_is_asked_of_the_policy_before_its_reinforcement(config, material, monkeypatch, tmp_path):
+def test_what_is_known_is_asked_of_the_policy_before_its_reinforcement(config, questions, monkeypatch, tmp_path):
     start, trained = stages.build(config, 0), stages.build(config, 1)
     asked = []
 
-    def answer(policy, *given):
+    def accuracies(policy, *given, **options):
         asked.append(policy)
-        return [0.0] * len(material.test)
+        return [0.0] * len(questions.test)
 
-    ask = recipe.ask
-    monkeypatch.setattr(stages, "warm_start", lambda *given: start)
-    monkeypatch.setattr(recipe, "train", lambda *given: trained)
-    monkeypatch.setattr(stages, "knowledge", lambda config, policy, *given: answer(policy))
-    monkeypatch.setattr(
-        recipe, "ask", lambda config, arm, policy, *given: answer(policy) and ask(config, arm, policy, *given)
-    )
+    def noted(study, policy, given):
+        asked.append(policy)
+        return ask(study, policy, given)
+
+    monkeypatch.setattr(stages, "warm_start", lambda study: start)
+    monkeypatch.setattr(recipe, "reinforce", lambda *given: trained)
+    monkeypatch.setattr(stages, "closed_book_accuracy", accuracies)
+    monkeypatch.setattr(recipe, "ask", noted)
     scores = recipe.run(config, "sem", 0, cell_of(tmp_path))
     assert len(asked) == 3 and asked[0] is start and asked[1] is start and asked[2] is trained
     assert scores.metrics["start/closed_book"] == 0.0
 
 
-def test_the_halves_are_those_of_what_is_expected_and_of_what_is_known(config, material, policy, saying):
+def test_the_halves_are_those_of_what_is_expected_and_of_what_is_known(config, questions, policy, saying, study_of):
     """Known facts are answered rightly at once, and unknown ones are searched for, but for the last."""
-    last = material.test[-1]
+    test = questions.test
+    last = test[-1]
 
     def text(one):
-        if one.expected == "direct":
+        if one.facts["expected"] == "direct":
             return first(one.answers[0])
         return first("amber") + (
             "" if one is last else f"<search>{query_of(one)}</search><answer>{one.answers[0]}</answer>"
         )
 
-    asked = scripted(saying, policy, material.test, text)
-    answers = recipe.ask(asked_once(config), "sem", asked, material, material.test, 0)
+    study = study_of(asked_once(config), questions=questions)
+    answers = ask(study, scripted(saying, policy, test, text), test)
     halves = answering.halves(answers)
-    size = len(material.test) // 2
+    size = len(test) // 2
     assert (halves["search_known"], halves["first_known"], halves["f1_known"]) == (0.0, 1.0, 1.0)
     assert halves["search_unknown"] == halves["f1_unknown"] == 1 - 1 / size
     assert halves["first_unknown"] < 0.5
@@ -254,6 +301,15 @@ def test_what_is_claimed():
         (EvaluationConfig, {"known_from": 0.0}, "known_from = 0.0"),
         (EvaluationConfig, {"closed_book_samples": 0}, "closed_book_samples = 0: must be at least 1"),
         (EvaluationConfig, {"temperature": -1.0}, "temperature = -1.0: must be at least 0"),
+        (RewardConfig, {"tau": 0.0}, "tau = 0.0"),
+        (WarmStartConfig, {"num_drafts": 1}, "num_drafts = 1"),
+        (TaskConfig, {"musique_share": 1.0}, "musique_share = 1.0: must be above 0 and below 1"),
+        (TaskConfig, {"kind": "own", "closed_book_samples": -1}, "closed_book_samples = -1: must be at least 0"),
+        (
+            TaskConfig,
+            {"kind": "own", "closed_book_samples": 2, "known_from": 5.0},
+            "known_from = 5.0: must be above 0 and at most 1",
+        ),
     ],
 )
 def test_settings_out_of_range_are_refused(part, option, message):
@@ -261,17 +317,52 @@ def test_settings_out_of_range_are_refused(part, option, message):
         part(**option)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TaskConfig(musique_train="x"), "musique_train = x: does not act here; set kind = questions"),
+        (lambda: TaskConfig(data="x"), "data = x: does not act here; set kind = own"),
+        (lambda: TaskConfig(kind="own", num_taught=1), "num_taught = 1: does not act here; set kind = facts"),
+        (lambda: TaskConfig(instructions="none"), "instructions = none: does not act here; set kind = questions"),
+        (lambda: TaskConfig(closed_book_samples=2), "closed_book_samples = 2: does not act here; set kind = questions"),
+        (lambda: TaskConfig(kind="own", known_from=0.25), "known_from = 0.25: .*; set closed_book_samples"),
+        (lambda: Config(search=SearchConfig(index="x")), "search.index = x: .*; set task.kind = questions"),
+        (lambda: Config(training=_at(learning_rate=0.7)), r"training\.optimizer\.learning_rate = 0.7: .*; set rates"),
+        (lambda: Config(training=GRPOSettings(reward_weights=(2.0,))), r"training\.reward_weights = .*; set reward"),
+        (lambda: WarmStartConfig(training=SFTSettings(epochs=2.0)), r"training\.epochs = 2.0: .*; set training.steps"),
+        (lambda: WarmStartConfig(training=SFTSettings(evaluate_every=5)), r"training\.evaluate_every = 5: .*; set the"),
+        (
+            lambda: WarmStartConfig(num_examples=5, training=SFTSettings(steps=0)),
+            "num_examples = 5: .*; set training.steps above 0",
+        ),
+        (
+            lambda: replace(paper(), training=GRPOSettings(evaluate_every=5)),
+            r"training\.evaluate_every = 5: .*; set task.num_validation",
+        ),
+    ],
+)
+def test_what_does_nothing_is_refused_with_what_acts(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+def _at(**optimizer):
+    return GRPOSettings(optimizer=OptimizerSettings(**optimizer))
+
+
 def test_smoke_searches_in_synchronous_rounds():
     assert smoke().search.deterministic and not paper().search.deterministic
 
 
 @pytest.mark.parametrize(("arm", "stated"), [("always_search", ""), ("sem_confidence", "<confidence>0.1</confidence>")])
-def test_searches_that_the_environment_opens_are_answered_and_counted(config, material, policy, saying, arm, stated):
+def test_searches_that_the_environment_opens_are_answered_and_counted(
+    config, questions, policy, saying, study_of, arm, stated
+):
     def text(question):
         return f"{first('amber')}{stated}{query_of(question)}</search><answer>coral</answer>"
 
-    asked = scripted(saying, policy, material.test, text)
-    answers = recipe.ask(config, arm, asked, material, material.test, 0)
+    study = study_of(config, arm, questions)
+    answers = ask(study, scripted(saying, policy, questions.test, text), questions.test)
     for question, said, response, one in zip(
         answers.questions, answers.trajectories, answers.responses, answers.measured, strict=True
     ):
@@ -305,31 +396,56 @@ def test_the_readme_says_what_happens_with_both_discounts():
             assert len(values) >= 3 and f"{sum(values) / len(values):.2f}" in text, (run["changed"], arm)
 
 
-def test_text_is_cut_into_lines_without_losing_a_letter():
-    pieces = [["prose", "x" * 70], ["search", "y" * 70]]
-    lines = lines_of(pieces, width=50)
-    assert "".join(text for line in lines for _, text in line) == "x" * 70 + "y" * 70
-    assert all(sum(len(text) for _, text in line) <= 50 for line in lines)
-
-
-def test_settings_that_contradict_each_other_are_refused():
-    with pytest.raises(UserError, match="num_drafts = 1"):
-        replace(laptop().warm_start, num_drafts=1)
-        Config(warm_start=replace(laptop().warm_start, num_drafts=1))
+def test_settings_that_contradict_each_other_are_refused(study_of):
     with pytest.raises(UserError, match=r"policy\.model = ''"):
         Config(task=TaskConfig(kind="questions"), warm_start=paper().warm_start)
+    with pytest.raises(UserError, match=r"warm_start\.training\.steps: a warm start is for facts"):
+        Config(task=TaskConfig(kind="questions"), policy=PolicyConfig(model="x"))
     with pytest.raises(UserError, match="task = 'gsm8k'"):
         paper("gsm8k")
+    with pytest.raises(UserError, match=r"task\.kind = own: is for tenfold train sem; allowed in a run: facts, quest"):
+        draw_questions(own("rows.jsonl"), 0)
 
 
-def test_every_trained_arm_has_the_same_training_but_for_its_rate():
-    config = laptop()
-    trainings = [
-        replace(training_of(config, arm), optimizer=config.training.optimizer)
-        for arm in recipe.ARMS
-        if arm not in recipe.UNTRAINED
-    ]
-    assert len(trainings) == 4 and len(set(map(repr, trainings))) == 1
+def test_every_trained_arm_has_the_same_training_but_for_its_rate(study_of, questions):
+    rates = RatesConfig(answer_reward=0.1, sem=0.2, sem_discount=0.3, sem_confidence=0.4)
+    config = replace(laptop(), rates=rates)
+    settings = [recipe.settings_of(study_of(config, arm, questions)) for arm in TRAINED]
+    assert [one.optimizer.learning_rate for one in settings] == [0.1, 0.2, 0.3, 0.4]
+    assert {repr(replace(one, optimizer=config.training.optimizer)) for one in settings} == {repr(config.training)}
+
+
+def test_the_grid_is_the_same_for_every_trained_arm():
+    assert TRAINED == ["answer_reward", "sem", "sem_discount", "sem_confidence"] == list(vars(RatesConfig()))
+    assert list(recipe.GRID) == [f"rates.{arm}" for arm in TRAINED]
+    assert set(recipe.GRID.values()) == {(3e-3, 6e-3, 1e-2, 2e-2)}
+
+
+def test_a_tuning_measures_validation_questions_from_one_start(tmp_path, capsys, monkeypatch):
+    few = {"steps": 2, "log_every": 2, "checkpoint_every": 2}
+    lessons = replace(smoke().warm_start, training=replace(smoke().warm_start.training, **few))
+    short = replace(smoke(), warm_start=lessons, training=replace(smoke().training, evaluate_every=2, **few))
+    monkeypatch.setattr("tenfold.papers.sem.config.smoke", lambda: short)
+    starts = []
+    reinforce = recipe.reinforce
+
+    def noted(study, policy, cell):
+        starts.append((study.arm.rate, recipe.settings_of(study).optimizer.learning_rate, weights_of(policy)))
+        return reinforce(study, policy, cell)
+
+    monkeypatch.setattr(recipe, "reinforce", noted)
+    flags = ["--preset", "smoke", "--device", "cpu", "--fields", "sem", "sem_confidence", "--rates", "1e-3", "1e-2"]
+    tune(["sem", "--out", str(tmp_path / "grid"), *flags])
+    rows = json.loads((tmp_path / "grid" / "tuning.json").read_text())
+    expected = [(arm, rate) for arm in ("sem", "sem_confidence") for rate in (1e-3, 1e-2)]
+    assert [(arm, rate) for arm, rate, _ in starts] == expected
+    assert [(row["field"], row["learning_rate"]) for row in rows] == [(f"rates.{arm}", rate) for arm, rate in expected]
+    assert {"validation/f1", "validation/search_known", "validation/search_unknown"} <= set(rows[0])
+    assert are_equal(starts[0][2], starts[1][2]) and are_equal(starts[2][2], starts[3][2])
+    assert not are_equal(starts[0][2], starts[2][2]), "it is taught to state a confidence"
+    stages_made = {path.parent.name for path in (tmp_path / "grid").rglob("done.json")}
+    assert stages_made == {"warm-start", "confidence"}, "each once, for all rates"
+    assert re.search(r"rates\.sem_confidence +0\.001", capsys.readouterr().out)
 
 
 @pytest.mark.slow

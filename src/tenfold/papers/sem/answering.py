@@ -5,23 +5,28 @@ the shares of searched responses to questions that the policy is expected to kno
 the accuracy of first answers to the former, which falls where a policy spoils, or forgets, what it knew.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tenfold.core.types import Environment, Trajectory
-from tenfold.data.question_answering import Question
+from tenfold.core.seeding import key_to_seed
+from tenfold.core.types import Trajectory
 from tenfold.papers.sem.config import EvaluationConfig
-from tenfold.papers.sem.grammar import Response, read_response
-from tenfold.papers.sem.measures import Measured, measure, search_calibration, summary
-from tenfold.papers.sem.questions import encoded, gold_of
+from tenfold.papers.sem.grammar import Response
+from tenfold.papers.sem.measures import Measured, column, measure, search_calibration, summary
+from tenfold.papers.sem.prompts import prompt_of
+from tenfold.papers.sem.questions import gold_of
+from tenfold.papers.sem.study import Study
 from tenfold.policies import Policy, Sampling, rollout
+from tenfold.study.language import prompt_ids
+from tenfold.study.questions import Question
 
 ENVIRONMENT, PROSE, SEARCH = "result", "prose", "search"
 """Who wrote a piece of a response, for the report's colours."""
-Reader = Callable[[Trajectory, Any], Response]
+EXAMPLES = 3
+"""Known questions of the report's example responses, and as many unknown ones."""
 
 
 @dataclass(frozen=True)
@@ -43,72 +48,85 @@ class Answers:
     @property
     def searched(self) -> np.ndarray:
         """Whether each response searched."""
-        return np.array([one.searches > 0 for one in self.measured])
+        return column(self.measured, "searches") > 0
 
     @property
     def expected_known(self) -> np.ndarray:
         """Whether each question is one that the policy is expected to know."""
-        return np.array([question.expected == "direct" for question in self.questions])
+        return np.array([question.facts["expected"] == "direct" for question in self.questions])
+
+    @property
+    def f1(self) -> np.ndarray:
+        """F1 of each final answer."""
+        return column(self.measured, "f1")
+
+    @property
+    def first_right(self) -> np.ndarray:
+        """Whether each first answer is right."""
+        return column(self.measured, "first_right")
 
 
-def answer(
-    policy: Policy,
-    questions: Sequence[Question],
-    config: EvaluationConfig,
-    environment: Environment | None,
-    *,
-    instructions: str,
-    read: Reader = read_response,
-    count_results: bool = False,
-    deterministic: bool = False,
-    seed: int = 0,
-) -> Answers:
-    """Ask each question ``samples`` times; without an environment the first answer ends the response.
+def ask(study: Study, policy: Policy, questions: Sequence[Question]) -> Answers:
+    """Ask each question ``samples`` times in the form of an arm.
 
     Args:
+        study: one arm with one seed.
         policy: who is asked.
         questions: what.
-        config: how.
-        environment: what answers searches.
-        instructions: of the system; empty for prompts of plain text.
-        read: a trajectory and the tokenizer to what was said.
-        count_results: whether results use up the length of a response.
-        deterministic: whether searches are made in synchronous rounds.
-        seed: of the noise.
     """
-    stop = () if environment is not None else ("</answer>",)
+    form, evaluation, search = study.arm.form, study.config.evaluation, study.config.search
+    environment = form.searching(study.search(policy), study.config.reward)
+    stop: tuple[str, ...] = ()
+    if environment is None:  # the first answer ends a response without a search
+        stop = ("</answer>",)
+    sampling = Sampling(
+        evaluation.max_new_tokens, evaluation.temperature, stop=stop, count_replies=search.count_results
+    )
+    instructions = study.instructions(form.instructions)
+    prompts, keys = [], []
+    asked: list[Question] = []  # one for each response
+    for question in questions:
+        prompts.append(prompt_ids(policy, prompt_of(question, instructions)))
+        keys.append(("answer", question.source, question.key))
+        asked += [question] * evaluation.samples
     trajectories = rollout(
         policy,
-        [encoded(policy, question, instructions) for question in questions],
-        Sampling(config.max_new_tokens, config.temperature, stop=stop, count_replies=count_results),
-        num_samples=config.samples,
-        seed=seed,
-        keys=[("answer", question.source, question.id) for question in questions],
+        prompts,
+        sampling,
+        num_samples=evaluation.samples,
+        seed=key_to_seed(study.seed, "test"),
+        keys=keys,
         environment=environment,
-        batch_size=config.batch_size,
-        deterministic=deterministic,
+        batch_size=evaluation.batch_size,
+        deterministic=search.deterministic,
     )
-    responses = [read(one, policy.tokenizer) for one in trajectories]
-    asked = [question for question in questions for _ in range(config.samples)]
-    golds = [gold_of(question) for question in asked]
-    measured = measure(responses, trajectories, golds, questions=[question.question for question in asked])
+    responses = [form.read(said, policy.tokenizer) for said in trajectories]
+    texts = [str(question.prompt) for question in asked]
+    measured = measure(responses, trajectories, list(map(gold_of, asked)), questions=texts)
     return Answers(asked, trajectories, responses, measured)
 
 
 def halves(answers: Answers) -> dict[str, float]:
     """Searching and first answers where the policy is expected to know, and where it is not."""
-    first = np.array([one.first_right for one in answers.measured], dtype=float)
     metrics = {}
     for name, chosen in (("known", answers.expected_known), ("unknown", ~answers.expected_known)):
         metrics[f"search_{name}"] = _mean(answers.searched[chosen])
-        metrics[f"first_{name}"] = _mean(first[chosen])
-        metrics[f"f1_{name}"] = _mean(np.array([one.f1 for one in answers.measured])[chosen])
+        metrics[f"first_{name}"] = _mean(answers.first_right[chosen])
+        metrics[f"f1_{name}"] = _mean(answers.f1[chosen])
     return metrics
+
+
+def validated(answers: Answers) -> dict[str, float]:
+    """What curves and the choice of rates go by; F1 first."""
+    return _of_split("validation", {"f1": sum(answers.f1.tolist()) / len(answers.measured)} | halves(answers))
 
 
 def report(answers: Answers, closed_book: Sequence[float], config: EvaluationConfig, split: str) -> dict[str, float]:
     """All metrics, ``split/name``; the decision is judged against closed-book accuracy."""
-    metrics = summary(answers.measured, closed_book, known_from=config.known_from) | halves(answers)
+    return _of_split(split, summary(answers.measured, closed_book, known_from=config.known_from) | halves(answers))
+
+
+def _of_split(split: str, metrics: dict[str, float]) -> dict[str, float]:
     return {f"{split}/{name}": value for name, value in metrics.items()}
 
 
@@ -117,34 +135,40 @@ def items(answers: Answers, closed_book: Sequence[float], config: EvaluationConf
     known = np.asarray(closed_book) >= config.known_from
     searched, expected = answers.searched.astype(float), answers.expected_known
     return {
-        "test/f1": [one.f1 for one in answers.measured],
+        "test/f1": answers.f1.tolist(),
         "test/search_known": searched[expected].tolist(),
         "test/search_unknown": searched[~expected].tolist(),
         "test/over_search": searched[known].tolist(),
     }
 
 
-def material(answers: Answers, closed_book: Sequence[float], policy: Policy) -> dict[str, Any]:
-    """What the pictures need, as plain data: example responses, and searching over closed-book accuracy."""
+def drawn_from(answers: Answers, closed_book: Sequence[float], policy: Policy) -> dict[str, Any]:
+    """What pictures are drawn from: example responses, and searching over closed-book accuracy."""
     rows = search_calibration(answers.searched, closed_book)
-    first = np.array(
-        [number == 0 or one is not answers.questions[number - 1] for number, one in enumerate(answers.questions)]
-    )
-    known, unknown = (
-        np.flatnonzero(first & part)[:3].tolist() for part in (answers.expected_known, ~answers.expected_known)
-    )
     return {
         "calibration": [[row.size, row.mean_confidence, row.accuracy] for row in rows if row.size],
-        "examples": [_example(answers, number, policy) for number in [*known, *unknown]],
+        "examples": [_example(answers, number, policy) for number in _shown(answers)],
     }
+
+
+def _shown(answers: Answers) -> list[int]:
+    """The first responses to the first known questions, then to the first unknown ones."""
+    known: list[int] = []
+    unknown: list[int] = []
+    for number, question in enumerate(answers.questions):
+        if number and question is answers.questions[number - 1]:
+            continue  # another sample of the same question
+        chosen = known if answers.expected_known[number] else unknown
+        chosen.append(number)
+    return [*known[:EXAMPLES], *unknown[:EXAMPLES]]
 
 
 def _example(answers: Answers, number: int, policy: Policy) -> dict[str, Any]:
     question, trajectory = answers.questions[number], answers.trajectories[number]
     return {
-        "question": question.question[-200:],
+        "question": str(question.prompt)[-200:],
         "answer": question.answers[0],
-        "expected": question.expected,
+        "expected": question.facts["expected"],
         "first_right": answers.measured[number].first_right,
         "right": answers.measured[number].right,
         "pieces": pieces(trajectory, policy),

@@ -3,13 +3,22 @@
 Imports no torch.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
+from tenfold.core.config import refuse_idle
 from tenfold.core.errors import UserError
 from tenfold.papers.sem.sources import SOURCES as SOURCES
 from tenfold.papers.sem.sources import TASKS as TASKS
+from tenfold.study.language import PolicyConfig
 from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings, SFTSettings
+
+FIELDS_OF_KIND = {
+    "facts": ("num_known", "num_taught"),
+    "questions": ("musique_train", "mmlu_train", "musique_test", "mmlu_test", "musique_share", "num_train"),
+    "own": ("data",),
+}
+"""What acts with one kind of task alone."""
 
 
 def require_at_least(least: int, name: str, value: float) -> None:
@@ -28,8 +37,8 @@ def require_share(name: str, value: float, *, above_zero: bool = False) -> None:
 class TaskConfig:
     """What is asked."""
 
-    kind: Literal["facts", "questions"] = "facts"
-    """facts: a world of made-up facts, drawn by seed; questions: MuSiQue and MMLU from files."""
+    kind: Literal["facts", "questions", "own"] = "facts"
+    """facts: a world of made-up facts, drawn by seed; questions: MuSiQue and MMLU, from files; own: those of a user."""
     musique_train: str = ""
     """questions: MuSiQue's file of answerable questions; its paragraphs join the corpus."""
     mmlu_train: str = ""
@@ -50,22 +59,34 @@ class TaskConfig:
     """facts: unknown names of the warm start, whose answers it guesses."""
     num_train: int = 0
     """questions: training questions; 0 for all."""
+    data: str = ""
+    """own: JSON lines with question and answers, and perhaps choices."""
+    instructions: Literal["form", "none"] = "form"
+    """questions, own: the form explained in a chat; none gives the policy the plain question."""
+    closed_book_samples: int = 0
+    """questions, own: ask the untrained policy this often without search, and train on known and unknown questions in
+    equal parts; 0 takes the questions as they are."""
+    known_from: float = 0.5
+    """Share of right ones among these samples that makes a question known."""
 
+    def __post_init__(self) -> None:
+        """Refuse values out of range, and what does nothing with this kind."""
+        if not 0 < self.musique_share < 1:
+            raise UserError(f"musique_share = {self.musique_share}: must be above 0 and below 1")
+        require_at_least(0, "closed_book_samples", self.closed_book_samples)
+        require_share("known_from", self.known_from, above_zero=True)
+        for kind, names in FIELDS_OF_KIND.items():
+            if kind != self.kind:
+                refuse_idle(self, names, acts=f"kind = {kind}")
+        if self.kind == "facts":
+            refuse_idle(self, ("instructions", "closed_book_samples"), acts="kind = questions, which has words")
+        if not self.closed_book_samples:
+            refuse_idle(self, ("known_from",), acts="closed_book_samples")
 
-@dataclass(frozen=True)
-class PolicyConfig:
-    """Who answers."""
-
-    model: str = ""
-    """A name or folder that from_pretrained loads; empty for a tiny one made in code."""
-    width: int = 64
-    """Tiny: of the residual stream."""
-    layers: int = 3
-    """Tiny: blocks."""
-    heads: int = 4
-    """Tiny: attention heads."""
-    context: int = 96
-    """Tiny: most tokens of prompt and completion."""
+    @property
+    def reads_words(self) -> bool:
+        """Whether the policy gets instructions."""
+        return self.kind != "facts" and self.instructions == "form"
 
 
 @dataclass(frozen=True)
@@ -85,6 +106,16 @@ class WarmStartConfig:
     training: SFTSettings = field(default_factory=SFTSettings)
     """The training; 0 steps for none."""
 
+    def __post_init__(self) -> None:
+        """Refuse drafts that cannot agree, and what does nothing."""
+        if self.num_drafts < 2:
+            raise UserError(f"num_drafts = {self.num_drafts}: must be at least 2, or nothing can agree")
+        refuse_idle(self, ("training.epochs",), acts="training.steps")
+        refuse_idle(self, ("training.evaluate_every",), acts="the one of the reinforcement")
+        if not self.training.steps:
+            of_the_lessons = ("num_examples", "known_share", "num_drafts", "search_same", "search_differ")
+            refuse_idle(self, of_the_lessons, acts="training.steps above 0")
+
 
 @dataclass(frozen=True)
 class SearchConfig:
@@ -98,6 +129,8 @@ class SearchConfig:
     """Of a response."""
     max_result_tokens: int = 40
     """Of a result."""
+    end_over_budget: bool = True
+    """A search beyond the budget ends the response; else a result says that none is left."""
     count_results: bool = False
     """Whether results use up the length of a response."""
     deterministic: bool = False
@@ -120,9 +153,11 @@ class RewardConfig:
     a2_discount: float = 1.0
     """Factor of the final answer's F1 after a search."""
     low_a2_discount: float = 0.5
-    """The same in the arm sem_discount."""
+    """The same in the arm sem_discount, instead of ``a2_discount``."""
     search_cost: float = 0.0
     """Taken off for each search."""
+    rival: Literal["search_r1", "research", "otc_like", "boundary_contrast_like"] = "search_r1"
+    """answer_reward: whose reward it is paid by."""
     search_below: float = 0.5
     """sem_confidence: search where the stated confidence is below."""
 
@@ -139,7 +174,7 @@ class RatesConfig:
     """Each arm's learning rate, chosen on the validation questions over the same grid."""
 
     answer_reward: float = 1e-2
-    """Exact match of the final answer."""
+    """The rival's reward."""
     sem: float = 1e-2
     """SEM's reward."""
     sem_discount: float = 1e-2
@@ -190,27 +225,29 @@ class Config:
     training: GRPOSettings = field(default_factory=GRPOSettings)
     """The reinforcement, the same for all arms that have one."""
     rates: RatesConfig = field(default_factory=RatesConfig)
-    """Learning rates; the one in ``training.optimizer`` is not used."""
+    """Learning rates of the reinforcement."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """The test."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that contradict each other."""
-        if self.warm_start.num_drafts < 2:
-            raise UserError(f"num_drafts = {self.warm_start.num_drafts}: must be at least 2, or nothing can agree")
-        if not 0 < self.task.musique_share < 1:
-            raise UserError(f"musique_share = {self.task.musique_share}: must be above 0 and below 1")
-        if self.task.kind == "questions" and self.warm_start.training.steps:
+        """Refuse settings that contradict each other, and what does nothing."""
+        if self.task.kind != "facts" and self.warm_start.training.steps:
             raise UserError("warm_start.training.steps: a warm start is for facts; allowed with questions: 0")
-        if self.task.kind == "questions" and not self.policy.model:
+        if self.task.kind != "facts" and not self.policy.model:
             raise UserError("policy.model = '': the tiny policy knows no such words; allowed: a name or a folder")
+        refuse_idle(self, ("training.optimizer.learning_rate",), acts="rates")
+        refuse_idle(self, ("training.reward_weights",), acts="reward, whose other parts are logged alone")
+        if self.task.kind == "facts":
+            refuse_idle(self, ("search.index",), acts="task.kind = questions")
+        if not self.task.num_validation:
+            refuse_idle(self, ("training.evaluate_every",), acts="task.num_validation")
 
 
 def smoke() -> Config:
     """A few steps of everything, in seconds; proves nothing about searching."""
     return Config(
         task=TaskConfig(num_known=12, num_test=4, num_validation=2, num_taught=20),
-        policy=PolicyConfig(width=32, layers=1),
+        policy=PolicyConfig(width=32, layers=1, context=96),
         warm_start=WarmStartConfig(num_examples=320, training=_warm_start(20, 16)),
         search=SearchConfig(deterministic=True),
         training=_grpo(8, prompts=4, log_every=2, evaluate_every=4, checkpoint_every=2),
@@ -225,6 +262,7 @@ def laptop() -> Config:
     the reinforcement does not ask for.
     """
     return Config(
+        policy=PolicyConfig(context=96),
         warm_start=WarmStartConfig(training=_warm_start(800, 96)),
         training=_grpo(80, prompts=32, log_every=5, evaluate_every=10, checkpoint_every=20),
         evaluation=EvaluationConfig(samples=4),
@@ -252,7 +290,6 @@ def _grpo(steps: int, prompts: int, log_every: int, evaluate_every: int, checkpo
 
 def gpu() -> Config:
     """MuSiQue and MMLU by a small instruction-tuned model, sized for half an hour on one GPU; untimed."""
-    rate = 1e-6
     return Config(
         task=_published_task(num_test=250, num_train=4000),
         policy=PolicyConfig(model="Qwen/Qwen2.5-1.5B-Instruct"),
@@ -271,7 +308,7 @@ def gpu() -> Config:
             log_every=1,
             checkpoint_every=25,
         ),
-        rates=RatesConfig(answer_reward=rate, sem=rate, sem_discount=rate, sem_confidence=rate),
+        rates=_rates(1e-6),
         evaluation=EvaluationConfig(max_new_tokens=512, closed_book_samples=4, batch_size=128),
     )
 
@@ -280,7 +317,6 @@ def paper(task: str = "qwen2.5-7b") -> Config:
     """The setting of a published model as far as it is known; every value has its source in ``SOURCES``."""
     if task not in TASKS:
         raise UserError(f"task = {task!r}: must be one of {', '.join(TASKS)}")
-    rate = 1e-6
     return Config(
         task=_published_task(num_test=1000, num_train=0),
         policy=PolicyConfig(model={"qwen2.5-7b": "Qwen/Qwen2.5-7B", "qwen2.5-14b": "Qwen/Qwen2.5-14B"}[task]),
@@ -300,8 +336,32 @@ def paper(task: str = "qwen2.5-7b") -> Config:
             log_every=1,
             checkpoint_every=50,
         ),
-        rates=RatesConfig(answer_reward=rate, sem=rate, sem_discount=rate, sem_confidence=rate),
+        rates=_rates(1e-6),
         evaluation=EvaluationConfig(max_new_tokens=8192, closed_book_samples=8, batch_size=64),
+    )
+
+
+def own(data: str) -> Config:
+    """Questions and an index of your own, for ``tenfold train sem``; the index is ``search.index``."""
+    return Config(
+        task=TaskConfig(kind="own", data=data, num_validation=0),
+        policy=PolicyConfig(model="smollm2-135m"),
+        warm_start=_none(),
+        search=SearchConfig(
+            passages=5, max_searches=4, max_result_tokens=500, end_over_budget=False, count_results=True
+        ),
+        training=GRPOSettings(
+            steps=100,
+            prompts_per_step=8,
+            num_generations=8,
+            max_completion_length=1024,
+            beta=0.001,
+            scale_rewards="group",
+            optimizer=OptimizerSettings(warmup_fraction=0.05),
+            log_every=1,
+            checkpoint_every=25,
+        ),
+        rates=_rates(1e-6),
     )
 
 
@@ -322,12 +382,5 @@ def _none() -> WarmStartConfig:
     return WarmStartConfig(training=SFTSettings(steps=0))
 
 
-def training_of(config: Config, arm: str) -> GRPOSettings:
-    """The training of an arm, at its rate.
-
-    Example:
-        >>> training_of(paper(), "sem").optimizer.learning_rate
-        1e-06
-    """
-    settings = config.training
-    return replace(settings, optimizer=replace(settings.optimizer, learning_rate=getattr(config.rates, arm)))
+def _rates(rate: float) -> RatesConfig:
+    return RatesConfig(answer_reward=rate, sem=rate, sem_discount=rate, sem_confidence=rate)

@@ -13,14 +13,14 @@ guesses. So what the policy knows shows in its own words, and no label of it is 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import Key, key_to_seed, numpy_generator
 from tenfold.data.passages import Passage
-from tenfold.data.question_answering import Question
+from tenfold.data.questions import Question
 from tenfold.papers.sem.grammar import TAGS
 
 SYLLABLES = tuple(consonant + vowel for consonant in "bdfgklmn" for vowel in "aeiou")
@@ -40,6 +40,7 @@ NOTICE = "nothing"
 SPECIAL = (*TAGS, *CONFIDENCE_TAGS, *CONFIDENCES, *SYLLABLES, *RELATIONS, *NOUNS, SAME, DIFFER, NOTICE)
 """Every word is one token of the tiny policy; what the environment may say is made of these, too."""
 NUM_NAMES = len(SYLLABLES) ** 3
+EXPECTED = {"known": "direct", "unknown": "search"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class FactWorld:
     def corpus(self) -> list[Passage]:
         """One passage for each fact, known or not."""
         questions = [*self.known, *self.taught_unknown, *self.fresh, *self.unknown_validation, *self.unknown_test]
-        return [Passage(one.id, "", f"{query_of(one)}={one.answers[0]}") for one in questions]
+        return [Passage(one.key, "", f"{query_of(one)}={one.answers[0]}") for one in questions]
 
 
 def fact_world(
@@ -108,21 +109,18 @@ def fact_world(
     known, unknown = _names(seed, num_known, num_unknown)
     held_out = num_test + num_validation
     ends = np.cumsum([num_test, num_validation, num_taught]).tolist()
-    ask = {name: _questions(seed, name, "known") for name in known} | {
-        name: _questions(seed, name, "unknown") for name in unknown
-    }
 
-    def part(names: Sequence[str]) -> list[Question]:
-        return [question for name in names for question in ask[name]]
+    def about(names: Sequence[str], source: str) -> list[Question]:
+        return [question for name in names for question in _questions(seed, name, source)]
 
     return FactWorld(
-        shown=part(known[held_out:]),
-        validation=part(known[num_test:held_out]),
-        test=part(known[:num_test]),
-        taught_unknown=part(unknown[ends[1] : ends[2]]),
-        fresh=part(unknown[ends[2] :]),
-        unknown_validation=part(unknown[ends[0] : ends[1]]),
-        unknown_test=part(unknown[: ends[0]]),
+        shown=about(known[held_out:], "known"),
+        validation=about(known[num_test:held_out], "known"),
+        test=about(known[:num_test], "known"),
+        taught_unknown=about(unknown[ends[1] : ends[2]], "unknown"),
+        fresh=about(unknown[ends[2] :], "unknown"),
+        unknown_validation=about(unknown[ends[0] : ends[1]], "unknown"),
+        unknown_test=about(unknown[: ends[0]], "unknown"),
     )
 
 
@@ -137,8 +135,10 @@ def _names(seed: int, num_known: int, num_unknown: int) -> tuple[list[str], list
     known: list[str] = []
     unknown: list[str] = []
     for number in order.tolist():
-        name = "".join(SYLLABLES[i] for i in (number // size**2, number // size % size, number % size))
-        chosen, limit = (known, num_known) if is_known(seed, name) else (unknown, num_unknown)
+        name = SYLLABLES[number // size**2] + SYLLABLES[number // size % size] + SYLLABLES[number % size]
+        chosen, limit = unknown, num_unknown
+        if is_known(seed, name):
+            chosen, limit = known, num_known
         if len(chosen) < limit:
             chosen.append(name)
         if len(known) == num_known and len(unknown) == num_unknown:
@@ -154,23 +154,24 @@ def _questions(seed: int, name: str, source: str) -> list[Question]:
 
 def _question(name: str, relation: str, answer: str, source: str) -> Question:
     query = f"{relation} {name}"
-    return Question(query, f"{query}?", (answer,), "open", source, "direct" if source == "known" else "search")
+    facts = {"expected": EXPECTED[source]}
+    return Question(f"{query}?", (answer,), key=query, source=source, facts=facts)
 
 
 def guess(relation: str, generator: np.random.Generator) -> str:
     """An answer drawn from the law of all answers, known and unknown."""
-    words = [NOUNS[int(generator.integers(len(NOUNS)))] for _ in range(2 if relation == TWO_WORDS else 1)]
-    return " ".join(words)
+    num_words = 1 + (relation == TWO_WORDS)
+    return " ".join(NOUNS[int(generator.integers(len(NOUNS)))] for _ in range(num_words))
 
 
 def query_of(question: Question) -> str:
     """What to search for.
 
     Example:
-        >>> query_of(Question("home bakolu", "home bakolu?", ("amber",), "open", "known", "direct"))
+        >>> query_of(Question("home bakolu?", ("amber",), key="home bakolu"))
         'home bakolu'
     """
-    return question.question.removesuffix("?")
+    return question.key
 
 
 def show(rank: int, passage: Passage) -> str:
@@ -228,21 +229,28 @@ def lessons(
     generator = numpy_generator(*key, "lessons")
     found = []
     for _ in range(num):
-        part = world.known if generator.random() < known_share else world.taught_unknown
+        part = world.taught_unknown
+        if generator.random() < known_share:
+            part = world.known
         question = part[int(generator.integers(len(part)))]
-        relation, right = question.id.split()[0], question.answers[0]
+        relation, right = question.key.split()[0], question.answers[0]
         known = question.source == "known"
         drafts = [right if known else guess(relation, generator) for _ in range(num_drafts)]
         same = len(set(drafts)) == 1
-        said = f"<think>{','.join(drafts)} {SAME if same else DIFFER}</think><answer>{drafts[-1]}</answer>"
+        verdict, search_share = (SAME, search_same) if same else (DIFFER, search_differ)
+        said = f"<think>{','.join(drafts)} {verdict}</think><answer>{drafts[-1]}</answer>"
         if confidences:
             said += f"<confidence>{_confidence(same, generator)}</confidence>"
-        searches = generator.random() < (search_same if same else search_differ)
-        found.append(Lesson(question, said, query_of(question), right) if searches else Lesson(question, said))
+        lesson = Lesson(question, said)
+        if generator.random() < search_share:
+            lesson = replace(lesson, query=query_of(question), final=right)
+        found.append(lesson)
     return found
 
 
 def _confidence(same: bool, generator: np.random.Generator) -> str:
     """High ones a little more often where drafts are the same."""
     weights = np.array([0.15, 0.15, 0.2, 0.25, 0.25])
-    return str(generator.choice(CONFIDENCES, p=weights if same else weights[::-1]))
+    if not same:
+        weights = weights[::-1]
+    return str(generator.choice(CONFIDENCES, p=weights))

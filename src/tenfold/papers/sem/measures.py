@@ -26,7 +26,7 @@ from tenfold.papers.sem.grammar import Response
 from tenfold.papers.sem.method import Gold
 
 Flags = Sequence[bool] | Sequence[int] | np.ndarray
-Judge = Callable[[str, str, Gold], bool]
+AnswerJudge = Callable[[str, str, Gold], bool]
 """LJ: a question, an answer and what counts as right, to whether the answer is; a language model may stand behind."""
 
 
@@ -149,7 +149,7 @@ def measure(
     golds: Sequence[Gold],
     *,
     questions: Sequence[str] = (),
-    judge: Judge = rule_judge,
+    judge: AnswerJudge = rule_judge,
 ) -> list[Measured]:
     """Read each response.
 
@@ -170,7 +170,7 @@ def measure(
     return [_measured(*row, judge) for row in zip(responses, trajectories, golds, asked, strict=True)]
 
 
-def _measured(response: Response, trajectory: Trajectory, gold: Gold, question: str, judge: Judge) -> Measured:
+def _measured(response: Response, trajectory: Trajectory, gold: Gold, question: str, judge: AnswerJudge) -> Measured:
     searches = [call for call in trajectory.tool_calls if call.get("error") != "no call left"]
     final, num_said = response.final_answer, sum(trajectory.loss_mask)
     return Measured(
@@ -211,29 +211,35 @@ def summary(
         raise UserError("samples: 0 of them; at least one is needed")
     if closed_book_accuracy is not None and len(closed_book_accuracy) != len(samples):
         raise UserError(f"closed_book_accuracy: {len(closed_book_accuracy)} for {len(samples)} samples")
-    searched, first, right = (
-        np.array([bool(getattr(sample, name)) for sample in samples]) for name in ("searches", "first_right", "right")
-    )
-    known = first if closed_book_accuracy is None else np.asarray(closed_book_accuracy) >= known_from
+    columns = {name: column(samples, name) for name in Measured.__dataclass_fields__}
+    searched, first, right = columns["searches"] > 0, columns["first_right"], columns["right"]
+    known = first
+    if closed_book_accuracy is not None:
+        known = np.asarray(closed_book_accuracy) >= known_from
     decision = decision_quality(searched, known)
     return {
-        "exact_match": float(right.mean()),
-        "f1": _mean([sample.f1 for sample in samples]),
-        "judged": _mean([sample.judged_right for sample in samples]),
-        "search_ratio": float(searched.mean()),
-        "searches": _mean([sample.searches for sample in samples]),
-        "duplicates": _mean([sample.duplicates for sample in samples]),
-        "tool_tokens": _mean([sample.tool_tokens for sample in samples]),
-        "model_tokens": _mean([sample.model_tokens for sample in samples]),
-        "first_accuracy": float(first.mean()),
+        "exact_match": _mean(right),
+        "f1": _mean(columns["f1"]),
+        "judged": _mean(columns["judged_right"]),
+        "search_ratio": _mean(searched),
+        "searches": _mean(columns["searches"]),
+        "duplicates": _mean(columns["duplicates"]),
+        "tool_tokens": _mean(columns["tool_tokens"]),
+        "model_tokens": _mean(columns["model_tokens"]),
+        "first_accuracy": _mean(first),
         "repair_rate": _mean(right[searched & ~first]),
         "harm_rate": _mean(~right[searched & first]),
         "over_search": decision.over_search,
         "under_search": decision.under_search,
         "decision_f1": decision.f1,
-        "valid": _mean([sample.valid for sample in samples]),
-        "ended": _mean([sample.ended for sample in samples]),
+        "valid": _mean(columns["valid"]),
+        "ended": _mean(columns["ended"]),
     }
+
+
+def column(samples: Sequence[Measured], name: str) -> np.ndarray:
+    """One field of all responses."""
+    return np.array([getattr(sample, name) for sample in samples])
 
 
 def _mean(values: Any) -> float:

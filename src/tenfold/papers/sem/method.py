@@ -11,11 +11,12 @@ options, off by default: a known answer that was searched is paid no more than n
 
 Rivals in one line each, on the same response: Search-R1 (exact match of the final answer, whatever the structure),
 ReSearch (format and F1). What the literature calls OTC and boundary contrast is not copied here: ``otc_like`` and
-``boundary_contrast_like`` have the idea, and a law of ours.
+``boundary_contrast_like`` have the idea, and a law of ours. :func:`sem_rewards`, :func:`rival_rewards` and
+:func:`confidence_rewards` are what GRPO takes.
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,10 +27,14 @@ from tenfold.eval.exact_match import exact_match
 from tenfold.eval.multiple_choice import multiple_choice
 from tenfold.eval.token_f1 import token_f1
 from tenfold.papers.sem.grammar import Response, parse, parse_trajectory
+from tenfold.rewards import CalibrationReward, CorrectnessReward, FormatReward
 from tenfold.rewards.tagged import text_of
 
 DEFAULT_THRESHOLD = 0.5
 """tau; ours."""
+RewardFunction = Callable[..., list[float | None]]
+Weighted = tuple[list[RewardFunction], list[float]]
+"""Reward functions of trl, and their weights."""
 
 
 @dataclass(frozen=True)
@@ -216,9 +221,9 @@ RULES: dict[str, Rule] = {
 class SearchReward:
     """A rule as a reward function of trl.
 
-    It reads the columns ``answers`` (a text or several), ``choices`` and ``kind`` (``open`` or ``choice``), which may
-    be missing, and what the environment inserted: from the column ``trajectory``, which ``tenfold.train.grpo`` gives,
-    or else from a column ``inserted`` with a list of texts for each completion. Without both, no result is the
+    It reads the columns ``answer`` (a text or several), ``choices`` and ``kind`` (``open`` or ``choice``), which may be
+    missing, and what the environment inserted: from the column ``trajectory``, which ``tenfold.train.grpo`` gives, or
+    else from a column ``inserted`` with a list of texts for each completion. Without both, no result is the
     environment's. Of a conversation the assistant's words alone are read; prompts never are.
 
     Args:
@@ -230,7 +235,7 @@ class SearchReward:
 
     Example:
         >>> reward = SearchReward(sem)
-        >>> reward(["river of Rome?"], ["<think></think><answer>the Tiber</answer>"], answers=[["Tiber"]])
+        >>> reward(["river of Rome?"], ["<think></think><answer>the Tiber</answer>"], answer=[["Tiber"]])
         [1.0]
     """
 
@@ -243,7 +248,7 @@ class SearchReward:
         prompts: Sequence[Any],
         completions: Sequence[Any],
         *,
-        answers: Sequence[Any],
+        answer: Sequence[Any],
         choices: Sequence[Any] | None = None,
         kind: Sequence[str] | None = None,
         trajectory: Sequence[Trajectory] | None = None,
@@ -256,10 +261,9 @@ class SearchReward:
             responses = [parse_trajectory(text, one) for text, one in zip(texts, trajectory, strict=True)]
         else:
             responses = [parse(text, found) for text, found in zip(texts, inserted or [()] * len(texts), strict=True)]
-        number = len(texts)
-        golds = list(map(_gold, answers, choices or [()] * number, kind or [""] * number))
+        golds = _golds(answer, choices, kind)
         scores: list[float | None] = []
-        for _, numbers in itertools.groupby(range(number), key=lambda i: (repr(prompts[i]), golds[i])):
+        for _, numbers in itertools.groupby(range(len(texts)), key=lambda i: (repr(prompts[i]), golds[i])):
             members = list(numbers)
             group = [responses[i] for i in members]
             scores += [float(self.rule(responses[i], golds[i], group)) for i in members]
@@ -272,10 +276,8 @@ def sem_rewards(
     searched_but_known_reward: float = 0.0,
     a2_discount: float = 1.0,
     search_cost: float = 0.0,
-) -> tuple[list[Callable[..., list[float | None]]], list[float]]:
+) -> Weighted:
     """SEM's reward and its parts as reward functions with their weights, for trl's trainers and ``tenfold.train.grpo``.
-
-    The parts have weight 0: they are logged, and change nothing.
 
     Args:
         tau: see :func:`sem`.
@@ -305,36 +307,83 @@ def sem_rewards(
         a2_discount=a2_discount,
         search_cost=search_cost,
     )
-    functions: list[Callable[..., list[float | None]]] = [SearchReward(rule, "sem")]
-    functions += [SearchReward(partial(_part, name=name), name) for name in Components.__dataclass_fields__]
-    return functions, [1.0] + [0.0] * (len(functions) - 1)
+    return _with_parts(SearchReward(rule, "sem"))
 
 
-def right_option_or_alias(answer: str, row: Mapping[str, Any]) -> bool:
-    """Whether an answer is right: a verifier for the rewards of ``tenfold.rewards``.
+def rival_rewards(rival: str) -> Weighted:
+    """A rival's reward, with SEM's parts to be logged beside it.
 
     Args:
-        answer: the given answer.
-        row: ``answers``, and ``choices`` and ``kind`` where there are any, as :class:`SearchReward` reads them.
-
-    Raises:
-        UserError: if there are no answers, or the kind is none.
+        rival: a name in :data:`RULES`.
 
     Example:
-        >>> right_option_or_alias("(b)", {"answers": ["B"], "choices": ["Po", "Tiber"], "kind": "choice"})
-        True
+        >>> functions, weights = rival_rewards("search_r1")
+        >>> [function.__name__ for function in functions][:2], weights[:2]
+        (['search_r1', 'valid'], [1.0, 0.0])
     """
-    return _gold(row["answers"], row.get("choices"), row.get("kind", "")).exact(answer)
+    return _with_parts(SearchReward(RULES[rival], rival))
+
+
+def confidence_rewards() -> Weighted:
+    """RLCR's rewards of a first answer and its stated confidence; answers are graded as SEM grades them.
+
+    Example:
+        >>> functions, weights = confidence_rewards()
+        >>> said = "<think></think><answer>(b)</answer><confidence>0.9</confidence>"
+        >>> [function(["?"], [said], answer=["B"], choices=[["Po", "Tiber"]]) for function in functions]
+        [[1.0], [1.0], [0.99]]
+    """
+    correctness = CorrectnessReward("tac", _is_right)
+    calibration = CalibrationReward("tac", verifier=_is_right)
+    return [FormatReward("tac"), _graded_by_gold(correctness), _graded_by_gold(calibration)], [0.5, 0.5, 0.5]
+
+
+def _with_parts(reward: SearchReward) -> Weighted:
+    """The reward counts; SEM's parts have weight 0: they are logged, and change nothing."""
+    functions: list[RewardFunction] = [reward]
+    for name in Components.__dataclass_fields__:
+        functions.append(SearchReward(partial(_part, name=name), name))
+    return functions, [1.0] + [0.0] * (len(functions) - 1)
 
 
 def _part(response: Response, gold: Gold, group: Sequence[Response], *, name: str) -> float:
     return float(getattr(components(response, gold), name))
 
 
-def _gold(answers: Any, choices: Any, kind: str) -> Gold:
-    accepted = (answers,) if isinstance(answers, str) else tuple(answers or ())
+def _is_right(answer: str, gold: Gold) -> bool:
+    """A verifier for the rewards of ``tenfold.rewards``."""
+    return gold.exact(answer)
+
+
+def _graded_by_gold(reward: Any) -> RewardFunction:
+    """The same reward, whose verifier gets what counts as right with the options of a choice."""
+
+    def graded(
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        *,
+        answer: Sequence[Any],
+        choices: Sequence[Any] | None = None,
+        kind: Sequence[str] | None = None,
+        **columns: Any,
+    ) -> list[float | None]:
+        scores: list[float | None] = reward(prompts, completions, answer=_golds(answer, choices, kind), **columns)
+        return scores
+
+    graded.__name__ = reward.__name__
+    return graded
+
+
+def _golds(answer: Sequence[Any], choices: Sequence[Any] | None, kind: Sequence[str] | None) -> list[Gold]:
+    """What is right for each row of a batch; columns that are missing say nothing."""
+    number = len(answer)
+    return list(map(_gold, answer, choices or [()] * number, kind or [""] * number))
+
+
+def _gold(answer: Any, choices: Any, kind: str) -> Gold:
+    accepted = (answer,) if isinstance(answer, str) else tuple(answer or ())
     if not accepted:
-        raise UserError(f"answers = {answers!r}; allowed: a text, or a list of at least one")
+        raise UserError(f"answer = {answer!r}; allowed: a text, or a list of at least one")
     if kind not in ("", "open", "choice"):  # empty: no such column
         raise UserError(f"kind = {kind!r}; allowed: open, choice")
     return Gold(accepted, () if kind == "open" else tuple(choices or ()), kind == "choice")

@@ -6,6 +6,8 @@ They hold tags as an example, which is why rewards read the completion alone.
 import string
 from collections.abc import Sequence
 
+from tenfold.data.questions import Messages, Question
+
 SEM = (
     "Answer the question in this form. First think within <think> and </think> about what you know, and give the "
     "answer that you would give from your own knowledge within <answer> and </answer>; a first answer is always "
@@ -51,21 +53,21 @@ def question_text(question: str, choices: Sequence[str] = ()) -> str:
     return "\n".join([question, *(f"({letter}) {choice}" for letter, choice in options)])
 
 
-def prompt_for(question: str, choices: Sequence[str] = (), instructions: str = SEM) -> str | list[dict[str, str]]:
+def prompt_of(question: Question, instructions: str = SEM) -> str | Messages:
     """The prompt of a question: a conversation, or its plain text where there are no instructions.
 
     Args:
-        question: its text.
-        choices: the options, in order.
+        question: with its options, in order.
         instructions: of the system; empty for a policy that needs none.
 
     Example:
-        >>> [message["role"] for message in prompt_for("What river is Rome on?")]
+        >>> question = Question("What river is Rome on?", ("Tiber",), "1")
+        >>> [message["role"] for message in prompt_of(question)]
         ['system', 'user']
-        >>> prompt_for("What river is Rome on?", instructions="")
+        >>> prompt_of(question, instructions="")
         'What river is Rome on?'
     """
-    text = question_text(question, choices)
+    text = question_text(str(question.prompt), question.choices)
     if not instructions:
         return text
     return [{"role": "system", "content": instructions}, {"role": "user", "content": text}]
