@@ -225,6 +225,7 @@ def wait_for_steps(directory, count):
         time.sleep(0.01)
 
 
+@pytest.mark.alone
 def test_killed_and_resumed_ends_at_the_same_numbers(tmp_path):
     process = start(tmp_path / "killed")
     wait_for_steps(tmp_path / "killed", 23)
@@ -238,6 +239,7 @@ def test_killed_and_resumed_ends_at_the_same_numbers(tmp_path):
     assert log_of(tmp_path / "killed") == log_of(tmp_path / "whole")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
     process = start(tmp_path / "run")

@@ -13,6 +13,7 @@ from tenfold.core.errors import UserError
 from tenfold.eval.math_match import MathMatcher, math_match
 
 pytest.importorskip("math_verify")
+pytestmark = pytest.mark.alone
 FOREVER = "$2^{10000000000}$"  # evaluated to its last digit
 
 

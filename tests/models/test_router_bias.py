@@ -211,6 +211,7 @@ def test_a_module_that_holds_the_bias_but_does_not_choose_is_refused_by_name():
     assert list(routers(model)) == ["0"] and balance.loads == {}
 
 
+@pytest.mark.alone
 def test_two_processes_with_half_of_each_batch_move_the_biases_as_one_does(tmp_path):
     program = Path(__file__).parent / "balancing.py"
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program), str(tmp_path)]

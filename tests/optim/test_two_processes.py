@@ -11,6 +11,7 @@ from tiny_models import tiny
 from two_processes import KINDS, NAMES, train
 
 FOLDER = Path(__file__).parent
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture(scope="module")

@@ -116,6 +116,7 @@ def start(kind, directory, *launch, steps=()):
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", ["sft", "grpo"])
 def test_a_killed_training_ends_as_one_that_was_not(tmp_path, kind):
     """Killed while a checkpoint is written, and while it trains; resumed each time by a new process."""
@@ -149,6 +150,7 @@ def two_processes(tmp_path_factory):
     return directory
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", KINDS_OF_TWO[:-1])
 def test_two_processes_with_half_of_each_batch_end_as_one(tmp_path, two_processes, kind, whole):
     """Whole-batch weights, groups, keys of the noise and the rows of each step must not depend on their number.
@@ -165,6 +167,7 @@ def test_two_processes_with_half_of_each_batch_end_as_one(tmp_path, two_processe
     assert len(losses) == 3 and all(value == value for value in losses)
 
 
+@pytest.mark.alone
 def test_two_processes_resume_what_they_saved(tmp_path, two_processes):
     """The last checkpoint is taken away; what is left is resumed by two processes to the same end."""
     copy = tmp_path / "grpo"

@@ -18,6 +18,8 @@ from tenfold.core.errors import UserError
 from tenfold.envs.sandbox import Limits, Sandbox
 from tenfold.envs.sandbox.inside import warm_parent
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def patient(_bubblewrap):

@@ -16,6 +16,8 @@ import pytest
 
 from tenfold.envs.sandbox import Limits, Sandbox
 
+pytestmark = pytest.mark.alone
+
 SECONDS = 0.5
 OVERTIME = 1.0
 ENDS = ("ok", "error", "timeout", "killed")

@@ -6,6 +6,8 @@ import pytest
 
 from tenfold.envs.sandbox.probes import probe
 
+pytestmark = pytest.mark.alone
+
 NAMES = (
     "read a secret",
     "write outside",

@@ -19,6 +19,8 @@ from tenfold.envs.sandbox import Limits, Sandbox
 from tenfold.envs.sandbox.inside import confine
 from tenfold.envs.sandbox.inside.collector import Collector, cut
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def sandbox(_bubblewrap):

@@ -147,6 +147,7 @@ def test_a_long_output_keeps_head_and_tail(play):
     assert output in text
 
 
+@pytest.mark.alone
 @pytest.mark.spec("cort", "7")
 @pytest.mark.parametrize(
     "lines",

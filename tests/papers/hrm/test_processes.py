@@ -23,6 +23,8 @@ LAUNCH = (
 )
 SETTINGS = ("offered", "free")
 
+pytestmark = pytest.mark.alone
+
 
 def environment(**more):
     return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
