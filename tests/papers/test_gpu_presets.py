@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from tenfold.core.cell import Cell
+from tenfold.core.cell import Cell, read_stages
 from tenfold.papers.cort import config as cort
 from tenfold.papers.cort import recipe as cort_recipe
-from tenfold.papers.iw_sft import config as iw_sft
-from tenfold.papers.iw_sft import recipe as iw_sft_recipe
+from tenfold.papers.iw_sft.language import config as iw_sft
+from tenfold.papers.iw_sft.language import recipe as iw_sft_recipe
 from tenfold.papers.rlcr import config as rlcr
 from tenfold.papers.rlcr import recipe as rlcr_recipe
 from tenfold.policies import tiny_policy
@@ -48,10 +48,15 @@ def test_rlcr_on_one_gpu(tmp_path, weights):
 @pytest.mark.parametrize("arm", ["sft", "iw_sft"])
 def test_iw_sft_on_one_gpu(tmp_path, weights, arm):
     preset = iw_sft.gpu()
-    assert preset.language.model == "smollm2-135m" and preset.language.fine_tuning.lora.rank == 16
-    short = replace(preset.language.fine_tuning, steps=2, batch_size=4, log_every=1)
-    language = replace(preset.language, model=weights, num_traces=24, num_test=4, cloning=short, fine_tuning=short)
-    config = replace(preset, language=language)
+    assert preset.policy.model == "smollm2-135m" and preset.fine_tuning.lora.rank == 16
+    short = replace(preset.fine_tuning, steps=2, batch_size=4, log_every=1)
+    config = replace(
+        preset,
+        cloning=short,
+        fine_tuning=short,
+        policy=replace(preset.policy, model=weights),
+        task=replace(preset.task, num_traces=24, num_test=4),
+    )
     scores = iw_sft_recipe.run(config, arm, 0, Cell(arm=arm, seed=0, directory=tmp_path, device="cpu"))
     assert 0 <= scores.metrics["test/score"] <= 1
     assert (scores.metrics["weights/effective_exponent"] > 0) == (arm == "iw_sft")
@@ -82,8 +87,9 @@ def test_cort_on_one_gpu(tmp_path, weights):
         grpo=replace(grpo, log_every=1, evaluate_every=2),
         evaluation=replace(preset.evaluation, max_new_tokens=24),
     )
-    cell = Cell(arm="rl", seed=0, directory=tmp_path / "cells/rl/seed-0", device="cpu")
+    cell = Cell(arm="rl", seed=0, directory=tmp_path / "rl", shared_directory=tmp_path / "shared", device="cpu")
     scores = cort_recipe.run(config, "rl", 0, cell)
     assert scores.metrics["test/model_tokens"] > 0 and "base_hinted/accuracy" in scores.metrics
-    assert len(scores.curves["reinforcement/train/reward"]) == 2 and len(scores.curves["rft/train/loss"]) == 2
-    assert "programs/train/loss" not in scores.curves and len(scores.curves["thinking/train/loss"]) >= 1
+    stages = read_stages(tmp_path / "shared")
+    assert len(scores.curves["reinforcement/train/reward"]) == 2 and len(stages["rft"].curves["train/loss"]) == 2
+    assert "programs" not in stages and len(stages["thinking"].curves["train/loss"]) >= 1

@@ -13,10 +13,11 @@ from tenfold.papers.cort import pictures, recipe
 from tenfold.papers.cort.config import Config, EvaluationConfig
 from tenfold.papers.cort.environment import CodeEnvironment
 from tenfold.papers.cort.measures import measure, pass_at, purpose_of, summary
-from tenfold.papers.cort.pictures import coloured_lines
-from tenfold.papers.cort.questions import Question
+from tenfold.papers.cort.pictures import stretches
 from tenfold.papers.cort.traces import Trace
 from tenfold.policies import Sampling, ScriptedPolicy, character_tokenizer, rollout
+from tenfold.study.pictures import coloured_lines, colours
+from tenfold.study.questions import Question
 
 CODE = "```python\nprint(42)\n```\n"
 SAID = (
@@ -75,10 +76,10 @@ def test_the_numbers_of_five_traces(samples):
 @pytest.mark.spec("cort", "11")
 def test_the_report_prints_model_and_tool_tokens_apart(traces, samples, tmp_path):
     """The real report of a run with one arm, on the terminal and as a page."""
-    questions = [Question("p", "42", str(number)) for number in range(len(SAID))]
-    material = pictures.material(traces, questions, samples, character_tokenizer())
+    questions = [Question("p", ("42",), str(number)) for number in range(len(SAID))]
+    drawn_from = pictures.drawn_from(traces, questions, samples, character_tokenizer())
     config = Config(evaluation=EvaluationConfig(budgets=(1000,)))
-    scores = Scores(recipe.metrics_of(config, samples), samples=material)
+    scores = Scores(recipe.metrics_of(config, samples), samples=drawn_from)
     facts = {"command": "tenfold run cort", "date": "2026-01-02T03:04:05+00:00", "hardware": "2 cores"}
     facts |= {"commit": "0", "tree_clean": True, "versions": {}, "seconds": 1.0, "cell_seconds": {"rl": {"0": 1.0}}}
     facts |= {"platform": "Linux", "device": "cpu", "dtype": "float32"}
@@ -90,12 +91,12 @@ def test_the_report_prints_model_and_tool_tokens_apart(traces, samples, tmp_path
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in console.export_text().splitlines()]
     printed = {row[0]: row[1] for row in rows if len(row) == 2}
     assert {name: float(printed[name]) for name in expected} == pytest.approx(expected, abs=0.05)
-    drawn = pictures.draw(report)
+    drawn = pictures.draw(report, colours(tuple(recipe.ARMS)))
     write_report(report, drawn, tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert all(name in page and printed[name] in page for name in expected)
-    captions = [text.get_text() for axes in drawn[0].figure.axes for text in axes.texts]
-    assert f"rl: 0, right, {model[0]} model tokens, {OUTPUT} tool tokens" in captions
+    letters = "".join(text.get_text() for axes in drawn[0].figure.axes for text in axes.texts)
+    assert f"rl: 0, right, {model[0]} model tokens, {OUTPUT} tool tokens" in letters
 
 
 def test_averages_over_samples_of_a_problem(samples):
@@ -144,7 +145,7 @@ def test_a_judge_may_decide_what_a_program_is_for(sandbox):
 
 def test_traces_in_colour_keep_every_character_but_line_ends():
     text = f"It looks tedious, and we can use python code to simplify the reasoning.\n{CODE}```output\n42\n```\nSo."
-    lines = coloured_lines(text, columns=20)
+    lines = coloured_lines(stretches(text), columns=20)
     assert "".join(piece for line in lines for _, piece in line) == text.replace("\n", "")
     kinds = [kind for line in lines for kind, _ in line]
     assert list(dict.fromkeys(kinds)) == ["hint", "code", "output", "prose"]

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tenfold.core.cell import Cell
+from tenfold.core.cell import Cell, read_stages
+from tenfold.core.errors import UserError
 from tenfold.papers.cort import multiplication, recipe, stages
 from tenfold.papers.cort.config import Config, EvaluationConfig, LoopConfig, RatesConfig, TaskConfig, TracesConfig
 from tenfold.papers.cort.environment import CodeEnvironment
@@ -12,7 +13,7 @@ from tenfold.papers.cort.formats import OPENING
 from tenfold.papers.cort.method import GENERAL
 from tenfold.papers.cort.questions import load_questions
 from tenfold.policies import ScriptedPolicy, character_tokenizer
-from tenfold.train.settings import GRPOSettings
+from tenfold.train.settings import GRPOSettings, SFTSettings
 
 CONFIG = Config(
     task=TaskConfig(num_test=6, num_validation=4),
@@ -98,15 +99,25 @@ class Calculator:
         """Nothing to close."""
 
 
-@pytest.fixture
-def study(tmp_path):
-    cell = Cell(arm="rft", seed=0, directory=tmp_path / "cells/rft/seed-0", device="cpu")
-    return stages.Study(CONFIG, cell, Calculator(), 1)
+def study_of(tmp_path, arm, config=CONFIG):
+    directory, shared = tmp_path / "cells" / arm / "seed-0", tmp_path / "shared/seed-0"
+    cell = Cell(arm=arm, seed=0, directory=directory, shared_directory=shared, device="cpu")
+    return stages.Study(config, cell, Calculator())
 
 
 @pytest.fixture
-def gathered(study, base):
-    return stages.gather(study, base)
+def study(tmp_path, base, monkeypatch):
+    monkeypatch.setattr(stages, "base", lambda study: base)
+    return study_of(tmp_path, "rft")
+
+
+@pytest.fixture
+def gathered(study):
+    return stages.gathered(study)
+
+
+BASE = stages.base
+SETS = ("begun", "hinted", "misplaced", "truncated")
 
 
 def all_keys():
@@ -116,34 +127,32 @@ def all_keys():
 def test_only_right_traces_are_examples_and_every_set_has_as_many(gathered):
     right = [key for key in all_keys() if is_right(key)]
     assert 2 < len(right) < len(all_keys())
-    assert {name: len(traces) for name, traces in gathered.sets.items()} == dict.fromkeys(stages.SETS, len(right))
-    assert [trace.key for trace in gathered.sets["hint_engineering"]] == right
+    assert {name: len(traces) for name, traces in gathered.sets.items()} == dict.fromkeys(SETS, len(right))
+    assert [trace.key for trace in gathered.sets["hinted"]] == right
     assert all(is_right(trace.key) for traces in gathered.sets.values() for trace in traces)
-    assert gathered.base["base/accuracy"] == pytest.approx(len(right) / len(all_keys()))
+    assert gathered.numbers["base/accuracy"] == pytest.approx(len(right) / len(all_keys()))
 
 
 def test_hints_are_where_the_habit_begins_and_random_ones_are_elsewhere(gathered, tokens):
-    hinted, shuffled = gathered.sets["hint_engineering"], gathered.sets["random_hints"]
+    hinted, shuffled = gathered.sets["hinted"], gathered.sets["misplaced"]
     assert {tuple(hint.kind for hint in trace.hints) for trace in hinted} == {("general", "compute")}
     assert all("by hand" not in trace.text(tokens) for trace in hinted)
     assert {hint.decided_by for trace in shuffled for hint in trace.hints[1:]} == {"random"}
     assert {tuple(hint.kind for hint in trace.hints) for trace in shuffled} == {("general", "compute")}
-    places = {
-        name: [trace.hints[1].at for trace in gathered.sets[name]] for name in ("hint_engineering", "random_hints")
-    }
-    assert len(set(places["random_hints"])) > 2 and places["random_hints"] != places["hint_engineering"]
+    places = {name: [trace.hints[1].at for trace in gathered.sets[name]] for name in ("hinted", "misplaced")}
+    assert len(set(places["misplaced"])) > 2 and places["misplaced"] != places["hinted"]
 
 
 def test_truncated_traces_are_unhinted_ones_cut_to_the_length_of_the_hinted(gathered):
-    drafts = {trace.key: trace.trajectory.token_ids for trace in gathered.sets["prompt_hint"]}
-    for cut, hinted in zip(gathered.sets["truncated"], gathered.sets["hint_engineering"], strict=True):
+    drafts = {trace.key: trace.trajectory.token_ids for trace in gathered.sets["begun"]}
+    for cut, hinted in zip(gathered.sets["truncated"], gathered.sets["hinted"], strict=True):
         length = len(hinted.trajectory.token_ids)
         assert cut.key == hinted.key and length < len(drafts[cut.key])
         assert cut.trajectory.token_ids == drafts[cut.key][:length]
 
 
 def test_the_filter_counts_what_it_drops(study, tuned):
-    kept, counts = stages.rejection_sampled(study, tuned)
+    kept, counts = stages.filter_samples(study, tuned)
     right = [key for key in all_keys() if is_right(key)]
     num = {name: 2 * sum(habit(key) == name for key in right) for name in ("clean", "delayed", "distrust")}
     assert min(num.values()) > 0
@@ -158,75 +167,152 @@ def test_the_filter_counts_what_it_drops(study, tuned):
 
 
 def test_rejection_fine_tuning_has_hinted_examples_first(study, gathered, tuned, monkeypatch):
-    monkeypatch.setattr(stages, "hint_engineering", lambda study, before: tuned)
-    examples, hinted = stages.rft_examples(study), gathered.sets["hint_engineering"]
+    monkeypatch.setattr(stages, "hint_engineering", lambda study: tuned)
+    examples, hinted = stages.rejection_sampled(study).sets["examples"], gathered.sets["hinted"]
     assert examples[:2] == hinted[:2]
     assert all(trace.hints == () and habit(trace.key) == "clean" for trace in examples[2:])
     assert 2 < len(examples) <= len(hinted)
 
 
-ARMS = {
-    "rl": ("rft", 1.0, True, True),
-    "rl_from_base": ("base", 2.0, True, True),
-    "rl_from_base_unmasked": ("base", 3.0, True, False),
-    "no_tool": ("flawless", 4.0, False, True),
+def test_a_filter_that_leaves_nothing_says_so(study, gathered, base, monkeypatch):
+    monkeypatch.setattr(stages, "hint_engineering", lambda study: base)
+    without = replace(study, config=replace(CONFIG, traces=replace(CONFIG.traces, num_hinted=0)))
+    with pytest.raises(UserError, match=r"num_hinted = 0: the filter leaves no sample .*delayed \d+, .*kept 0\)"):
+        stages.rejection_sampled(without)
+
+
+def test_traces_are_made_once_for_all_arms_and_read_back_as_they_were_made(tmp_path, study, gathered, monkeypatch):
+    """Whichever arm comes first; what making them has cost is the stage's own."""
+    monkeypatch.setattr(stages, "base", lambda study: pytest.fail("the stage is finished"))
+    read = stages.gathered(study_of(tmp_path, "prompt_hint"))
+    assert read == gathered and set(read.sets) == set(SETS)
+    assert list(read_stages(tmp_path / "shared/seed-0")) == ["traces"]
+    assert not (tmp_path / "cells").exists()
+
+
+def test_each_stage_asks_for_those_before_it_and_ends_in_a_folder_of_its_own(tmp_path, base, monkeypatch):
+    """From the start of arm rl: two trainings of the base, its traces, the teacher, the filter, and rft."""
+    trained = []
+    programs, thinking, tuning = (SFTSettings(steps=steps) for steps in (1, 2, 3))
+    config = replace(CONFIG, sft=tuning, base=replace(CONFIG.base, programs=programs, thinking=thinking))
+
+    def train(policy, rows, settings, cell):
+        trained.append((cell.directory.name, settings.steps, settings.optimizer.learning_rate))
+        return policy
+
+    def made(cell, name, make, **storing):
+        with cell.shared(name) as stage:
+            return make(stage)
+
+    monkeypatch.setattr(stages, "sft", train)
+    monkeypatch.setattr(stages, "policy_made_once", made)
+    monkeypatch.setattr(stages, "untrained", lambda study: base)
+    stages.rft(study_of(tmp_path, "rl", config))
+    rate, rates = SFTSettings().optimizer.learning_rate, config.rates
+    assert trained[:2] == [("programs", 1, rate), ("thinking", 2, rate)]
+    assert trained[-1] == ("rft", 3, rates.rft) and ("hint_engineering", 3, rates.hint_engineering) in trained
+    assert {name for name, _, _ in trained} == {"programs", "thinking", "hint_engineering", "rft"}
+    assert not (tmp_path / "cells").exists()
+
+
+EXAMPLES = {
+    "no_tool": stages.flawless,
+    "prompt_hint": stages.begun,
+    "hint_engineering": stages.hinted,
+    "random_hints": stages.misplaced,
+    "truncated": stages.truncated,
+    "rft": stages.filtered,
 }
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_what_reinforcement_is_given(study, base, monkeypatch, arm):
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_what_an_arm_is_fine_tuned_on(tmp_path, study, base, gathered, tuned, monkeypatch, name):
+    """Its own examples at its own rate, in a folder of its own, from the base."""
+    calls = []
+    monkeypatch.setattr(stages, "hint_engineering", lambda study: tuned)
+    monkeypatch.setattr(stages, "sft", lambda *given: calls.append(given))
+    arm = recipe.ARMS[name]
+    own = study_of(tmp_path, name)
+    assert arm.examples is EXAMPLES[name] and arm.start is BASE
+    recipe.trained(own, replace(arm, start=lambda study: base, reinforcement=None))
+    ((policy, rows, settings, cell),) = calls
+    assert policy is base and settings.optimizer.learning_rate == getattr(CONFIG.rates, arm.rate)
+    assert cell.directory == own.cell.directory / "tuning"
+    assert list(rows) == list(EXAMPLES[name](study, base))
+    assert name == "rft" or len(rows) == len(gathered.sets["begun"])
+
+
+def test_only_products_have_flawless_traces_by_hand(study, gathered, base):
+    rows = stages.flawless(study, base)
+    texts = [base.decode(row["input_ids"]) for row in rows]
+    assert all("by hand" in text and OPENING not in text and GENERAL.text not in text for text in texts)
+    assert all(text.removesuffix("<eos>").endswith(f"{{{product_in(text)}}}") for text in texts)
+    own = replace(CONFIG.task, kind="questions")
+    others = replace(study, config=replace(CONFIG, task=own, policy=replace(CONFIG.policy, model="any")))
+    assert stages.flawless(others, base) is None
+
+
+def product_in(text):
+    left, right = map(int, text.partition("\n")[0].removeprefix("<bos>").split("*"))
+    return left * right
+
+
+REINFORCED = {
+    "rl": (1.0, True, True),
+    "rl_from_base": (2.0, True, True),
+    "rl_from_base_unmasked": (3.0, True, False),
+    "no_tool": (4.0, False, True),
+}
+
+
+@pytest.mark.parametrize("name", REINFORCED)
+def test_what_reinforcement_is_given(study, base, monkeypatch, name):
     calls, validated = [], []
-    starts = {name: replace(base, context=n) for n, name in enumerate(("rft", "base", "flawless"), start=500)}
-    monkeypatch.setattr(stages, "rft", lambda study, before: starts["rft"])
-    monkeypatch.setattr(stages, "base", lambda study: starts["base"])
-    monkeypatch.setattr(recipe, "_flawless", lambda study, before: starts["flawless"])
-    monkeypatch.setattr(recipe, "validation", lambda *given: validated.append(given[3]))
+    begin = replace(base, context=500)
+    arm = recipe.ARMS[name]
+    monkeypatch.setattr(recipe, "validation_metrics", lambda study, policy, questions, arm: validated.append(arm))
     monkeypatch.setattr(recipe, "grpo", lambda *given, **options: calls.append((given, options)))
-    recipe.trained(study, arm)
-    start, rate, with_tool, masked = ARMS[arm]
-    (((policy, dataset, rewards, settings, _), options),) = calls
-    assert policy is starts[start] and settings.optimizer.learning_rate == rate
+    recipe.trained(study, replace(arm, start=lambda study: begin, examples=None))
+    rate, with_tool, masked = REINFORCED[name]
+    (((policy, dataset, rewards, settings, cell), options),) = calls
+    assert policy is begin and settings.optimizer.learning_rate == rate
+    assert cell.directory == study.cell.directory / "reinforcement"
     assert [reward.__name__ for reward in rewards] == ["accuracy", "code"][: 1 + with_tool]
     assert settings.reward_weights == (1.0, 0.1)[: 1 + with_tool]
     assert rewards[0].tokenizer is policy.tokenizer and len(dataset) == 3 * 2
+    assert {"prompt", "answer", "data_source"} <= set(dataset.column_names)
     assert options["mask_replies"] == masked and options["count_replies"] and options["deterministic"]
-    assert validated == [with_tool]
+    options["evaluate"](None, 0)
+    assert [one.with_tool for one in validated] == [with_tool]
     environment = options["environment"]
     assert isinstance(environment([]), CodeEnvironment) if with_tool else environment is None
+
+
+def test_reinforcement_goes_on_from_rft_or_from_the_base_and_no_tool_is_tuned_before():
+    starts = {name: recipe.ARMS[name].start for name in REINFORCED}
+    assert starts["rl"] is stages.rft
+    assert {starts[name] for name in ("rl_from_base", "rl_from_base_unmasked", "no_tool")} == {BASE}
+    tuned_before = [name for name in REINFORCED if recipe.ARMS[name].examples is not None]
+    assert tuned_before == ["no_tool"]
+
+
+def test_every_rate_has_a_grid_and_trains_one_arm():
+    rates = [f"rates.{name}" for name in RatesConfig.__dataclass_fields__]
+    assert sorted(recipe.GRID) == sorted(rates)
+    trained = {field: recipe.trained_at(field) for field in rates}
+    assert trained["rates.no_tool"].reinforcement is None, "what follows the training at the rate is left out"
+    assert trained["rates.no_tool_rl"] is recipe.ARMS["no_tool"] and trained["rates.rl"] is recipe.ARMS["rl"]
+    grids = {field: len(grid) for field, grid in recipe.GRID.items()}
+    reinforced = {field for field, arm in trained.items() if arm.reinforcement is not None}
+    assert {grids[field] for field in reinforced} == {4}
+    assert {grids[field] for field in set(rates) - reinforced} == {6}
 
 
 @pytest.mark.parametrize(("arm", "code_use"), [("no_tool", 0.0), ("prompt_hint", 1.0)])
 def test_the_arm_without_a_tool_is_tested_without_it(tmp_path, base, gathered, monkeypatch, arm, code_use):
     monkeypatch.setattr(recipe, "trained", lambda study, arm: base)
-    monkeypatch.setattr(stages, "base", lambda study: base)
-    monkeypatch.setattr(stages, "gather", lambda study, policy: gathered)
-    cell = Cell(arm=arm, seed=0, directory=tmp_path / "cells" / arm / "seed-0", device="cpu")
+    monkeypatch.setattr(stages, "gathered", lambda study: gathered)
+    cell = study_of(tmp_path, arm).cell
     scores = recipe.run(CONFIG, arm, 0, cell)
     assert scores.metrics["test/code_use"] == code_use
     assert (scores.metrics["test/tool_tokens"] > 0) == bool(code_use)
-
-
-class Launch:
-    """Two processes of a launch as this one sees them: what the main one sees of files, and where all wait."""
-
-    def __init__(self, monkeypatch, seen):
-        self.waited = []
-        monkeypatch.setattr(stages, "num_launched", lambda: 2)
-        monkeypatch.setattr(stages, "broadcast", lambda value, device: seen)
-        monkeypatch.setattr(stages, "wait_for_everyone", self.waited.append)
-
-
-def test_a_late_process_makes_what_the_main_one_makes_and_all_wait_for_the_file(tmp_path, base, monkeypatch):
-    """The file is there already when the second process looks, but was not when the first one did."""
-    launch = Launch(monkeypatch, seen=False)
-    cell = Cell(arm="rl", seed=0, directory=tmp_path, device="cpu", is_main=False)
-    (tmp_path / "done.json").write_text("{}")
-    assert stages.once(cell, lambda: base) is base and launch.waited == ["cpu"]
-
-
-def test_the_main_process_waits_after_it_has_written(tmp_path, base, monkeypatch):
-    Launch(monkeypatch, seen=False)
-    found = []
-    monkeypatch.setattr(stages, "wait_for_everyone", lambda device: found.append((tmp_path / "done.json").is_file()))
-    stages.once(Cell(arm="rl", seed=0, directory=tmp_path, device="cpu", is_main=True), lambda: base)
-    assert found == [True]

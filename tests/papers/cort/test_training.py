@@ -11,6 +11,7 @@ from tenfold.papers.cort import config as presets
 from tenfold.papers.cort import recipe, stages
 from tenfold.papers.cort.environment import CodeEnvironment
 from tenfold.papers.cort.method import cort_rewards
+from tenfold.papers.cort.questions import load_questions
 from tenfold.papers.cort.traces import Trace
 from tenfold.policies import Sampling, ScriptedPolicy, rollout, tiny_policy
 from tenfold.train.grpo import grpo
@@ -108,28 +109,29 @@ def test_targets_at_outputs_change_nothing_and_others_do(tmp_path, play, random_
     assert not torch.equal(trained("said", at[True][:1]), plain), "a single target that the policy said counts"
 
 
-def study_of(config, folder, sandbox, arm):
-    cell = Cell(arm=arm, seed=3, directory=folder / "cells" / arm / "seed-3", device="cpu")
-    return stages.Study(config, cell, sandbox, 1)
-
-
 @pytest.mark.slow
 @pytest.mark.spec("cort", "10")
 def test_reinforcement_with_the_tool_goes_above_the_ceiling_without_it(tmp_path):
     """From the base, which gets more than half of the products right with the tool, and hardly any without."""
     config = presets.laptop()
-    config = replace(config, grpo=replace(config.grpo, steps=24, evaluate_every=0))
+    config = replace(
+        config,
+        grpo=replace(config.grpo, steps=24, evaluate_every=0),
+        rates=replace(config.rates, no_tool_rl=3e-4, rl=3e-4, rl_from_base_unmasked=3e-4),
+    )
     accuracy, rewards = {}, {}
     with recipe.open_sandbox(config.loop) as sandbox:
-        for arm, with_tool, mask in (("rl", True, True), ("unmasked", True, False), ("no_tool", False, True)):
-            study = study_of(config, tmp_path, sandbox, arm)
-            trained = recipe.reinforced(study, stages.base(study), 3e-4, 0, with_tool=with_tool, mask_outputs=mask)
-            questions = stages.load_questions(config.task, 1, 3).validation
-            traces = stages.sample(study, trained, questions, with_tool=with_tool)
+        for name in ("rl", "rl_from_base_unmasked", "no_tool"):
+            arm, folder, shared = recipe.ARMS[name], tmp_path / "cells" / name, tmp_path / "shared"
+            cell = Cell(arm=name, seed=3, directory=folder, shared_directory=shared, device="cpu")
+            study = stages.Study(config, cell, sandbox)
+            trained = recipe.trained(study, replace(arm, start=stages.base, examples=None))
+            questions = load_questions(config.task, 1, 3).validation
+            traces = stages.sample(study, trained, questions, with_tool=arm.with_tool)
             samples = stages.measured(study, trained, traces, questions)
-            accuracy[arm] = sum(sample.right for sample in samples) / len(samples)
-            rewards[arm] = [value for _, value in study.cell.curves()["reinforcement/train/reward"]]
+            accuracy[name] = sum(sample.right for sample in samples) / len(samples)
+            rewards[name] = [value for _, value in cell.curves()["reinforcement/train/reward"]]
     assert rewards["rl"][-1] > rewards["rl"][0] + 0.15, "the reward rises"
     assert accuracy["no_tool"] < 0.1, "the products are out of its reach"
     assert accuracy["rl"] > accuracy["no_tool"] + 0.5
-    assert len(rewards["unmasked"]) == len(rewards["rl"]), "the ablation runs from the same configuration"
+    assert len(rewards["rl_from_base_unmasked"]) == len(rewards["rl"]), "the ablation runs from the same configuration"

@@ -4,13 +4,15 @@ Imports no torch.
 """
 
 from dataclasses import dataclass, field, replace
-from math import ceil, isfinite
+from math import isfinite
 from typing import Literal
 
+from tenfold.core.config import refuse_idle
 from tenfold.core.errors import UserError
-from tenfold.papers.cort.published import STAGES, PublishedStage
+from tenfold.papers.cort.published import STAGES, published_reinforcement, published_tuning
 from tenfold.papers.cort.sources import SOURCES as SOURCES
 from tenfold.papers.cort.sources import TASKS as TASKS
+from tenfold.study.language import PolicyConfig
 from tenfold.train.settings import GRPOSettings, OptimizerSettings, SFTSettings
 
 
@@ -23,29 +25,13 @@ class TaskConfig:
     train_file: str = ""
     """questions: JSON lines with prompt and answer."""
     test_file: str = ""
-    """questions: the same, to test on."""
+    """questions: the same, to test on; not for ``tenfold train``, which tests nothing."""
     num_test: int = 600
     """Test problems; at most so many of a file."""
     num_validation: int = 200
     """Problems for curves and for choosing rates, apart from training and test."""
     grade: Literal["plain", "math"] = "plain"
     """plain: equal but for spaces and separators; math: equal as mathematics (extra ``math``)."""
-
-
-@dataclass(frozen=True)
-class PolicyConfig:
-    """Who answers."""
-
-    model: str = ""
-    """A name or folder that from_pretrained loads, or ``smollm2-135m``; empty for a tiny one made in code."""
-    width: int = 64
-    """Tiny: of the residual stream."""
-    layers: int = 3
-    """Tiny: blocks."""
-    heads: int = 4
-    """Tiny: attention heads."""
-    context: int = 256
-    """Tiny: most tokens of prompt and completion."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +60,10 @@ class BaseConfig:
 
     num_problems: int = 5000
     """Problems whose traces it learns from."""
-    programs: SFTSettings = field(default_factory=SFTSettings)
-    """Training on programs and their outputs alone; 0 steps for a model that is loaded."""
-    thinking: SFTSettings = field(default_factory=SFTSettings)
-    """Training on long traces; 0 steps likewise."""
+    programs: SFTSettings = field(default_factory=lambda: SFTSettings(steps=0))
+    """Training on programs and their outputs alone, before the thinking; 0 steps for none."""
+    thinking: SFTSettings = field(default_factory=lambda: SFTSettings(steps=0))
+    """Training on long traces; 0 steps where the model is the base as it is."""
     habits: HabitsConfig = field(default_factory=HabitsConfig)
     """Of the long traces."""
 
@@ -128,6 +114,10 @@ class TracesConfig:
     """Of sampling."""
     only_right: bool = True
     """Keep right traces alone; off in smoke, whose policy gets nothing right."""
+    drafts: str = ""
+    """``tenfold train`` alone: a file of traces to take in place of sampling them."""
+    places: str = ""
+    """``tenfold train`` alone: a file by ``tenfold hints cort`` of places in those drafts; the heuristic without."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +191,7 @@ class Config:
     sft: SFTSettings = field(default_factory=SFTSettings)
     """Fine-tuning of every arm; its rate is the arm's."""
     grpo: GRPOSettings = field(default_factory=GRPOSettings)
-    """Reinforcement of no_tool and of the arms whose names begin with rl; its rate is the arm's."""
+    """Reinforcement of the arms that have any; its rate is the arm's, its reward that of ``reward``."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     """The reward."""
     rates: RatesConfig = field(default_factory=RatesConfig)
@@ -210,11 +200,21 @@ class Config:
     """The test."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that contradict each other."""
+        """Refuse settings that cannot be meant, that contradict each other, or that do nothing."""
+        self._refuse_impossible()
+        self._refuse_idle()
+
+    def _refuse_impossible(self) -> None:
+        """Raise for the first value, or pair of values, that no run could use."""
         if self.task.kind == "questions" and not self.policy.model:
             raise UserError("policy.model = '': the tiny policy knows no words; allowed with questions: a model")
-        if self.task.kind == "questions" and (self.base.programs.steps or self.base.thinking.steps):
+        if self.task.kind == "questions" and self.base.thinking.steps:
             raise UserError("base.thinking.steps: a base is trained for multiplication; allowed with questions: 0")
+        if self.base.programs.steps and not self.base.thinking.steps:
+            steps = self.base.programs.steps
+            raise UserError(f"base.programs.steps = {steps}: thinking follows; allowed without base.thinking.steps: 0")
+        if not self.sft.steps and not self.sft.epochs:
+            raise UserError("sft.steps = 0: arms are fine-tuned; allowed: at least 1, or sft.epochs")
         if self.traces.num_hinted >= self.traces.num_examples:
             raise UserError(
                 f"traces.num_hinted = {self.traces.num_hinted}: must be below num_examples = {self.traces.num_examples}"
@@ -224,6 +224,27 @@ class Config:
         for name in ("num_examples", "num_problems", "rft_samples", "num_steps"):
             if getattr(self.traces, name) < 1:
                 raise UserError(f"traces.{name} = {getattr(self.traces, name)}: must be at least 1")
+
+    def _refuse_idle(self) -> None:
+        """Raise for the first value of a field that another one puts out of action."""
+        refuse_idle(
+            self,
+            ("sft.optimizer.learning_rate", "grpo.optimizer.learning_rate"),
+            acts="the arm's rate in rates, such as rates.rl",
+        )
+        refuse_idle(self, ("grpo.reward_weights",), acts="reward.code_weight")
+        supervised = ("base.programs", "base.thinking", "sft")
+        refuse_idle(self, [f"{name}.evaluate_every" for name in supervised], acts="grpo.evaluate_every")
+        if not self.task.num_validation:
+            refuse_idle(self, ("grpo.evaluate_every",), acts="task.num_validation")
+        if not self.base.thinking.steps:
+            refuse_idle(self, ("base.num_problems", "base.habits"), acts="base.thinking.steps")
+        if self.task.kind == "multiplication":
+            refuse_idle(self, ("task.train_file", "task.test_file"), acts="task.kind = questions")
+        else:
+            refuse_idle(self, ("rates.no_tool",), acts="rates.no_tool_rl: only products have traces by hand to tune on")
+        if self.task.kind == "multiplication" or self.task.test_file:
+            refuse_idle(self, ("traces.drafts", "traces.places"), acts="them in tenfold train cort")
 
 
 def _muon(steps: int, batch_size: int, rate: float, checkpoint_every: int) -> SFTSettings:
@@ -283,14 +304,14 @@ def gpu() -> Config:
     name your files and a smaller ``--policy.model``.
     """
     optimizer = OptimizerSettings(learning_rate=1e-4, schedule="cosine", warmup_fraction=0.05)
-    tuning = SFTSettings(steps=60, batch_size=16, max_length=0, mixed_precision="bf16", optimizer=optimizer)
+    thinking = SFTSettings(steps=300, batch_size=32, max_length=0, mixed_precision="bf16", optimizer=optimizer)
     rates = dict.fromkeys(("prompt_hint", "hint_engineering", "random_hints", "truncated", "rft", "no_tool"), 2e-5)
     return Config(
         task=TaskConfig(num_validation=200, num_test=500),
         policy=PolicyConfig(model="smollm2-135m"),
-        base=BaseConfig(programs=SFTSettings(steps=0), thinking=replace(tuning, steps=300, batch_size=32)),
+        base=BaseConfig(thinking=thinking),
         traces=TracesConfig(num_problems=400, num_examples=160, num_hinted=20, max_new_tokens=400),
-        sft=tuning,
+        sft=replace(thinking, steps=60, batch_size=16, optimizer=replace(optimizer, learning_rate=1e-5)),
         grpo=GRPOSettings(
             steps=60,
             prompts_per_step=16,
@@ -308,47 +329,12 @@ def gpu() -> Config:
     )
 
 
-def _published_tuning(stage: PublishedStage) -> SFTSettings:
-    return SFTSettings(
-        steps=ceil(stage.epochs * stage.num_examples / stage.batch_size),
-        epochs=stage.epochs,
-        batch_size=stage.batch_size,
-        gradient_accumulation=stage.batch_size // 8,
-        max_length=0,
-        mixed_precision="bf16",
-        gradient_checkpointing=True,
-        optimizer=OptimizerSettings(learning_rate=stage.rate),
-    )
-
-
-def _published_reinforcement() -> GRPOSettings:
-    return GRPOSettings(
-        steps=468,
-        prompts_per_step=64,
-        num_generations=8,
-        gradient_accumulation=64,
-        updates_per_generation=2,
-        max_prompt_length=1024,
-        max_completion_length=16_000,
-        temperature=0.6,
-        top_p=0.95,
-        loss_type="dapo",
-        scale_rewards="group",
-        beta=0.001,
-        entropy_coefficient=0.001,
-        mixed_precision="bf16",
-        gradient_checkpointing=True,
-        log_every=2,
-        checkpoint_every=40,
-    )
-
-
 def paper(task: str = "hint-engineering-rft-32b") -> Config:
     """The published setting of a stage; every value has its source in ``SOURCES``."""
     if task not in TASKS:
         raise UserError(f"task = {task!r}: must be one of {', '.join(TASKS)}")
     stage = STAGES[task]
-    tuned = ("prompt_hint", "hint_engineering", "random_hints", "truncated", "rft", "no_tool")
+    tuned = ("prompt_hint", "hint_engineering", "random_hints", "truncated", "rft")
     reinforced = ("no_tool_rl", "rl", "rl_from_base", "rl_from_base_unmasked")
     return Config(
         task=TaskConfig(
@@ -360,7 +346,6 @@ def paper(task: str = "hint-engineering-rft-32b") -> Config:
             grade="math",
         ),
         policy=PolicyConfig(model=stage.model),
-        base=BaseConfig(programs=SFTSettings(steps=0), thinking=SFTSettings(steps=0)),
         loop=LoopConfig(
             max_tool_calls=14, count_outputs=True, deterministic=False, seconds=stage.seconds, output_characters=800
         ),
@@ -372,10 +357,33 @@ def paper(task: str = "hint-engineering-rft-32b") -> Config:
             max_new_tokens=16_000,
             temperature=0.6,
         ),
-        sft=_published_tuning(stage),
-        grpo=_published_reinforcement(),
+        sft=published_tuning(stage),
+        grpo=published_reinforcement(),
         rates=RatesConfig(**dict.fromkeys(tuned, stage.rate), **dict.fromkeys(reinforced, 1e-6)),
         evaluation=EvaluationConfig(
             max_new_tokens=32_768, samples=16, batch_size=64, budgets=(4096, 8192, 16_384, 32_768)
         ),
+    )
+
+
+def own(data: str) -> Config:
+    """Training on problems of your own, as the paper trains but for its lengths: your model, or SmolLM2-135M."""
+    optimizer = OptimizerSettings(warmup_fraction=0.05)
+    return Config(
+        task=TaskConfig(kind="questions", train_file=data, num_validation=0, grade="math"),
+        policy=PolicyConfig(model="smollm2-135m"),
+        loop=LoopConfig(max_tool_calls=14, count_outputs=True, deterministic=False),
+        traces=TracesConfig(num_examples=800, num_hinted=0, rft_samples=1, max_new_tokens=2048, temperature=0.6),
+        sft=SFTSettings(max_length=0, optimizer=optimizer, log_every=1, checkpoint_every=25),
+        grpo=GRPOSettings(
+            max_completion_length=2048,
+            temperature=0.6,
+            top_p=0.95,
+            scale_rewards="group",
+            optimizer=optimizer,
+            log_every=1,
+            checkpoint_every=25,
+        ),
+        rates=RatesConfig(prompt_hint=1e-5, hint_engineering=1e-5, rl=1e-6),
+        evaluation=EvaluationConfig(batch_size=64),
     )

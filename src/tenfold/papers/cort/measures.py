@@ -23,7 +23,7 @@ from tenfold.papers.cort.method import Grade, is_right, same_answer
 from tenfold.papers.cort.traces import Trace
 
 Purpose = Literal["calculation", "verification"]
-PurposeJudge = Callable[[str, int], Purpose]
+PurposeOf = Callable[[str, int], Purpose]
 """The text of a trace and the number of a program in it, to what the program is for."""
 
 
@@ -58,7 +58,7 @@ def measure(
     tokenizer: Any,
     *,
     grade: Grade = same_answer,
-    purpose: PurposeJudge | None = None,
+    purpose: PurposeOf | None = None,
     num_steps: int = DEFAULT_STEPS,
 ) -> list[Measured]:
     """Read each trace.

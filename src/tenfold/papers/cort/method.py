@@ -25,7 +25,7 @@ from tenfold.rewards.tagged import text_of
 
 Kind = Literal["general", "compute", "trust"]
 Grade = Callable[[str, str | Sequence[str]], bool]
-Judge = Callable[[str], int]
+MarkOfCodeUse = Callable[[str], int]
 """A completion to 0, 1 or 2: Python used badly, as it should be, or well."""
 
 CODE_WEIGHT = 0.1
@@ -206,7 +206,7 @@ class JudgeReward:
         [1.0]
     """
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: MarkOfCodeUse) -> None:
         self.judge = judge
         self.__name__ = "judge"
 
@@ -227,7 +227,7 @@ def cort_rewards(
     *,
     code_weight: float = CODE_WEIGHT,
     penalize_no_code: bool = True,
-    judge: Judge | None = None,
+    judge: MarkOfCodeUse | None = None,
     judge_weight: float = 0.1,
     tokenizer: Any = None,
 ) -> tuple[list[Callable[..., list[float | None]]], list[float]]:

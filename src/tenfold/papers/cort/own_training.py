@@ -1,50 +1,37 @@
-"""Training on problems of one's own: what can be refused is read first, then the folder is claimed, then it begins."""
+"""Training on problems of one's own: GRPO with the tool, fine-tuning on the model's own traces, or traces alone.
 
-import math
-from collections.abc import Sequence
+``rl`` is GRPO through the tool loop on accuracy and the code reward. ``prompt_hint`` samples the model's own traces,
+begun with the general hint, keeps the right ones and fine-tunes on them; ``hint_engineering`` first puts hints where
+the habits begin and lets the model go on. ``drafts`` samples the traces and trains nothing, for ``tenfold hints cort``.
+Each goes on from the model as it is given. Traces are stored in the folder of the training.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from tenfold.core.cell import Cell
-from tenfold.core.directory import claim_folder
+from tenfold.core.config import differences
 from tenfold.core.errors import UserError
+from tenfold.papers.cort import config as presets
 from tenfold.papers.cort import recipe, stages
+from tenfold.papers.cort.answering import Study, grade_of, right_ones
 from tenfold.papers.cort.config import Config
 from tenfold.papers.cort.environment import LoopSettings
 from tenfold.papers.cort.formats import require_stop_token
-from tenfold.papers.cort.method import is_right
 from tenfold.papers.cort.proposers import Heuristic, Manual, Proposer, hint_all
-from tenfold.papers.cort.questions import Question, answers_of, own_questions
+from tenfold.papers.cort.questions import own_questions
 from tenfold.papers.cort.traces import Trace, read_traces, write_traces
-from tenfold.policies import Policy, load_policy
-from tenfold.train.distributed import wait_for_everyone
-from tenfold.train.trained_model import save_trained
-
-Stage = Literal["drafts", "prompt_hint", "hint_engineering", "rl"]
-LEARNING_RATES = {"drafts": 0.0, "prompt_hint": 1e-5, "hint_engineering": 1e-5, "rl": 1e-6}
-"""The paper's; that of its smaller model's fine-tuning is 7e-6. ``drafts`` trains nothing."""
+from tenfold.policies import Policy
+from tenfold.study.language import prompt_ids
+from tenfold.study.questions import Question, reference_of
+from tenfold.study.stages import agreed
+from tenfold.train.distributed import compute_device, wait_for_everyone
 
 
 @dataclass(frozen=True)
-class OwnTraining:
-    """What the folder of a ``train`` is about."""
-
-    stage: str
-    """The stage."""
-    drafts: str
-    """The file of traces; empty where they are sampled."""
-    places: str
-    """The file of places; empty for the heuristic."""
-    seed: int
-    """Seed of order and samples."""
-    config: Config
-    """The resolved configuration."""
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a training is made of.
+class Given:
+    """What a training begins with.
 
     Args:
         questions: the problems.
@@ -59,120 +46,144 @@ class Material:
     proposer: Proposer
 
 
-def check_options(
-    stage: Stage, num_examples: int, samples: int, code_weight: float, drafts: Path | None, places: Path | None
-) -> None:
-    """Refuse options that the settings know by other names, and files that the stage would not read.
+@dataclass(frozen=True)
+class OwnArm:
+    """One of the arms: what it does, and which fields of the configuration act in it alone."""
 
-    Raises:
-        UserError: naming the option.
-    """
-    for name, value in (("num_examples", num_examples), ("samples", samples)):
-        if value < 1:
-            raise UserError(f"{name} = {value}: must be at least 1")
-    if not math.isfinite(code_weight):
-        raise UserError(f"code_weight = {code_weight}: must be a finite number")
-    if drafts is not None and stage not in ("prompt_hint", "hint_engineering"):
-        raise UserError(f"drafts = {drafts}: stage {stage} reads none; allowed with prompt_hint, hint_engineering")
-    if places is not None and stage != "hint_engineering":
-        raise UserError(f"places = {places}: stage {stage} places no hints; allowed with hint_engineering")
-    if places is not None and drafts is None:
-        raise UserError(f"places = {places}: they refer to drafts; give the reviewed file, too (--drafts)")
+    train: Callable[[Study, Given], Policy | None]
+    acting: tuple[str, ...]
 
 
-def train_in(about: OwnTraining, cell: Cell) -> None:
-    """The training that a folder is about, or what is left of it.
-
-    Raises:
-        UserError: something in the options or files cannot be used, before the folder is claimed; or it is about
-            something else; or no trace is right.
-    """
-    material = read_material(about)
-    with recipe.open_sandbox(about.config.loop) as sandbox:
-        claim_folder(cell.directory, about, "training.yaml")
-        config, policy, rates = about.config, material.policy, about.config.rates
-        study = stages.Study(config, cell, sandbox, config.grpo.steps if about.stage == "rl" else config.sft.steps)
-        if about.stage == "drafts":
-            print(f"{len(_drafts(study, material))} drafts: {_drafts_file(study)}")
-            return
-        if about.stage == "rl":
-            policy = recipe.reinforced_on(study, policy, material.questions, rates.rl, cell)
-        else:
-            examples = own_examples(study, material, about.stage)
-            policy = stages.tune(study, policy, examples, getattr(rates, about.stage), cell)
-    save_trained(policy, cell, show_loss=True)
+def _reinforced(study: Study, given: Given) -> Policy:
+    arm = recipe.ARMS[study.cell.arm]
+    return recipe.reinforced_on(study, given.policy, given.questions, arm, study.cell)
 
 
-def read_material(about: OwnTraining) -> Material:
+def _tuned_on_drafts(study: Study, given: Given) -> Policy:
+    return _tuned(study, given, _drafts(study, given))
+
+
+def _tuned_on_hinted(study: Study, given: Given) -> Policy:
+    drafts = _drafts(study, given)
+
+    def hint() -> list[Trace]:
+        return hint_all(study.injector(given.policy, "own"), drafts, given.proposer)
+
+    return _tuned(study, given, _stored(study, "hinted.jsonl", given.policy, hint))
+
+
+def _drafts_alone(study: Study, given: Given) -> None:
+    print(f"{len(_drafts(study, given))} drafts: {study.cell.directory / 'drafts.jsonl'}")
+
+
+_SAMPLING = (
+    "traces.rft_samples",
+    "traces.max_new_tokens",
+    "traces.temperature",
+    "traces.top_p",
+    "evaluation.batch_size",
+)
+_TUNING = (*_SAMPLING, "traces.num_examples", "traces.only_right", "traces.drafts", "sft")
+_HINTING = ("traces.num_steps", "traces.places")
+_OWN_ARMS: Mapping[str, OwnArm] = {
+    "rl": OwnArm(_reinforced, ("grpo", "reward", "rates.rl")),
+    "prompt_hint": OwnArm(_tuned_on_drafts, (*_TUNING, "rates.prompt_hint")),
+    "hint_engineering": OwnArm(_tuned_on_hinted, (*_TUNING, *_HINTING, "rates.hint_engineering")),
+    "drafts": OwnArm(_drafts_alone, _SAMPLING),
+}
+_IN_EVERY_ARM = ("task.grade", "policy", "loop")
+ARMS = tuple(_OWN_ARMS)
+ACTING = (*_IN_EVERY_ARM, *dict.fromkeys(field for arm in _OWN_ARMS.values() for field in arm.acting))
+
+
+def read(config: Config, arm: str) -> Given:
     """Problems, model, drafts and places, each checked.
 
     Raises:
-        UserError: one of them cannot be used.
+        UserError: one of them, or of the settings, cannot be used, or a setting does nothing in this arm.
     """
-    config, loop = about.config, about.config.loop
+    _refuse_unread(config, arm)
+    loop, traces = config.loop, config.traces
     LoopSettings(loop.state, loop.max_tool_calls)
-    stages.grade_of(config)
+    grade_of(config.task)
+    recipe.open_sandbox(loop).close()
+    if traces.places and not traces.drafts:
+        raise UserError(f"traces.places = {traces.places}: they refer to drafts; give the reviewed file, too")
     questions = own_questions(Path(config.task.train_file))
-    proposer: Proposer = Heuristic(config.traces.num_steps)
-    if about.places:
-        proposer = Manual.read(Path(about.places))
-    policy = load_policy(config.policy.model)
+    proposer: Proposer = Heuristic(traces.num_steps)
+    if traces.places:
+        proposer = Manual.read(Path(traces.places))
+    policy = stages.build(config, seed=0)
     if loop.state == "replay":
         require_stop_token(policy.tokenizer)
     drafts = None
-    if about.drafts:
-        drafts = read_traces(Path(about.drafts))
-        _require_questions(drafts, questions, policy, about.drafts)
+    if traces.drafts:
+        drafts = read_traces(Path(traces.drafts))
+        _require_questions(drafts, questions, policy, traces.drafts)
         if isinstance(proposer, Manual):
             proposer.require_fit(drafts, policy.tokenizer)
-    return Material(questions, policy, drafts, proposer)
+    return Given(questions, policy, drafts, proposer)
+
+
+def train(config: Config, arm: str, given: Given, cell: Cell) -> Policy | None:
+    """The training of an arm, or what is left of it; no policy where traces are all that is wanted.
+
+    Raises:
+        UserError: no trace is right.
+    """
+    given.policy.model.to(compute_device(cell.device))  # type: ignore[arg-type]
+    with recipe.open_sandbox(config.loop) as sandbox:
+        return _OWN_ARMS[arm].train(Study(config, cell, sandbox), given)
+
+
+def _refuse_unread(config: Config, arm: str) -> None:
+    """Refuse what another arm would read."""
+    acting = (*_IN_EVERY_ARM, *_OWN_ARMS[arm].acting)
+    for field, (_, value) in differences(presets.own(config.task.train_file), config).items():
+        if not any(field == name or field.startswith(f"{name}.") for name in acting):
+            raise UserError(f"{field} = {value}: does nothing with --arm {arm}; what acts: {', '.join(acting)}")
 
 
 def _require_questions(drafts: Sequence[Trace], questions: Sequence[Question], policy: Policy, file: str) -> None:
     """Refuse drafts that answer other problems, or another model's."""
-    prompts = {question.key: tuple(stages.prompt_ids(policy, question)) for question in questions}
+    prompts = {question.key: tuple(prompt_ids(policy, question.prompt)) for question in questions}
     for number, draft in enumerate(drafts, start=1):
         if prompts.get(_question_of(draft)) != tuple(draft.trajectory.prompt_ids):
             raise UserError(f"{file}, row {number}: key {draft.key!r} has another prompt; allowed: drafts of this data")
 
 
-def own_examples(study: stages.Study, material: Material, stage: str) -> list[Trace]:
-    """The right traces of a stage; sampled and hinted once, and read from the folder after that.
+def _tuned(study: Study, given: Given, traces: Sequence[Trace]) -> Policy:
+    """The policy fine-tuned on the right ones of these traces.
 
     Raises:
         UserError: none is right.
     """
-    tokenizer, traces = material.policy.tokenizer, _drafts(study, material)
-    if stage == "hint_engineering":
-        file = study.cell.directory / "hinted.jsonl"
-        if not stages.is_there(file, study.cell):
-            hinted = hint_all(study.injector(material.policy, "own"), traces, material.proposer)
-            _store(study.cell, file, hinted, tokenizer)
-        traces = read_traces(file)
-    questions, grade = material.questions, stages.grade_of(study.config)
-    references = dict(zip([q.key for q in questions], answers_of(questions), strict=True))
-    right = [t for t in traces if is_right(t.said_text(tokenizer), references[_question_of(t)], grade)]
+    config = study.config
+    answers = {question.key: reference_of(question) for question in given.questions}
+    of_traces = {trace.key: answers[_question_of(trace)] for trace in traces}
+    right = right_ones(study, given.policy, traces, of_traces)
     if not right:
-        raise UserError(f"{study.config.task.train_file}: no trace is right; give easier problems or more samples")
-    return right[: study.config.traces.num_examples]
+        raise UserError(f"{config.task.train_file}: no trace is right; give easier problems or more samples")
+    rows = stages.rows_of(right[: config.traces.num_examples])
+    rate = getattr(config.rates, recipe.ARMS[study.cell.arm].rate)
+    return stages.fine_tune(study, given.policy, rows, rate, study.cell)
 
 
-def _drafts(study: stages.Study, material: Material) -> list[Trace]:
+def _drafts(study: Study, given: Given) -> list[Trace]:
     """The given drafts, or those of the folder: sampled once, begun with the general hint."""
-    if material.drafts is not None:
-        return material.drafts
-    file = _drafts_file(study)
-    if not stages.is_there(file, study.cell):
-        injector, num = study.injector(material.policy, "own"), study.config.traces.rft_samples
-        repeated = [(question, i) for question in material.questions for i in range(num)]
-        prompts = [stages.prompt_ids(material.policy, question) for question, _ in repeated]
-        drafts = injector.start(prompts, [f"{question.key}.{i}" for question, i in repeated])
-        _store(study.cell, file, drafts, material.policy.tokenizer)
-    return read_traces(file)
+    if given.drafts is not None:
+        return given.drafts
 
+    def begin() -> list[Trace]:
+        prompts: list[list[int]] = []
+        keys: list[str] = []
+        for question in given.questions:
+            for number in range(study.config.traces.rft_samples):
+                prompts.append(prompt_ids(given.policy, question.prompt))
+                keys.append(f"{question.key}.{number}")
+        return study.injector(given.policy, "own").start(prompts, keys)
 
-def _drafts_file(study: stages.Study) -> Path:
-    return study.cell.directory / "drafts.jsonl"
+    return _stored(study, "drafts.jsonl", given.policy, begin)
 
 
 def _question_of(draft: Trace) -> str:
@@ -180,7 +191,12 @@ def _question_of(draft: Trace) -> str:
     return draft.key.rpartition(".")[0]
 
 
-def _store(cell: Cell, file: Path, traces: Sequence[Trace], tokenizer: Any) -> None:
-    if cell.is_main:
-        write_traces(file, traces, tokenizer)
-    wait_for_everyone(cell.device)
+def _stored(study: Study, name: str, policy: Policy, make: Callable[[], list[Trace]]) -> list[Trace]:
+    """The traces of a file in the folder of the training, which is written if it is not there."""
+    cell, file = study.cell, study.cell.directory / name
+    if not agreed(file.is_file(), cell):
+        traces = make()
+        if cell.is_main:
+            write_traces(file, traces, policy.tokenizer)
+        wait_for_everyone(cell.device)
+    return read_traces(file)

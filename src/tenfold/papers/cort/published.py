@@ -1,6 +1,9 @@
 """The published stages as data: model, problems and supervised training of each. Imports no torch."""
 
 from dataclasses import dataclass
+from math import ceil
+
+from tenfold.train.settings import GRPOSettings, SFTSettings
 
 
 @dataclass(frozen=True)
@@ -33,3 +36,39 @@ STAGES = {
     "sft-1.5b": PublishedStage(_SMALL, "aime-math-numina.jsonl", 10_000, 30, 6.0, 128, 7e-6),
     "rl-1.5b": PublishedStage(_SMALL, "numina-math-hard-1k.jsonl", 10_000, 30, 6.0, 128, 7e-6, seconds=5.0),
 }
+
+
+def published_tuning(stage: PublishedStage) -> SFTSettings:
+    """Fine-tuning of a stage; its rate stands in ``rates``."""
+    return SFTSettings(
+        steps=ceil(stage.epochs * stage.num_examples / stage.batch_size),
+        epochs=stage.epochs,
+        batch_size=stage.batch_size,
+        gradient_accumulation=stage.batch_size // 8,
+        max_length=0,
+        mixed_precision="bf16",
+        gradient_checkpointing=True,
+    )
+
+
+def published_reinforcement() -> GRPOSettings:
+    """GRPO of the 1.5B stage, in steps of 64 prompts; its rate stands in ``rates``."""
+    return GRPOSettings(
+        steps=468,
+        prompts_per_step=64,
+        num_generations=8,
+        gradient_accumulation=64,
+        updates_per_generation=2,
+        max_prompt_length=1024,
+        max_completion_length=16_000,
+        temperature=0.6,
+        top_p=0.95,
+        loss_type="dapo",
+        scale_rewards="group",
+        beta=0.001,
+        entropy_coefficient=0.001,
+        mixed_precision="bf16",
+        gradient_checkpointing=True,
+        log_every=2,
+        checkpoint_every=40,
+    )

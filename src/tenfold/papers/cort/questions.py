@@ -1,36 +1,15 @@
-"""The problems of an experiment: products drawn by seed, or JSON lines with prompt and answer."""
+"""The problems of an experiment: products drawn by seed, or a user's own, put to a policy as the paper puts them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import numpy_generator
-from tenfold.data.json_lines import read_json_lines
 from tenfold.papers.cort import multiplication
 from tenfold.papers.cort.config import TaskConfig
 from tenfold.papers.cort.formats import user_prompt
-
-Prompt = str | list[dict[str, str]]
-
-
-@dataclass(frozen=True)
-class Question:
-    """A problem as a policy gets it.
-
-    Args:
-        prompt: text, or the messages of a chat.
-        answer: one accepted text or several.
-        key: names it.
-        data_source: picks the reward, see ``method.UNPENALIZED_SOURCES``.
-    """
-
-    prompt: Prompt
-    answer: str | tuple[str, ...]
-    key: str
-    data_source: str = ""
+from tenfold.study.questions import Question, read_questions
 
 
 @dataclass(frozen=True)
@@ -54,70 +33,58 @@ def load_questions(task: TaskConfig, num_train: int, seed: int) -> Questions:
         UserError: a file is missing, or a row cannot be used.
     """
     if task.kind == "multiplication":
-        counts = {"train": num_train, "validation": task.num_validation, "test": task.num_test}
-        return Questions(**{part: products(num, part, seed) for part, num in counts.items()})
+        return Questions(
+            train=products(num_train, "train", seed),
+            validation=products(task.num_validation, "validation", seed),
+            test=products(task.num_test, "test", seed),
+        )
     train = own_questions(Path(task.train_file))
     order = numpy_generator(seed, "validation").permutation(len(train))
     validation = [train[i] for i in order[: task.num_validation]]
+    # A file may ask the same twice: what is validated on is not trained on, whichever row it stands in.
     asked = {repr(question.prompt) for question in validation}
     test = own_questions(Path(task.test_file))[: task.num_test]
-    return Questions([q for q in train if repr(q.prompt) not in asked], validation, test)
+    return Questions([question for question in train if repr(question.prompt) not in asked], validation, test)
 
 
-def products(num: int, part: Any, seed: int) -> list[Question]:
-    """Problems of the multiplication task.
+def products(num: int, part: multiplication.Split, seed: int) -> list[Question]:
+    """Problems of the multiplication task, as text up to the opened thinking: the tiny policy knows no chat.
 
     Example:
         >>> products(1, "test", 0)[0].key.count("*")
         1
     """
     found = multiplication.problems(num, part, seed)
-    return [Question(p.prompt, p.answer, f"{p.left}*{p.right}") for p in found]
+    return [Question(problem.prompt, (problem.answer,), f"{problem.left}*{problem.right}") for problem in found]
 
 
 def own_questions(file: Path) -> list[Question]:
-    """Problems of a file: in each line ``prompt`` and ``answer``.
-
-    The prompt is a text, which gets the paper's request below it and goes into a chat, or a list of messages, which is
-    taken as it is. The answer is a text, a number or a list of accepted texts. Rows in the published layout
-    (``reward_model.ground_truth``, ``data_source``) are taken, too.
+    """Problems of a file, as :func:`tenfold.study.questions.read_questions` takes it, put as the paper puts them.
 
     Raises:
-        UserError: the file is missing or empty, or a row cannot be used; with the row, counted from 1.
+        UserError: the file is missing or empty, or a row cannot be used or has the key of another one; with the row.
     """
-    rows = read_json_lines(file, ("prompt",))
-    return [_question(row, f"{file}, row {number}", str(number)) for number, row in enumerate(rows, start=1)]
+    questions = read_questions(file)
+    _require_keys_of_their_own(questions, file)
+    return [in_chat(question) for question in questions]
 
 
-def _question(row: dict[str, Any], where: str, key: str) -> Question:
-    prompt = row["prompt"]
-    if isinstance(prompt, str) and prompt.strip():
-        prompt = [{"role": "user", "content": user_prompt(prompt)}]
-    elif not _is_chat(prompt):
-        raise UserError(f"{where}: prompt is {str(prompt)[:40]!r}; allowed: a text, or messages with role and content")
-    published = row.get("reward_model")
-    given = row.get("answer", published.get("ground_truth") if isinstance(published, dict) else None)
-    answers = given if isinstance(given, list) else [given]
-    if not answers or not all(map(_is_answer, answers)):
-        raise UserError(f"{where}: answer is {given!r}; allowed: a text, a finite number, or a list of them")
-    texts = tuple(str(answer) for answer in answers)
-    return Question(prompt, texts if len(texts) > 1 else texts[0], key, str(row.get("data_source", "")))
+def in_chat(question: Question) -> Question:
+    """A text with the paper's request below it, as what a user says; a conversation is taken as it is.
+
+    Example:
+        >>> in_chat(Question("What is 2 + 2?", ("4",), "1")).prompt[0]["role"]
+        'user'
+    """
+    if not isinstance(question.prompt, str):
+        return question
+    return replace(question, prompt=[{"role": "user", "content": user_prompt(question.prompt)}])
 
 
-def _is_answer(answer: Any) -> bool:
-    if isinstance(answer, str):
-        return answer != ""
-    return isinstance(answer, int | float) and not isinstance(answer, bool) and isfinite(answer)
-
-
-def _is_chat(prompt: Any) -> bool:
-    return isinstance(prompt, list) and len(prompt) > 0 and all(map(_is_message, prompt))
-
-
-def _is_message(message: Any) -> bool:
-    return isinstance(message, dict) and all(isinstance(message.get(name), str) for name in ("role", "content"))
-
-
-def answers_of(questions: Sequence[Question]) -> list[str | list[str]]:
-    """References in the order of the problems."""
-    return [q.answer if isinstance(q.answer, str) else list(q.answer) for q in questions]
+def _require_keys_of_their_own(questions: Sequence[Question], file: Path) -> None:
+    """The key names a problem's traces, and the noise that they are sampled with."""
+    seen: set[str] = set()
+    for number, question in enumerate(questions, start=1):
+        if question.key in seen:
+            raise UserError(f"{file}, row {number}: key is {question.key!r} again; allowed: keys that differ")
+        seen.add(question.key)

@@ -8,100 +8,160 @@ interpreter: it is tuned on flawless working by hand, which no other arm gets, t
 changes is shown from the base, where there is much to learn: ``rl_from_base`` with and without the mask.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import log, nan
 from typing import Any
 
-import torch
 from datasets import Dataset
 
 from tenfold.core.cell import Cell
 from tenfold.core.types import Claim, Picture, Report, Scores
 from tenfold.envs import MODULES, Limits, Sandbox
 from tenfold.papers.cort import pictures, stages
-from tenfold.papers.cort.config import Config, HabitsConfig, LoopConfig
+from tenfold.papers.cort.answering import Study, grade_of, measured, sample
+from tenfold.papers.cort.config import Config, LoopConfig
+from tenfold.papers.cort.environment import CodeEnvironment
 from tenfold.papers.cort.measures import Measured, summary
 from tenfold.papers.cort.method import cort_rewards
-from tenfold.papers.cort.questions import Question, answers_of, load_questions
-from tenfold.papers.cort.stages import Study
+from tenfold.papers.cort.questions import load_questions
 from tenfold.policies import Policy
+from tenfold.study.language import evaluated_as
+from tenfold.study.pictures import colours
+from tenfold.study.questions import Question, as_dataset
+from tenfold.study.tuning import at_rate
 from tenfold.train.grpo import grpo
-from tenfold.train.sft import sft
+from tenfold.train.trl_run import Evaluate
 
-ARMS = {
-    "no_tool": "no interpreter: tuned on flawless working by hand, then GRPO on right answers",
-    "prompt_hint": "tuned on its own right traces that begin with the general hint",
-    "hint_engineering": "tuned on its own traces, hinted where the habits begin and resumed",
-    "random_hints": "control: the same hints at random places",
-    "truncated": "control: unhinted traces, cut to the length of the hinted ones",
-    "rft": "the base tuned on filtered samples of the hint-engineered policy",
-    "rl": "rft, then GRPO with accuracy and the code reward",
-    "rl_from_base": "ablation: the same from the base, without hints or fine-tuning",
-    "rl_from_base_unmasked": "ablation: the same with the interpreter's tokens in the loss",
+
+@dataclass(frozen=True)
+class Reinforcement:
+    """GRPO as the last training of an arm.
+
+    Args:
+        rate: the field of ``rates`` that holds its learning rate.
+        mask_outputs: the interpreter's tokens stay out of the loss.
+    """
+
+    rate: str
+    mask_outputs: bool = True
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What an arm is, and what it does differently: first it is fine-tuned, if at all, and then reinforced, if at all.
+
+    Args:
+        text: what it is, in a sentence.
+        start: the policy that it goes on from.
+        examples: what it is fine-tuned on, given that policy; nothing for some tasks.
+        rate: the field of ``rates`` that holds the learning rate of fine-tuning.
+        reinforcement: GRPO after that.
+        with_tool: it has an interpreter, in training and in the test.
+    """
+
+    text: str
+    start: Callable[[Study], Policy] = stages.base
+    examples: Callable[[Study, Policy], Dataset | None] | None = None
+    rate: str = ""
+    reinforcement: Reinforcement | None = None
+    with_tool: bool = True
+
+
+ARMS: Mapping[str, Arm] = {
+    "no_tool": Arm(
+        "no interpreter: tuned on flawless working by hand, then GRPO on right answers",
+        examples=stages.flawless,
+        rate="no_tool",
+        reinforcement=Reinforcement("no_tool_rl"),
+        with_tool=False,
+    ),
+    "prompt_hint": Arm(
+        "tuned on its own right traces that begin with the general hint", examples=stages.begun, rate="prompt_hint"
+    ),
+    "hint_engineering": Arm(
+        "tuned on its own traces, hinted where the habits begin and resumed",
+        examples=stages.hinted,
+        rate="hint_engineering",
+    ),
+    "random_hints": Arm("control: the same hints at random places", examples=stages.misplaced, rate="random_hints"),
+    "truncated": Arm(
+        "control: unhinted traces, cut to the length of the hinted ones", examples=stages.truncated, rate="truncated"
+    ),
+    "rft": Arm(
+        "the base tuned on filtered samples of the hint-engineered policy", examples=stages.filtered, rate="rft"
+    ),
+    "rl": Arm("rft, then GRPO with accuracy and the code reward", start=stages.rft, reinforcement=Reinforcement("rl")),
+    "rl_from_base": Arm(
+        "ablation: the same from the base, without hints or fine-tuning", reinforcement=Reinforcement("rl_from_base")
+    ),
+    "rl_from_base_unmasked": Arm(
+        "ablation: the same with the interpreter's tokens in the loss",
+        reinforcement=Reinforcement("rl_from_base_unmasked", mask_outputs=False),
+    ),
 }
-REINFORCED = ("rl", "rl_from_base", "rl_from_base_unmasked")
+
+TUNING_RATES = (6.25e-5, 1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3)
+REINFORCEMENT_RATES = (3e-5, 1e-4, 3e-4, 1e-3)
+GRID: Mapping[str, Sequence[float]] = {
+    **{f"rates.{arm.rate}": TUNING_RATES for arm in ARMS.values() if arm.rate},
+    **{f"rates.{arm.reinforcement.rate}": REINFORCEMENT_RATES for arm in ARMS.values() if arm.reinforcement},
+}
 
 _TUNED = "equal base, number of examples, steps and grid of rates"
 _TOKENS = "test/log_model_tokens"
 
 
-def _compared(id: str, text: str, kind: Any, metric: str, arm: str, baseline: str, **rest: Any) -> Claim:
-    return Claim(id=id, text=text, kind=kind, metric=metric, split="test", arm=arm, baseline=baseline, **rest)
+def _saves_tokens(id: str, text: str, baseline: str, margin: float = 0.0) -> Claim:
+    return Claim(
+        id=id,
+        text=text,
+        kind="superiority",
+        metric=_TOKENS,
+        split="test",
+        arm="hint_engineering",
+        baseline=baseline,
+        direction="lower",
+        margin=margin,
+        budget=_TUNED,
+    )
 
 
 CLAIMS = (
-    _compared(
-        "accuracy",
-        "Hint engineering costs no accuracy: it is not worse than the prompt hint by more than 0.02.",
-        "non_inferiority",
-        "test/accuracy",
-        "hint_engineering",
-        "prompt_hint",
+    Claim(
+        id="accuracy",
+        text="Hint engineering costs no accuracy: it is not worse than the prompt hint by more than 0.02.",
+        kind="non_inferiority",
+        metric="test/accuracy",
+        split="test",
+        arm="hint_engineering",
+        baseline="prompt_hint",
         direction="higher",
         margin=0.02,
         budget=_TUNED,
     ),
-    _compared(
+    _saves_tokens(
         "tokens",
         "Hint engineering needs at least 20 % fewer model tokens than the prompt hint (difference of logarithms).",
-        "superiority",
-        _TOKENS,
-        "hint_engineering",
         "prompt_hint",
-        direction="lower",
         margin=-log(0.8),
-        budget=_TUNED,
     ),
-    _compared(
+    _saves_tokens(
         "place",
         "Hints where the habits begin save more model tokens than the same hints at random places.",
-        "superiority",
-        _TOKENS,
-        "hint_engineering",
         "random_hints",
-        direction="lower",
-        margin=0.0,
-        budget=_TUNED,
     ),
-    _compared(
-        "length",
-        "Hinted traces save more model tokens than unhinted ones cut to the same length.",
-        "superiority",
-        _TOKENS,
-        "hint_engineering",
-        "truncated",
-        direction="lower",
-        margin=0.0,
-        budget=_TUNED,
+    _saves_tokens(
+        "length", "Hinted traces save more model tokens than unhinted ones cut to the same length.", "truncated"
     ),
-    _compared(
-        "tool",
-        "GRPO with the tool is right more often than GRPO without by at least 0.1.",
-        "superiority",
-        "test/accuracy",
-        "rl",
-        "no_tool",
+    Claim(
+        id="tool",
+        text="GRPO with the tool is right more often than GRPO without by at least 0.1.",
+        kind="superiority",
+        metric="test/accuracy",
+        split="test",
+        arm="rl",
+        baseline="no_tool",
         direction="higher",
         margin=0.1,
         budget="equal base, and equal steps, prompts and samples of GRPO; fine-tuned before on as many examples",
@@ -111,20 +171,21 @@ CLAIMS = (
 
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     """Train one arm with one seed and test what it answers, how long it takes, and how it uses code."""
+    chosen = ARMS[arm]
     with open_sandbox(config.loop) as sandbox:
-        study = Study(config, cell, sandbox, sum(_steps(config, arm)))
-        policy = trained(study, arm)
+        study = Study(config, cell, sandbox)
+        policy = trained(study, chosen)
         if cell.is_main:
             policy.save(cell.directory / "model")
         questions = load_questions(config.task, 1, seed).test
-        traces = stages.sample(study, policy, questions, with_tool=arm != "no_tool")
-        samples = stages.measured(study, policy, traces, questions)
-        gathered = stages.gather(study, stages.base(study))
+        traces = sample(study, policy, questions, with_tool=chosen.with_tool)
+        samples = measured(study, policy, traces, questions)
+        of_base = stages.gathered(study).numbers
     return Scores(
-        metrics=metrics_of(config, samples) | dict(gathered.base) | {"cost/parameters": float(policy.num_parameters)},
+        metrics=metrics_of(config, samples) | dict(of_base) | {"cost/parameters": float(policy.num_parameters)},
         items={"test/accuracy": _by_problem(samples, config.evaluation.samples)},
         curves=cell.curves(),
-        samples=pictures.material(traces, questions, samples, policy.tokenizer),
+        samples=pictures.drawn_from(traces, questions, samples, policy.tokenizer),
     )
 
 
@@ -134,157 +195,101 @@ def open_sandbox(loop: LoopConfig) -> Sandbox:
     return Sandbox(limits=limits, modules=MODULES, max_sessions=loop.max_sessions, allow_unsafe=loop.allow_unsafe)
 
 
-def trained(study: Study, arm: str) -> Policy:
-    """The scientific difference between the arms."""
-    rates = study.config.rates
-    before = sum(_steps(study.config, arm)[:-1])
-    if arm == "no_tool":
-        return _without_tool(study, before - study.config.sft.steps)
-    if arm == "hint_engineering":
-        return stages.hint_engineering(study, before)
-    if arm == "rft":
-        return stages.rft(study, before - study.config.sft.steps)
-    if arm in REINFORCED:
-        start = stages.rft(study, before - 2 * study.config.sft.steps) if arm == "rl" else stages.base(study)
-        return reinforced(study, start, getattr(rates, arm), before, mask_outputs=arm != "rl_from_base_unmasked")
-    start = stages.base(study)
-    examples = stages.gather(study, start).sets[arm]
-    return stages.tune(study, start, examples, getattr(rates, arm), study.part("tuning", before))
+def trained(study: Study, arm: Arm) -> Policy:
+    """The scientific difference between the arms: where one starts, what it is tuned on, how it is reinforced."""
+    config = study.config
+    policy = arm.start(study)
+    rows = None if arm.examples is None else arm.examples(study, policy)
+    steps: dict[str, int] = {}
+    if rows is not None:
+        steps["tuning"] = config.sft.total_steps(len(rows))
+    if arm.reinforcement is not None:
+        steps["reinforcement"] = config.grpo.steps
+    parts = study.cell.parts(steps)
+    if rows is not None:
+        policy = stages.fine_tune(study, policy, rows, getattr(config.rates, arm.rate), parts["tuning"])
+    if arm.reinforcement is not None:
+        policy = reinforced(study, policy, arm, parts["reinforcement"])
+    return policy
 
 
-def _steps(config: Config, arm: str) -> list[int]:
-    """Steps of the trainings that lie behind an arm, the last one its own."""
-    tuning, reinforcement = config.sft.steps, config.grpo.steps
-    own = {
-        "no_tool": [tuning, reinforcement],
-        "rft": [tuning, tuning],
-        "rl": [tuning, tuning, reinforcement],
-        "rl_from_base": [reinforcement],
-        "rl_from_base_unmasked": [reinforcement],
-    }
-    return [config.base.programs.steps + config.base.thinking.steps, *own.get(arm, [tuning])]
-
-
-def _without_tool(study: Study, before: int) -> Policy:
-    """Tuned on flawless traces by hand where there are any, then reinforced without an interpreter."""
-    steps = before + study.config.sft.steps
-    return reinforced(study, _flawless(study, before), study.config.rates.no_tool_rl, steps, with_tool=False)
-
-
-def _flawless(study: Study, before: int) -> Policy:
-    """The base tuned on as many flawless traces by hand as other arms have examples; the base for other tasks."""
-    policy = stages.base(study)
-    if study.config.task.kind != "multiplication":
-        return policy
-    num = len(stages.gather(study, policy).sets["prompt_hint"])
-    flawless = HabitsConfig(general=0.0, direct=0.0, verify=0.0, slip=0.0)
-    rows = stages.base_rows(policy, num, flawless, study.seed, "flawless")
-    optimizer = replace(study.config.sft.optimizer, learning_rate=study.config.rates.no_tool)
-    return sft(policy, rows, replace(study.config.sft, optimizer=optimizer), study.part("tuning", before))
-
-
-def reinforced(
-    study: Study, policy: Policy, rate: float, before: int, *, with_tool: bool = True, mask_outputs: bool = True
-) -> Policy:
-    """GRPO on training problems; with the tool on R_acc + w R_code, without it on R_acc."""
+def reinforced(study: Study, policy: Policy, arm: Arm, cell: Cell) -> Policy:
+    """GRPO on training problems, with a look at the validation problems on the way."""
     settings = study.config.grpo
     questions = load_questions(study.config.task, settings.steps * settings.prompts_per_step, study.seed)
-    evaluate = validation(study, questions.validation, policy.tokenizer, with_tool) if questions.validation else None
-    cell = study.part("reinforcement", before)
-    return reinforced_on(
-        study, policy, questions.train, rate, cell, with_tool=with_tool, mask_outputs=mask_outputs, evaluate=evaluate
-    )
+    evaluate = None
+    if questions.validation:
+        evaluate = evaluated_as(
+            policy.tokenizer, lambda current: validation_metrics(study, current, questions.validation, arm)
+        )
+    return reinforced_on(study, policy, questions.train, arm, cell, evaluate)
 
 
 def reinforced_on(
-    study: Study,
-    policy: Policy,
-    questions: Sequence[Question],
-    rate: float,
-    cell: Cell,
-    *,
-    with_tool: bool = True,
-    mask_outputs: bool = True,
-    evaluate: Any = None,
+    study: Study, policy: Policy, questions: Sequence[Question], arm: Arm, cell: Cell, evaluate: Evaluate | None = None
 ) -> Policy:
-    """GRPO on given problems."""
+    """GRPO on given problems; with the tool on R_acc + w R_code, without it on R_acc."""
+    assert arm.reinforcement is not None
     config = study.config
     rewards, weights = cort_rewards(
-        stages.grade_of(config),
+        grade_of(config.task),
         code_weight=config.reward.code_weight,
         penalize_no_code=config.reward.penalize_no_code,
         tokenizer=policy.tokenizer,
     )
-    if not with_tool:
+    if not arm.with_tool:
         rewards, weights = rewards[:1], weights[:1]
-    optimizer = replace(config.grpo.optimizer, learning_rate=rate)
+
+    def tool_loop(rows: Sequence[Mapping[str, Any]]) -> CodeEnvironment:
+        return study.environment(policy.tokenizer)
+
+    rate = getattr(config.rates, arm.reinforcement.rate)
     return grpo(
         policy,
-        as_dataset(questions),
+        as_dataset(questions).rename_column("source", "data_source"),  # the published name, which the reward reads
         rewards,
-        replace(config.grpo, reward_weights=tuple(weights), optimizer=optimizer),
+        replace(at_rate(config.grpo, rate), reward_weights=tuple(weights)),
         cell,
-        environment=(lambda rows: study.environment(policy.tokenizer)) if with_tool else None,
+        environment=tool_loop if arm.with_tool else None,
         deterministic=config.loop.deterministic,
         count_replies=config.loop.count_outputs,
-        mask_replies=mask_outputs,
+        mask_replies=arm.reinforcement.mask_outputs,
         evaluate=evaluate,
     )
 
 
-def as_dataset(questions: Sequence[Question]) -> Dataset:
-    """Rows with prompt, answer and source, as trl takes them."""
-    return Dataset.from_dict(
-        {
-            "prompt": [q.prompt for q in questions],
-            "answer": answers_of(questions),
-            "data_source": [q.data_source for q in questions],
-        }
-    )
-
-
-def validation(study: Study, questions: Sequence[Question], tokenizer: Any, with_tool: bool = True) -> Any:
-    """Metrics of answers to the validation problems; accuracy first."""
-
-    def evaluate(model: torch.nn.Module, step: int) -> Mapping[str, float]:
-        policy = Policy(model, tokenizer)  # type: ignore[arg-type]
-        traces = stages.sample(study, policy, questions, with_tool=with_tool, purpose="validation")
-        found = summary(stages.measured(study, policy, traces, questions))
-        return {f"validation/{name}": found[name] for name in ("accuracy", "model_tokens", "code_use")}
-
-    return evaluate
+def validation_metrics(study: Study, policy: Policy, questions: Sequence[Question], arm: Arm) -> dict[str, float]:
+    """Metrics of answers to the validation problems; accuracy, which rates are chosen by, first."""
+    traces = sample(study, policy, questions, with_tool=arm.with_tool, purpose="validation")
+    found = summary(measured(study, policy, traces, questions))
+    return {f"validation/{name}": found[name] for name in ("accuracy", "model_tokens", "code_use")}
 
 
 def metrics_of(config: Config, samples: Sequence[Measured]) -> dict[str, float]:
     """All numbers of an arm's test."""
-    e = config.evaluation
-    found = summary(samples, e.samples, e.budgets)
+    found = summary(samples, config.evaluation.samples, config.evaluation.budgets)
     return {f"test/{name}": value for name, value in found.items()} | {_TOKENS: log(found["model_tokens"])}
 
 
-def validation_score(config: Config, name: str, rate: float, cell: Cell) -> dict[str, float]:
-    """Metrics on validation problems of what one rate, by its name in the configuration, trains; for choosing rates."""
-    config = replace(config, rates=replace(config.rates, **{name: rate}))
+def validation_score(config: Config, field: str, cell: Cell) -> Mapping[str, float]:
+    """Metrics on validation problems of what the rate at a field trains; for choosing rates."""
+    arm = trained_at(field)
     with open_sandbox(config.loop) as sandbox:
-        study = Study(config, cell, sandbox, config.grpo.steps)
-        policy = _tuned_alone(study, name, rate)
+        study = Study(config, cell, sandbox)
+        policy = trained(study, arm)
         questions = load_questions(config.task, 1, cell.seed).validation
-        with_tool = not name.startswith("no_tool")
-        traces = stages.sample(study, policy, questions, with_tool=with_tool, purpose="validation")
-        return summary(stages.measured(study, policy, traces, questions))
+        return validation_metrics(study, policy, questions, arm)
 
 
-def _tuned_alone(study: Study, name: str, rate: float) -> Policy:
-    """What one rate trains, from what the other rates of the configuration have made once for all of them."""
-    if name == "no_tool":
-        return _flawless(study, 0)
-    if name == "no_tool_rl":
-        return reinforced(study, _flawless(study, 0), rate, 0, with_tool=False)
-    if name in REINFORCED:
-        start = stages.rft(study, 0) if name == "rl" else stages.base(study)
-        return reinforced(study, start, rate, 0, mask_outputs=name != "rl_from_base_unmasked")
-    examples = stages.rft_examples(study) if name == "rft" else stages.gather(study, stages.base(study)).sets[name]
-    return stages.tune(study, stages.base(study), examples, rate, study.part("tuning", 0))
+def trained_at(field: str) -> Arm:
+    """The arm that a rate belongs to, without the trainings that follow the one at that rate."""
+    name = field.removeprefix("rates.")
+    for arm in ARMS.values():
+        if arm.rate == name:
+            return replace(arm, reinforcement=None)
+        if arm.reinforcement is not None and arm.reinforcement.rate == name:
+            return arm
+    raise ValueError(f"no arm is trained at {field}")
 
 
 def _by_problem(samples: Sequence[Measured], num_samples: int) -> list[float]:
@@ -294,7 +299,7 @@ def _by_problem(samples: Sequence[Measured], num_samples: int) -> list[float]:
 
 def figures(report: Report) -> Sequence[Picture]:
     """Example trajectories, tokens and accuracy of the arms, learning curves."""
-    return pictures.draw(report)
+    return pictures.draw(report, colours(tuple(ARMS)))
 
 
 def estimate(config: Config) -> dict[str, float]:
@@ -302,7 +307,8 @@ def estimate(config: Config) -> dict[str, float]:
     if config.policy.model:
         return {"parameters": nan, "memory_bytes": nan, "seconds": nan}
     num_parameters = stages.build(config, 0).num_parameters
-    tuned = 6 * config.sft.steps * config.sft.batch_size
+    num_tunings = sum(arm.examples is not None for arm in ARMS.values()) + 2  # and those of two stages
+    tuned = num_tunings * config.sft.steps * config.sft.batch_size
     learned = config.base.programs.steps * config.base.programs.batch_size / 2
     learned += config.base.thinking.steps * config.base.thinking.batch_size + tuned
     reinforced_ = 4 * config.grpo.steps * config.grpo.prompts_per_step * config.grpo.num_generations

@@ -1,7 +1,9 @@
 """Where each value of the ``paper`` presets comes from. "paper": arXiv 2506.09820; "code": the authors' repository
-ChengpengLi1003/CoRT. A task is one of the five published stages; what a stage does not use says so."""
+ChengpengLi1003/CoRT. A task is one of the five published stages."""
 
 from collections.abc import Mapping
+
+from tenfold.study.sources import source_table
 
 TASKS = (
     "prompt-hint-sft-32b",
@@ -11,38 +13,8 @@ TASKS = (
     "rl-1.5b",
 )
 
-_UNUSED = "unstated: ours (not used by this stage)"
-_MEMORY = "unstated: ours (a matter of memory)"
-_OURS = "unstated: ours"
-_SFT_FIELDS = (
-    "steps",
-    "epochs",
-    "batch_size",
-    "gradient_accumulation",
-    "max_length",
-    "mixed_precision",
-    "gradient_checkpointing",
-    "log_every",
-    "evaluate_every",
-    "checkpoint_every",
-    "keep_checkpoints",
-)
-_OPTIMIZER_FIELDS = (
-    "name",
-    "learning_rate",
-    "schedule",
-    "warmup_steps",
-    "warmup_fraction",
-    "weight_decay",
-    "beta1",
-    "beta2",
-    "epsilon",
-    "momentum",
-    "tau",
-    "max_grad_norm",
-)
-_LORA_FIELDS = ("rank", "alpha", "dropout", "target_modules")
 _NO_BASE = "paper: training starts from the released model, no base is trained"
+_LARGE = TASKS[:3]
 
 _DATA = {
     "prompt-hint-sft-32b": "paper: STILL-3's 820 problems; a path of yours, not shipped",
@@ -65,7 +37,6 @@ _EPOCHS = {
     "sft-1.5b": "paper: 6 epochs",
     "rl-1.5b": "paper: 6 epochs, of the stage before it",
 }
-_LARGE = TASKS[:3]
 
 
 def _task(task: str) -> dict[str, str]:
@@ -79,13 +50,6 @@ def _task(task: str) -> dict[str, str]:
     }
 
 
-def _policy(task: str) -> dict[str, str]:
-    size = "32B" if task in _LARGE else "1.5B"
-    return {"model": f"paper: DeepSeek-R1-Distill-Qwen-{size}"} | dict.fromkeys(
-        ("width", "layers", "heads", "context"), _UNUSED
-    )
-
-
 def _loop(task: str) -> dict[str, str]:
     is_rl = task == "rl-1.5b"
     rounds = "paper: 15 rounds (the released script trains with 12)" if is_rl else "code: 15 rounds in evaluation"
@@ -94,11 +58,9 @@ def _loop(task: str) -> dict[str, str]:
         "max_tool_calls": f"{rounds}; the last round has no tool",
         "count_outputs": "code: the response length counts outputs",
         "echo_last_expression": "code: standard output alone",
-        "deterministic": "unstated: ours (the time of programs is hidden)",
+        "deterministic": "unstated: ours (off: the time of programs is hidden)",
         "seconds": "paper: 5 s" if is_rl else "code: 30 s, the default of inference",
         "output_characters": "code: 400 + 400",
-        "max_sessions": _OURS,
-        "allow_unsafe": "unstated: ours (programs are isolated)",
     }
 
 
@@ -117,44 +79,25 @@ def _traces(task: str) -> dict[str, str]:
 
 
 def _sft(task: str) -> dict[str, str]:
-    batch = "paper: 96" if task in _LARGE else "paper: 128"
     return {
         "steps": f"{_EPOCHS[task]} (the number follows)",
         "epochs": _EPOCHS[task],
-        "batch_size": batch,
-        "gradient_accumulation": _MEMORY,
-        "max_length": "unstated: ours (no limit)",
-        "mixed_precision": "unstated: ours (bf16)",
-        "gradient_checkpointing": _MEMORY,
-        "log_every": _OURS,
-        "evaluate_every": _OURS,
-        "checkpoint_every": _OURS,
-        "keep_checkpoints": _OURS,
+        "batch_size": "paper: 96" if task in _LARGE else "paper: 128",
     }
 
 
-def _rate(task: str) -> str:
-    return "paper: 1e-5" if task in _LARGE else "paper: 7e-6"
+def _rates(task: str) -> dict[str, str]:
+    tuned = ("prompt_hint", "hint_engineering", "random_hints", "truncated", "rft")
+    reinforced = ("no_tool_rl", "rl", "rl_from_base", "rl_from_base_unmasked")
+    rate = "paper: 1e-5" if task in _LARGE else "paper: 7e-6"
+    return dict.fromkeys(tuned, rate) | dict.fromkeys(reinforced, "code: 1e-6")
 
 
-_ADAMW = {
-    "name": "unstated: ours (AdamW)",
-    "schedule": "unstated: ours (constant)",
-    "warmup_steps": "unstated: ours (0)",
-    "warmup_fraction": "unstated: ours (0)",
-    "weight_decay": "unstated: ours (0)",
-    "beta1": "unstated: ours (0.9)",
-    "beta2": "unstated: ours (0.999)",
-    "epsilon": "unstated: ours (1e-8)",
-    "momentum": _UNUSED,
-    "tau": _UNUSED,
-    "max_grad_norm": "code: 1.0, the framework's default",
-}
+_CLIPPED = {"max_grad_norm": "code: 1.0, the framework's default"}
 _GRPO = {
     "steps": "code: 30 epochs of 1,000 problems as an upper bound; the peak is near step 100",
     "prompts_per_step": "code: mini-batches of 64 prompts",
     "num_generations": "code: 8",
-    "gradient_accumulation": _MEMORY,
     "updates_per_generation": "code: batches of 128 prompts in mini-batches of 64",
     "num_iterations": "code: one pass",
     "max_prompt_length": "code: 1,024",
@@ -162,8 +105,6 @@ _GRPO = {
     "stop": "code: the stop string belongs to the tool loop",
     "temperature": "code: 0.6",
     "top_p": "code: 0.95",
-    "rollout_batch_size": _MEMORY,
-    "mask_truncated": "unstated: ours (truncated completions stay)",
     "loss_type": "code: mean over the tokens of the mask",
     "scale_rewards": "code: the group's standard deviation (plus 1e-6 there, 1e-4 in trl)",
     "reward_weights": "paper: 1 and w; set from reward.*",
@@ -172,53 +113,35 @@ _GRPO = {
     "importance_sampling_level": "code: token",
     "beta": "code: 0.001",
     "entropy_coefficient": "code: 0.001, the framework's default",
-    "mixed_precision": "unstated: ours (bf16)",
-    "gradient_checkpointing": _MEMORY,
-    "log_every": _OURS,
-    "evaluate_every": _OURS,
     "checkpoint_every": "code: every 20 rounds of two steps",
-    "keep_checkpoints": _OURS,
 }
 _EVALUATION = {
     "max_new_tokens": "paper: 32,768",
     "samples": "paper: avg@16 on AIME24",
     "temperature": "paper: 0.6",
     "top_p": "paper: 0.95",
-    "batch_size": _MEMORY,
     "budgets": "paper: 4k to 32k",
 }
-_TUNED = ("prompt_hint", "hint_engineering", "random_hints", "truncated", "rft", "no_tool")
 
 
 def _of_task(task: str) -> dict[str, str]:
-    adamw = _ADAMW | {"learning_rate": "unstated: ours (not used: the arm's rate counts)"}
-    all_weights = dict.fromkeys(_LORA_FIELDS, "unstated: ours (all weights are trained)")
-    groups: dict[str, Mapping[str, str]] = {
-        "task": _task(task),
-        "policy": _policy(task),
-        "base": {"num_problems": _UNUSED},
-        "base.habits": dict.fromkeys(
-            ("general", "direct", "verify", "verify_after_general", "distrust", "trust", "slip"), _UNUSED
-        ),
-        "loop": _loop(task),
-        "traces": _traces(task),
-        "sft": _sft(task),
-        "sft.optimizer": adamw,
-        "sft.lora": all_weights,
-        "grpo": _GRPO,
-        "grpo.optimizer": adamw,
-        "grpo.lora": all_weights,
-        "reward": {"code_weight": "paper: 0.1", "penalize_no_code": "code: no program counts as failing"},
-        "rates": dict.fromkeys(_TUNED, _rate(task))
-        | {name: "code: 1e-6" for name in ("no_tool_rl", "rl", "rl_from_base", "rl_from_base_unmasked")},
-        "evaluation": _EVALUATION,
-    }
-    for part in ("programs", "thinking"):
-        groups[f"base.{part}"] = dict.fromkeys(_SFT_FIELDS, _NO_BASE)
-        groups[f"base.{part}.optimizer"] = dict.fromkeys(_OPTIMIZER_FIELDS, _NO_BASE)
-        groups[f"base.{part}.lora"] = dict.fromkeys(_LORA_FIELDS, _NO_BASE)
-    return {f"{group}.{field}": source for group, fields in groups.items() for field, source in fields.items()}
+    return source_table(
+        {
+            "task": _task(task),
+            "policy": {"model": f"paper: DeepSeek-R1-Distill-Qwen-{'32B' if task in _LARGE else '1.5B'}"},
+            "base": {"programs.steps": _NO_BASE, "thinking.steps": _NO_BASE},
+            "loop": _loop(task),
+            "traces": _traces(task),
+            "sft": _sft(task),
+            "sft.optimizer": _CLIPPED,
+            "grpo": _GRPO,
+            "grpo.optimizer": _CLIPPED,
+            "reward": {"code_weight": "paper: 0.1", "penalize_no_code": "code: no program counts as failing"},
+            "rates": _rates(task),
+            "evaluation": _EVALUATION,
+        }
+    )
 
 
 SOURCES: Mapping[str, Mapping[str, str]] = {task: _of_task(task) for task in TASKS}
-"""Task to field to source; the values themselves are in ``config.paper``."""
+"""Task to field to source; the values themselves are in ``config.paper``. What it does not name is ours."""

@@ -7,7 +7,7 @@ on output blocks (the paper does not say whether it masks them; ``mask_outputs=F
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,15 +113,12 @@ class Trace:
     def up_to(self, at: int) -> "Trace":
         """The first ``at`` tokens of the completion, with the hints and programs that lie within."""
         full = self.trajectory
-        head = Trajectory(
-            full.prompt_ids,
-            full.token_ids[:at],
-            full.loss_mask[:at],
-            full.log_probs[:at],
-            full.stop_reason,
-            full.messages,
-            tuple(call for call in full.tool_calls if call["end"] <= at),
-            full.reward_parts,
+        head = replace(
+            full,
+            token_ids=full.token_ids[:at],
+            loss_mask=full.loss_mask[:at],
+            log_probs=full.log_probs[:at],
+            tool_calls=tuple(call for call in full.tool_calls if call["end"] <= at),
         )
         return Trace(head, tuple(hint for hint in self.hints if hint.at + hint.num_tokens <= at), self.key)
 
