@@ -33,7 +33,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
-from tenfold.core.types import Environment, Message, Trajectory
+from tenfold.core.types import Environment, Message, Prompt, Trajectory
 from tenfold.policies import Policy, Sampling, rollout
 from tenfold.train.grpo_refusals import (
     check_cycle,
@@ -41,6 +41,7 @@ from tenfold.train.grpo_refusals import (
     check_loss,
     require_nothing_of_trls_loss,
     require_served,
+    require_tokens_alone,
     require_whole_cycles,
     require_whole_groups,
 )
@@ -87,6 +88,8 @@ FEATURES = (
 
 EnvironmentOf = Callable[[Sequence[Mapping[str, Any]]], Environment]
 """The environment of one round of generation from the dataset's rows of its prompts, in their order."""
+PromptOf = Callable[[Policy, Mapping[str, Any]], Prompt]
+"""The prompt of a row of the dataset. A column named ``image`` or ``images`` would be trl's to encode."""
 
 
 class RolloutGRPOTrainer(GRPOTrainer):
@@ -105,12 +108,16 @@ class RolloutGRPOTrainer(GRPOTrainer):
         count_replies: the environment's tokens count toward ``max_completion_length``, see ``Sampling``.
         mask_replies: leave the environment's tokens out of the loss; off is for showing what that does.
         policy_loss: in place of trl's loss, whose ``loss_type`` and clip range then mean nothing; ``None`` for trl's.
+        prompt_of: makes the prompt of a row, with a key and features; by default the column ``prompt`` is encoded,
+            which rewards read in any case. Features are for evaluation, and there for sampling and rewards: the loss,
+            and with it the entropy, is computed without them.
         **options: as for ``GRPOTrainer``.
 
     Raises:
         UserError: if two rewards share a name, their weights are not as many, a process would get parts of groups,
-            checkpoints would not fall on the generation cycle, or the configuration asks for what is not served, or
-            for a part of trl's loss beside ``policy_loss``.
+            checkpoints would not fall on the generation cycle, or the configuration asks for what is not served,
+            for a part of trl's loss beside ``policy_loss``, or for shorter prompts beside ``prompt_of``; and where a
+            prompt has features, in training.
 
     Example:
         >>> RolloutGRPOTrainer.__mro__[1].__name__
@@ -132,8 +139,14 @@ class RolloutGRPOTrainer(GRPOTrainer):
         count_replies: bool = False,
         mask_replies: bool = True,
         policy_loss: PolicyLoss | None = None,
+        prompt_of: PromptOf | None = None,
         **options: Any,
     ) -> None:
+        if prompt_of is not None and max_prompt_length:
+            raise UserError(
+                f"max_prompt_length = {max_prompt_length}: must be 0 with prompt_of, whose prompts are whole"
+            )
+        self.prompt_of = prompt_of
         self.environment_of, self.max_prompt_length = environment, max_prompt_length
         self.rollout_batch_size, self.mask_truncated = rollout_batch_size, args.mask_truncated_completions
         self.sampling = Sampling(args.max_completion_length, args.temperature, args.top_p, stop, count_replies)
@@ -180,20 +193,23 @@ class RolloutGRPOTrainer(GRPOTrainer):
         if len(prompts) % num_samples:
             batch = f"per_device_eval_batch_size = {len(prompts)}"
             raise UserError(f"{batch}: must be a multiple of num_generations_eval = {num_samples}, for whole groups")
-        first, keys = prompts[::num_samples], self._keys(prompts[::num_samples])
+        first, rows, keys = prompts[::num_samples], self.rows[::num_samples], self._keys(prompts[::num_samples])
         wrapped = unwrap_model_for_generation(
             self.model_wrapped, self.accelerator, gather_deepspeed3_params=self.args.ds3_gather_for_generation
         )
         with wrapped as model, self.accelerator.autocast():
             policy = Policy(model.eval(), self.processing_class)
+            encoded = [self._encode(policy, prompt, row) for prompt, row in zip(first, rows, strict=True)]
+            if was_training:
+                require_tokens_alone(encoded)
             trajectories = rollout(
                 policy,
-                [self._encode(policy, prompt) for prompt in first],
+                encoded,
                 self.sampling,
                 num_samples=num_samples,
                 seed=self.args.seed,
                 keys=keys,
-                environment=self.environment_of(self.rows[::num_samples]) if self.environment_of else None,
+                environment=self.environment_of(rows) if self.environment_of else None,
                 batch_size=self.rollout_batch_size or len(prompts),
                 deterministic=self.deterministic,
             )
@@ -215,12 +231,16 @@ class RolloutGRPOTrainer(GRPOTrainer):
         first = self.accelerator.process_index * len(prompts)
         return [(*moment, first + i) for i in range(len(prompts))]
 
-    def _encode(self, policy: Policy, prompt: Any) -> list[int]:
+    def _encode(self, policy: Policy, prompt: Any, row: Mapping[str, Any]) -> Prompt:
+        if self.prompt_of is not None:
+            return self.prompt_of(policy, row)
         if isinstance(prompt, str):
             token_ids = policy.encode(prompt, start=True)
         else:
             token_ids = policy.chat([Message(message["role"], message["content"]) for message in prompt])
-        return token_ids[-self.max_prompt_length :] if self.max_prompt_length else token_ids
+        if self.max_prompt_length:
+            token_ids = token_ids[-self.max_prompt_length :]
+        return Prompt(tuple(token_ids))
 
     def _mask(self, trajectory: Trajectory) -> list[int]:
         """1 for the tokens that enter the loss."""
@@ -338,6 +358,7 @@ def grpo(
     count_replies: bool = False,
     mask_replies: bool = True,
     policy_loss: PolicyLoss | None = None,
+    prompt_of: PromptOf | None = None,
     evaluate: Evaluate | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Policy:
@@ -354,6 +375,7 @@ def grpo(
         count_replies: its tokens count toward ``settings.max_completion_length``.
         mask_replies: leave its tokens out of the loss; off is for showing what that does.
         policy_loss: in place of the loss that the settings describe, which must then be at their defaults.
+        prompt_of: makes the prompt of a row, see :class:`RolloutGRPOTrainer`.
         evaluate: ``(model, step) -> metrics``, called on the unwrapped model in evaluation mode.
         extra: further fields of trl's ``GRPOConfig``.
 
@@ -389,6 +411,7 @@ def grpo(
             count_replies=count_replies,
             mask_replies=mask_replies,
             policy_loss=policy_loss,
+            prompt_of=prompt_of,
             train_dataset=dataset.select(draw_rows(len(dataset), prompts, cell.seed)),
             callbacks=[watcher],
             optimizers=(make_optimizer(policy.model, settings.optimizer, settings.lora), None),
