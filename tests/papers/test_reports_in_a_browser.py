@@ -12,7 +12,7 @@ from rich.console import Console
 from tenfold.core import discovery
 from tenfold.core.runner import execute
 
-STUDIES = [study.name for study in discovery.studies()]
+STUDIES = discovery.studies()
 QUIET = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -44,23 +44,23 @@ addEventListener("message", event => {{
 pytestmark = [
     pytest.mark.extra,
     pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is missing: make test-extra, as root"),
-    pytest.mark.parametrize("study", STUDIES, scope="module"),
+    pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name, scope="module"),
 ]
 
 
 @pytest.fixture(scope="module")
 def run(study, tmp_path_factory):
     """A smoke run of all arms."""
-    directory, recipe = tmp_path_factory.mktemp("smoke") / "run", discovery.recipe_module(study)
+    directory, recipe = tmp_path_factory.mktemp("smoke") / "run", discovery.recipe_module(study.name)
     execute(
-        paper=study,
+        paper=study.name,
         recipe=recipe,
-        config=discovery.preset_config(study, "smoke"),
+        config=discovery.preset_config(study.name, "smoke"),
         preset="smoke",
         seeds=[0],
         arms=tuple(recipe.ARMS),
         directory=directory,
-        command=f"tenfold run {study} --preset smoke",
+        command=f"tenfold run {study.name} --preset smoke",
         device="cpu",
         dtype="float32",
         console=Console(quiet=True),
