@@ -274,17 +274,18 @@ def _reinforcement(steps: int, prompts: int, generations: int, length: int, eval
 
 
 def smoke() -> Config:
-    """A few steps of everything, in seconds; its policy gets nothing right."""
+    """A few steps of everything, in seconds; its policy gets nothing right, so that GRPO learns by entropy alone."""
+    grpo = _reinforcement(steps=3, prompts=2, generations=2, length=24, evaluate_every=3)
     return Config(
-        task=TaskConfig(num_test=12, num_validation=6),
+        task=TaskConfig(num_test=8, num_validation=4),
         policy=PolicyConfig(width=32, layers=1),
-        base=BaseConfig(num_problems=64, programs=_muon(4, 8, 2e-2, 2), thinking=_muon(6, 8, 2e-2, 2)),
+        base=BaseConfig(num_problems=32, programs=_muon(3, 8, 2e-2, 2), thinking=_muon(3, 8, 2e-2, 2)),
         traces=TracesConfig(
-            num_problems=10, num_examples=6, num_hinted=2, rft_samples=1, max_new_tokens=40, only_right=False
+            num_problems=6, num_examples=4, num_hinted=2, rft_samples=1, max_new_tokens=24, only_right=False
         ),
-        sft=replace(_adamw(6, 4), checkpoint_every=2),
-        grpo=replace(_reinforcement(4, 2, 4, 40, 4), checkpoint_every=2),
-        evaluation=EvaluationConfig(max_new_tokens=40),
+        sft=replace(_adamw(3, 4), checkpoint_every=2),
+        grpo=replace(grpo, entropy_coefficient=0.01, log_every=1, checkpoint_every=2),
+        evaluation=EvaluationConfig(max_new_tokens=24),
     )
 
 
