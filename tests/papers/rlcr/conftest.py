@@ -4,8 +4,8 @@ import pytest
 
 from tenfold.papers.rlcr.config import EvaluationConfig
 from tenfold.papers.rlcr.masked_addition import ALPHABET, CONFIDENCES, TAGS
-from tenfold.papers.rlcr.questions import Question
 from tenfold.policies import ScriptedPolicy, character_tokenizer, tiny_policy
+from tenfold.study.questions import Question
 
 
 class Scripted(ScriptedPolicy):
@@ -33,7 +33,7 @@ def tiny():
 
 @pytest.fixture
 def sums():
-    return [Question(f"{a}+{b}=", str(a + b), f"{a}+{b}=", 0) for a, b in ((1, 1), (2, 2), (3, 1))]
+    return [Question(f"{a}+{b}=", (str(a + b),), f"{a}", facts={"num_hidden": 0}) for a, b in ((1, 1), (2, 2), (3, 1))]
 
 
 @pytest.fixture

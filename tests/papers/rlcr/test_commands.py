@@ -1,15 +1,12 @@
 """RLCR's own verbs, called as a user calls them."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
 
 from tenfold.cli.main import main
+from tenfold.core.cell import Cell, read_stages
 from tenfold.core.errors import UserError
 from tenfold.eval.calibration import calibration_report
 from tenfold.papers.rlcr.commands import read_predictions
@@ -72,12 +69,14 @@ def test_calibrate_on_a_missing_file_is_one_line(tmp_path, capsys):
 
 @pytest.fixture
 def own(tmp_path, tiny):
+    """A short training of a tiny model on four sums; further words win over these."""
     tiny.save(tmp_path / "start")
     data = tmp_path / "rows.jsonl"
     data.write_text("\n".join(json.dumps({"prompt": f"{a}+1=", "answer": a + 1}) for a in range(4)))
-    words = ["train", "rlcr", "--model", str(tmp_path / "start"), "--data", str(data), "--out", str(tmp_path / "run")]
-    words += ["--blocks", "ac", "--system-prompt", "none", "--max-completion-length", "8", "--device", "cpu"]
-    return [*words, "--prompts-per-step", "2", "--num-generations", "2", "--steps", "2", "--learning-rate", "1e-3"]
+    words = ["train", "rlcr", "--data", str(data), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    words += ["--policy.model", str(tmp_path / "start"), "--task.system-prompt", "none", "--reward.blocks", "ac"]
+    words += ["--training.max-completion-length", "8", "--training.prompts-per-step", "2"]
+    return [*words, "--training.num-generations", "2", "--training.steps", "2", "--rates.rlcr", "1e-3"]
 
 
 def test_train_makes_a_model_that_loads_and_goes_on_with_the_same_only(own, tmp_path, capsys):
@@ -87,12 +86,12 @@ def test_train_makes_a_model_that_loads_and_goes_on_with_the_same_only(own, tmp_
     trained = load_policy(tmp_path / "run" / "model")
     assert trained.decode(trained.encode("1+1=<answer>")) == "1+1=<answer>"
     assert main(own) == 0  # finished: nothing is left to do
-    assert main([*own[:-4], "--steps", "4", "--learning-rate", "1e-3"]) == 2
-    assert "was begun with 2; give another --out" in capsys.readouterr().err
+    assert main([*own, "--training.steps", "4"]) == 2
+    assert "was begun with 2" in capsys.readouterr().err
 
 
 def test_train_refuses_an_unsafe_weight_and_a_bad_row(own, tmp_path, capsys):
-    assert main([*own, "--calibration-weight", "0.6"]) == 2
+    assert main([*own, "--reward.calibration-weight", "0.6"]) == 2
     assert "pays more for a surely wrong answer" in capsys.readouterr().err
     (tmp_path / "rows.jsonl").write_text('{"prompt": "1+1="}')
     assert main(own) == 2
@@ -100,29 +99,45 @@ def test_train_refuses_an_unsafe_weight_and_a_bad_row(own, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_train_refuses_instructions_for_other_blocks_and_takes_those_of_its_own(own, capsys):
-    words = own[: own.index("--system-prompt")] + own[own.index("--system-prompt") + 2 :]
-    assert main([*words, "--system-prompt", "tabc_long"]) == 2
-    assert "tabc_long: asks for other blocks than ac; allowed: none, ac" in capsys.readouterr().err
-    assert main(words) == 2  # the default is the instructions of the blocks, which the tiny model cannot spell
+def test_train_refuses_instructions_for_other_blocks_and_takes_those_of_its_own(own, tmp_path, capsys):
+    assert main([*own, "--task.system-prompt", "tabc_long"]) == 2
+    assert "tabc_long: asks for other blocks than ac; allowed: none, blocks, ac" in capsys.readouterr().err
+    # The default is the instructions of the blocks, which the tiny model cannot spell.
+    assert main([*own, "--task.system-prompt", "blocks"]) == 2
     assert "<|system|>Solve the problem" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
-def test_train_takes_one_answer_in_a_row_and_several_in_another(own, tmp_path):
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--ablation-steps", "7"], "ablation_steps = 7: acts with --arm brier_only, not with rlcr"),
+        (["--rates.rlvr", "1e-4"], "rates.rlvr = 0.0001: acts with --arm rlvr, not with rlcr"),
+        (["--evaluation.votes", "3"], "--evaluation.votes = 3: does nothing in tenfold train rlcr"),
+        (["--arm", "log_score"], "training.steps = 2: acts with --arm rlcr, not with log_score; there ablation_steps"),
+    ],
+)
+def test_train_refuses_what_acts_elsewhere(own, words, message, capsys):
+    assert main([*own, *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_train_takes_other_arms_and_one_answer_in_a_row_and_several_in_another(own, tmp_path, capsys):
     (tmp_path / "rows.jsonl").write_text('{"prompt": "1+1=", "answer": 2}\n{"prompt": "1+2=", "answer": ["3", "4"]}')
-    assert main(own) == 0
+    words = [*own[:-2], "--arm", "rlvr", "--rates.rlvr", "1e-3", "--reward.rlvr-blocks", "ta"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "rewards/correctness/mean" in printed and "rewards/calibration/mean" not in printed
 
 
-def test_train_that_was_killed_goes_on_to_the_same_weights(own, tmp_path):
-    words = [*own[:-4], "--steps", "12", "--learning-rate", "1e-3"]
-    whole = [str(tmp_path / "whole") if word == str(tmp_path / "run") else word for word in words]
-    process = subprocess.Popen([sys.executable, "-m", "tenfold", *words], stdout=subprocess.DEVNULL)
-    checkpoints = tmp_path / "run" / "checkpoints"
-    while process.poll() is None and not list(checkpoints.glob("step-*/COMPLETE")):
-        time.sleep(0.02)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL and not (tmp_path / "run" / "model").exists()
-    assert main(words) == 0 and main(whole) == 0
+def test_train_that_was_stopped_goes_on_to_the_same_weights(own, tmp_path, monkeypatch):
+    whole = [str(tmp_path / "whole") if word == str(tmp_path / "run") else word for word in own]
+    words = ["--training.steps", "6", "--training.checkpoint-every", "2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Cell, "stop_requested", lambda cell: any(cell.directory.glob("checkpoints/step-*/COMPLETE")))
+        assert main([*own, *words]) == 130
+    assert not (tmp_path / "run" / "model").exists()
+    assert main([*own, *words]) == 0 and main([*whole, *words]) == 0
     resumed, unbroken = (load_policy(tmp_path / name / "model").model.state_dict() for name in ("run", "whole"))
     assert all(torch.equal(resumed[name], value) for name, value in unbroken.items())
 
@@ -140,15 +155,14 @@ def test_ablate_prints_mean_and_range_of_every_variant(monkeypatch, capsys):
     assert main(["ablate", "rlcr", "--seeds"]) == 2
 
 
-def test_tune_refuses_unknown_arms(tmp_path, capsys):
-    assert main(["tune", "rlcr", "--out", str(tmp_path / "t"), "--preset", "smoke", "--arms", "best"]) == 2
-    assert "arms: 'best'; allowed: rlvr, rlcr" in capsys.readouterr().err
-
-
-def test_tune_scores_an_arm_at_every_rate(tmp_path, capsys):
-    words = ["tune", "rlcr", "--out", str(tmp_path / "t"), "--preset", "smoke", "--arms", "brier_only"]
+def test_tune_scores_an_arm_at_every_rate_from_one_warm_start(tmp_path, capsys):
+    words = ["tune", "rlcr", "--out", str(tmp_path / "t"), "--preset", "smoke", "--fields", "brier_only"]
     assert main([*words, "--rates", "1e-4", "1e-3", "--device", "cpu"]) == 0
     rows = json.loads((tmp_path / "t" / "tuning.json").read_text())
-    assert [(row["arm"], row["learning_rate"]) for row in rows] == [("brier_only", 1e-4), ("brier_only", 1e-3)]
-    assert all(0 <= row["validation/brier"] <= 1 for row in rows)
+    assert [(row["field"], row["learning_rate"]) for row in rows] == [
+        ("rates.brier_only", 1e-4),
+        ("rates.brier_only", 1e-3),
+    ]
+    assert all(list(row)[2] == "train/reward" and 0 <= row["validation/brier"] <= 1 for row in rows)
     assert capsys.readouterr().out.count("brier_only") == 2
+    assert list(read_stages(tmp_path / "t" / "shared")) == ["warm-start"]

@@ -37,22 +37,22 @@ def test_probabilities_of_answers_by_enumeration():
 
 def test_draws_follow_the_law():
     found = problems(30_000, 0, "law")
-    hidden = Counter(problem.num_hidden for problem in found)
+    hidden = Counter(problem.facts["num_hidden"] for problem in found)
     assert all(hidden[k] / len(found) == pytest.approx(1 / 3, abs=0.01) for k in range(3))
     for k in range(3):
-        assert all(problem.prompt.count("?") == k for problem in found if problem.num_hidden == k)
-    first_hidden = np.mean([p.prompt.startswith("?") for p in found if p.num_hidden == 1])
+        assert all(problem.prompt.count("?") == k for problem in found if problem.facts["num_hidden"] == k)
+    first_hidden = np.mean([p.prompt.startswith("?") for p in found if p.facts["num_hidden"] == 1])
     assert first_hidden == pytest.approx(0.5, abs=0.02)
-    shown = Counter(p.prompt[0] for p in found if p.num_hidden == 0)
+    shown = Counter(p.prompt[0] for p in found if p.facts["num_hidden"] == 0)
     total = sum(shown.values())
     assert [shown[str(digit)] / total for digit in range(3)] == pytest.approx(LAW[:3], abs=0.015)
-    right = np.mean([probability_right(p.prompt, p.answer) for p in found if p.num_hidden == 2])
+    right = np.mean([probability_right(p.prompt, p.answers[0]) for p in found if p.facts["num_hidden"] == 2])
     assert right == pytest.approx(sum(p**2 for p in answer_probabilities("?+?=")), abs=0.01)
 
 
 def test_visible_sums_have_their_answer_and_draws_are_keyed():
     found = problems(200, 1, "x")
-    assert all(eval(p.prompt[:-1]) % 10 == int(p.answer) for p in found if not p.num_hidden)
+    assert all(eval(p.prompt[:-1]) % 10 == int(p.answers[0]) for p in found if not p.facts["num_hidden"])
     assert found == problems(200, 1, "x") and found != problems(200, 2, "x")
 
 
@@ -65,10 +65,10 @@ def test_the_warm_start_is_overconfident_whatever_is_hidden():
     found, warm = problems(40_000, 0, "warm"), laptop().warm_start
     said = overconfident(found, (warm.even_law, warm.odd_law), 0)
     q = np.array([float(text.split("<confidence>")[1][:3]) for text in said])
-    hidden = np.array([problem.num_hidden for problem in found])
+    hidden = np.array([problem.facts["num_hidden"] for problem in found])
     assert 0.81 < q.mean() < 0.94
     assert np.ptp([q[hidden == k].mean() for k in range(3)]) < 0.01
-    assert all(text.startswith(f"<answer>{p.answer}</answer>") for p, text in zip(found, said, strict=True))
+    assert all(text.startswith(f"<answer>{p.answers[0]}</answer>") for p, text in zip(found, said, strict=True))
     even = np.array([p.prompt in ("1+1=", "0+0=", "?+?=") for p in found])
     odd = np.array([p.prompt in ("?+1=", "0+1=") for p in found])
     assert np.mean(q[even] == 0.9) == pytest.approx(0.74, abs=0.02)

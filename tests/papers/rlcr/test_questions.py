@@ -1,4 +1,4 @@
-"""Reading questions: files of one's own, HotpotQA-Modified and Big-Math-Digits on small made-up rows."""
+"""RLCR's problems: HotpotQA-Modified and Big-Math-Digits on small made-up rows, and how they are put to a policy."""
 
 import json
 from dataclasses import replace
@@ -8,15 +8,7 @@ import pytest
 from tenfold.core.errors import UserError
 from tenfold.papers.rlcr.config import TaskConfig, paper
 from tenfold.papers.rlcr.prompts import BLOCKS, SYSTEM_PROMPTS, render, require_same_blocks
-from tenfold.papers.rlcr.questions import (
-    VERIFIERS,
-    Question,
-    big_math_digits,
-    hotpotqa_modified,
-    load_questions,
-    own_questions,
-)
-from tenfold.papers.rlcr.recipe import as_dataset
+from tenfold.papers.rlcr.questions import big_math_digits, hotpotqa_modified, load_questions, read_file
 from tenfold.rewards import FORMATS
 
 
@@ -35,15 +27,15 @@ def test_two_paragraphs_are_dropped_and_the_gold_ones_among_them_are_counted():
     found = hotpotqa_modified([hotpot_row(k) for k in range(600)], seed=0)
     hidden = [0, 0, 0]
     for question in found:
-        kept = [f"title {k}: " in question.text for k in range(10)]
+        kept = [f"title {k}: " in question.prompt for k in range(10)]
         assert sum(kept) == 8
-        assert 2 - kept[3] - kept[7] == question.num_hidden
-        hidden[question.num_hidden] += 1
+        assert 2 - kept[3] - kept[7] == question.facts["num_hidden"]
+        hidden[question.facts["num_hidden"]] += 1
     assert all(150 < count < 250 for count in hidden)
-    one_gold = [question for question in found if question.num_hidden == 1]
-    assert 0.35 < sum("title 3: " in question.text for question in one_gold) / len(one_gold) < 0.65
+    one_gold = [question for question in found if question.facts["num_hidden"] == 1]
+    assert 0.35 < sum("title 3: " in question.prompt for question in one_gold) / len(one_gold) < 0.65
     assert found == hotpotqa_modified([hotpot_row(k) for k in range(600)], seed=0)
-    assert [q.text for q in hotpotqa_modified([hotpot_row(k) for k in range(9)], 1)] != [q.text for q in found[:9]]
+    assert [q.prompt for q in hotpotqa_modified([hotpot_row(k) for k in range(9)], 1)] != [q.prompt for q in found[:9]]
 
 
 def test_what_is_dropped_depends_on_the_row_and_not_on_its_neighbours():
@@ -62,70 +54,38 @@ def test_long_problems_are_left_out():
 )  # fmt: skip
 def test_big_math_keeps_short_numbers_of_medium_difficulty(answer, rate, kept):
     rows = [{"problem": "How many?", "answer": answer, "llama8b_solve_rate": rate}]
-    assert [question.answer for question in big_math_digits(rows)] == ([answer] if kept else [])
+    assert [question.answers[0] for question in big_math_digits(rows)] == ([answer] if kept else [])
 
 
-def test_rows_of_ones_own(tmp_path):
-    path = tmp_path / "rows.jsonl"
-    rows = [{"prompt": "1+1=", "answer": 2}, {"prompt": "Capital?", "answer": ["Paris", "paris"], "extra": 1}]
-    path.write_text("\n\n".join(map(json.dumps, rows)))
-    plain = own_questions(path)
-    assert [(q.prompt, q.answer) for q in plain] == [("1+1=", "2"), ("Capital?", ["Paris", "paris"])]
-    chat = own_questions(path, "tac")
-    assert chat[0].prompt[0]["content"] == SYSTEM_PROMPTS["tac"] and "PROBLEM: 1+1=" in chat[0].prompt[1]["content"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"prompt": "a", "answer": "b"}\n{"prompt": "a"}', "row 2: no column 'answer'"),
-        ('{"prompt": "a", "answer": "b"}\n{"prompt": 3, "answer": "b"}', "row 2: prompt is 3"),
-        ('{"prompt": "", "answer": "b"}', "row 1: prompt is ''"),
-        ('{"prompt": "a", "answer": ""}', "row 1: answer is ''"),
-        ('{"prompt": "a", "answer": NaN}', "row 1: answer is nan"),
-        ('{"prompt": "a", "answer": []}', r"row 1: answer is \[\]"),
-        ('{"prompt": "a", "answer": true}', "row 1: answer is True"),
-        ('{"prompt": "a", "answer": {"x": 1}}', "row 1: answer is"),
-        ('\n{"prompt": "a", "answer": "b"', "row 1: not JSON"),
-        ('{"prompt": "a", "answer": ["b", null]}', "row 1: answer is"),
-        ("[1]", "row 1: list; allowed: a JSON object"),
-        ("", "has no rows"),
-    ],
-)
-def test_mistakes_in_a_file_name_their_row(text, message, tmp_path):
-    path = tmp_path / "rows.jsonl"
-    path.write_text(text)
-    with pytest.raises(UserError, match=message):
-        own_questions(path)
+def questions_in(path, verifier="exact", layout="json_lines"):
+    """The problems of a file, by the task that names it."""
+    return read_file(TaskConfig("questions", str(path), str(path), layout, verifier=verifier), path)
 
 
 def test_an_answer_that_the_verifier_cannot_read_is_named(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a", "answer": "2"}\n{"prompt": "b", "answer": ["3", "three"]}')
-    assert len(own_questions(path)) == 2
-    with pytest.raises(UserError, match="row 2: answer is 'three', which the verifier cannot read"):
-        own_questions(path, verifier=lambda answer, reference: answer.isdigit() and answer == reference)
+    assert [question.answers for question in questions_in(path)] == [("2",), ("3", "three")]
     pytest.importorskip("math_verify")
-    with pytest.raises(UserError, match="row 2: answer is 'three', which the verifier cannot read"):
-        own_questions(path, verifier=VERIFIERS["math"])
+    with pytest.raises(UserError, match=r"rows.jsonl, row 2: answer is 'three', which the verifier cannot read"):
+        questions_in(path, verifier="math")
 
 
-def test_numbers_are_answers_as_one_writes_them(tmp_path):
-    path = tmp_path / "rows.jsonl"
-    answers = [2, 2.0, -0.5, 10**400, 1e300]
-    path.write_text("\n".join(json.dumps({"prompt": "a", "answer": answer}) for answer in answers))
-    assert [q.answer for q in own_questions(path)] == ["2", "2", "-0.5", str(10**400), "1e+300"]
-
-
-def test_answers_and_lists_of_answers_make_one_column():
-    questions = [Question("a", "1", "a"), Question("b", ["2", "3"], "b")]
-    assert as_dataset(questions)["answer"][:] == [["1"], ["2", "3"]]
-    assert as_dataset(questions[:1])["answer"][:] == ["1"]
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"nowhere\.jsonl: there is no such file"):
-        own_questions(tmp_path / "nowhere.jsonl")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"rows.json: not JSON"),
+        ("{}", r"rows.json: allowed: a JSON list with at least one row"),
+        ('[{"problem": "a", "answer": "1"}]', "row 1: no column 'llama8b_solve_rate'"),
+        (None, "rows.json: there is no such file"),
+    ],
+)
+def test_a_published_file_that_cannot_be_read_is_named(text, message, tmp_path):
+    path = tmp_path / "rows.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        questions_in(path, layout="big_math")
 
 
 def test_files_are_split_without_overlap_and_read_in_their_layout(tmp_path):
@@ -141,7 +101,7 @@ def test_files_are_split_without_overlap_and_read_in_their_layout(tmp_path):
     )
     found = load_questions(task, 100, seed=0)
     assert (len(found.train), len(found.validation), len(found.test)) == (15, 5, 4)
-    texts = [question.text for part in (found.train, found.validation, found.test) for question in part]
+    texts = [question.prompt for part in (found.train, found.validation, found.test) for question in part]
     assert len(set(texts)) == 24
     assert len(load_questions(replace(task, num_train=3), 100, seed=0).train) == 3
     with pytest.raises(UserError, match="num_validation = 20"):
@@ -162,6 +122,12 @@ def test_masked_addition_has_three_parts_of_its_own():
     assert found.test == load_questions(TaskConfig(num_test=9), 3, seed=0).test
 
 
+def test_instructions_come_before_a_problem_and_before_a_conversation():
+    plain, conversation = render("1+1=", "tac"), render([{"role": "user", "content": "1+1="}], "tac")
+    assert plain[0] == conversation[0] == {"role": "system", "content": SYSTEM_PROMPTS["tac"]}
+    assert "PROBLEM: 1+1=" in plain[1]["content"] and conversation[1]["content"] == "1+1="
+
+
 def test_unknown_instructions_are_refused_and_the_published_ones_exist():
     with pytest.raises(UserError, match="system_prompt = 'x'"):
         render("1+1=", "x")
@@ -173,8 +139,11 @@ def test_unknown_instructions_are_refused_and_the_published_ones_exist():
 def test_instructions_ask_for_the_blocks_that_are_rewarded():
     for name, asked in BLOCKS.items():
         require_same_blocks(name, asked)
+        require_same_blocks("blocks", asked)
         places = [SYSTEM_PROMPTS[name].find(f"<{block}>") for block in FORMATS[asked]]
         assert -1 not in places and places == sorted(places)
         assert all(f"<{block}>" not in SYSTEM_PROMPTS[name] for block in set(FORMATS["tabc"]) - set(FORMATS[asked]))
-    with pytest.raises(UserError, match="system_prompt = tabc: asks for other blocks than tac; allowed: none, tac"):
+    with pytest.raises(
+        UserError, match="system_prompt = tabc: asks for other blocks than tac; allowed: none, blocks, tac"
+    ):
         require_same_blocks("tabc", "tac")

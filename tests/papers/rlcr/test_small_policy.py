@@ -63,7 +63,7 @@ def test_the_warm_start_is_overconfident_whatever_is_hidden():
     with torch.no_grad():
         stated = []
         for hidden in range(3):
-            found = [problem for problem in problems(2000, 0, "probe") if problem.num_hidden == hidden]
+            found = [problem for problem in problems(2000, 0, "probe") if problem.facts["num_hidden"] == hidden]
             features = policy.trunk(policy.encode(found))
             law = policy.confidence(features, policy.answer(features).argmax(-1)).softmax(-1)
             stated.append(float((law @ (torch.arange(11) / 10)).mean()))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tenfold.core.types import Message, Trajectory
+from tenfold.core.types import Trajectory
 from tenfold.eval.calibration import calibration_report, confidence_sum, intra_answer_std
 from tenfold.eval.exact_match import normalized
 from tenfold.eval.voting import (
@@ -21,10 +21,15 @@ from tenfold.eval.voting import (
     max_confidence,
 )
 from tenfold.papers.rlcr.config import EvaluationConfig
-from tenfold.papers.rlcr.masked_addition import probability_right
-from tenfold.papers.rlcr.questions import Question
+from tenfold.papers.rlcr.masked_addition import NUM_HIDDEN, probability_right
+from tenfold.papers.rlcr.prompts import render
 from tenfold.policies import Policy, Sampling, rollout
 from tenfold.rewards import Parsed, Verifier, blocks_of, parse_tagged
+from tenfold.study.language import prompt_ids
+from tenfold.study.questions import Messages, Question, reference_of
+
+Ballots = tuple[list[str], list[float]]
+"""Sampled answers to one question, and the confidence in each; completions without an answer are left out."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +53,21 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Judge:
-    """How completions are read.
+class Examiner:
+    """Puts questions to a policy, reads what it says, and marks the answers.
 
     Args:
-        blocks: their form.
+        blocks: the form of a completion.
         verifier: whether an answer is right.
         stop: strings that end a completion, as in training.
+        instructions: what a prompt says beside the problem, a name that ``render`` takes.
         knows_law: the questions are those of masked addition, so that the probability of any answer is known.
     """
 
     blocks: str
     verifier: Verifier
     stop: tuple[str, ...] = ("</confidence>",)
+    instructions: str = "none"
     knows_law: bool = False
 
     @property
@@ -68,135 +75,122 @@ class Judge:
         """Whether completions of this form state one."""
         return "confidence" in blocks_of(self.blocks)
 
+    def prompt_of(self, question: Question) -> str | Messages:
+        """How a question is put."""
+        return render(question.prompt, self.instructions)
+
     def read(self, policy: Policy, trajectory: Trajectory) -> Parsed:
         """What a completion says."""
-        return parse_tagged(policy.decode(_without_end(policy, trajectory.token_ids)), self.blocks, loose=True)
+        return parse_tagged(policy.decode(without_end(policy, trajectory.token_ids)), self.blocks, loose=True)
 
     def right(self, question: Question, answer: str | None) -> bool:
         """Whether an answer is right."""
-        return answer is not None and bool(self.verifier(answer, question.answer))
+        return answer is not None and bool(self.verifier(answer, reference_of(question)))
 
     def chance(self, question: Question, answer: str | None) -> float:
         """The probability that an answer is right: by the law where it is known, else 1 or 0."""
         if not self.knows_law:
             return float(self.right(question, answer))
-        return probability_right(question.text, None if answer is None else normalized(answer))
+        if answer is None:
+            return 0.0
+        return probability_right(str(question.prompt), normalized(answer))
+
+    def chances(self, questions: Sequence[Question], answers: Answers) -> list[float]:
+        """The same for one completion to each question."""
+        return [self.chance(q, parsed.answer) for q, parsed in zip(questions, answers.parsed, strict=True)]
 
 
-def encode(policy: Policy, question: Question) -> list[int]:
-    """The tokens of a prompt."""
-    if isinstance(question.prompt, str):
-        return policy.encode(question.prompt, start=True)
-    return policy.chat([Message(message["role"], message["content"]) for message in question.prompt])
-
-
-def answer(policy: Policy, questions: Sequence[Question], judge: Judge, config: EvaluationConfig) -> Answers:
+def answer(policy: Policy, questions: Sequence[Question], examiner: Examiner, config: EvaluationConfig) -> Answers:
     """The greedy answers; equal prompts are answered once."""
-    prompts = [tuple(encode(policy, question)) for question in questions]
+    prompts = [tuple(prompt_ids(policy, examiner.prompt_of(question))) for question in questions]
     distinct = list(dict.fromkeys(prompts))
-    sampling = Sampling(config.max_new_tokens, temperature=0.0, stop=judge.stop)
+    sampling = Sampling(config.max_new_tokens, temperature=0.0, stop=examiner.stop)
     said = dict(zip(distinct, rollout(policy, distinct, sampling, batch_size=config.batch_size), strict=True))
-    parsed = {prompt: judge.read(policy, trajectory) for prompt, trajectory in said.items()}
-    right = [judge.right(q, parsed[prompt].answer) for q, prompt in zip(questions, prompts, strict=True)]
-    return Answers(
-        [said[prompt] for prompt in prompts], [parsed[p] for p in prompts], np.array(right, dtype=np.float64)
-    )
+    read = {prompt: examiner.read(policy, trajectory) for prompt, trajectory in said.items()}
+    trajectories, parsed, right = [], [], []
+    for question, prompt in zip(questions, prompts, strict=True):
+        trajectories.append(said[prompt])
+        parsed.append(read[prompt])
+        right.append(examiner.right(question, read[prompt].answer))
+    return Answers(trajectories, parsed, np.array(right, dtype=np.float64))
 
 
-def report(answers: Answers, questions: Sequence[Question], judge: Judge, split: str) -> dict[str, float]:
+def report(answers: Answers, questions: Sequence[Question], examiner: Examiner, split: str) -> dict[str, float]:
     """All metrics of one completion a question, ``split/name``; accuracy is the expected one where the law is known."""
     metrics = calibration_report(answers.confidences, answers.right)
-    chances = [judge.chance(q, parsed.answer) for q, parsed in zip(questions, answers.parsed, strict=True)]
-    metrics |= {"accuracy": float(np.mean(chances)), "format": float(np.mean([p.ok for p in answers.parsed]))}
+    metrics["accuracy"] = float(np.mean(examiner.chances(questions, answers)))
+    metrics["format"] = float(np.mean([parsed.ok for parsed in answers.parsed]))
     return {f"{split}/{name}": value for name, value in metrics.items()}
 
 
 def by_hidden(answers: Answers, questions: Sequence[Question]) -> dict[int, tuple[float, float]]:
     """Number of hidden operands to (mean confidence, share of right answers); empty where nobody knows it."""
-    hidden = np.array([question.num_hidden for question in questions])
-    return {
-        int(k): (float(answers.confidences[hidden == k].mean()), float(answers.right[hidden == k].mean()))
-        for k in np.unique(hidden)
-        if k >= 0
-    }
+    hidden_N = np.array([question.facts.get(NUM_HIDDEN, -1) for question in questions])
+    table = {}
+    for num_hidden in np.unique(hidden_N[hidden_N >= 0]).tolist():
+        rows = hidden_N == num_hidden
+        table[num_hidden] = (float(answers.confidences[rows].mean()), float(answers.right[rows].mean()))
+    return table
 
 
 def vote(
-    policy: Policy, questions: Sequence[Question], judge: Judge, config: EvaluationConfig, seed: int
+    policy: Policy, questions: Sequence[Question], examiner: Examiner, config: EvaluationConfig, seed: int
 ) -> dict[str, float]:
     """Several sampled answers to each question: accuracy of one, of the majority, weighted by confidence, the surest.
 
-    Answers that the verifier takes for the same are counted as one. Completions without an answer don't vote; a
-    question without any answer counts as wrong.
+    Answers that the verifier takes for the same are counted as one. A question without any answer counts as wrong.
     """
-    sampling = Sampling(config.max_new_tokens, config.vote_temperature, stop=judge.stop)
-    prompts = [encode(policy, question) for question in questions]
-    said = rollout(policy, prompts, sampling, num_samples=config.votes, seed=seed, batch_size=config.batch_size)
-    parsed = [judge.read(policy, trajectory) for trajectory in said]
-    greedy = Sampling(config.max_new_tokens, temperature=0.0, stop=judge.stop)
-    stated = _stated_after(policy, said, [p.confidence or 0.0 for p in parsed], judge, greedy, config.batch_size)
-    rules = {
-        "single": lambda answers, confidences: answers[0],
-        "majority": lambda answers, confidences: majority_vote(answers),
-        "weighted": confidence_weighted_vote,
-        "max_confidence": max_confidence,
-    }
-    scores: dict[str, list[float]] = {name: [] for name in rules}
+    scores: dict[str, list[float]] = {"single": [], "majority": [], "weighted": [], "max_confidence": []}
     sums = []
-    for number, question in enumerate(questions):
-        places = range(number * config.votes, (number + 1) * config.votes)
-        ballots = [(answer, stated[place][0]) for place in places if (answer := parsed[place].answer) is not None]
-        answers = in_one_form([answer for answer, _ in ballots], judge.verifier)
-        confidences = [confidence for _, confidence in ballots]
-        for name, rule in rules.items():
-            scores[name].append(judge.chance(question, rule(answers, confidences)) if ballots else 0.0)
-        if ballots:
-            sums.append(confidence_sum(answers, confidences))
+    ballots = sampled_ballots(policy, questions, examiner, config, seed)
+    for question, (answers, confidences) in zip(questions, ballots, strict=True):
+        if not answers:
+            for values in scores.values():
+                values.append(0.0)
+            continue
+        chosen = {
+            "single": answers[0],
+            "majority": majority_vote(answers),
+            "weighted": confidence_weighted_vote(answers, confidences),
+            "max_confidence": max_confidence(answers, confidences),
+        }
+        for name, winner in chosen.items():
+            scores[name].append(examiner.chance(question, winner))
+        sums.append(confidence_sum(answers, confidences))
     metrics = {f"vote/{name}": float(np.mean(values)) for name, values in scores.items()}
-    gain = metrics["vote/weighted"] - metrics["vote/majority"]
-    return metrics | {"vote/gain": gain, "vote/confidence_sum": float(np.mean(sums)) if sums else float("nan")}
+    metrics["vote/gain"] = metrics["vote/weighted"] - metrics["vote/majority"]
+    metrics["vote/confidence_sum"] = float(np.mean(sums)) if sums else float("nan")
+    return metrics
 
 
-def resampled_confidences(
-    policy: Policy, answers: Answers, judge: Judge, config: EvaluationConfig, num: int, seed: int
-) -> list[list[float]]:
-    """For each answer ``num`` confidences, from what follows ``</answer>`` sampled anew at temperature 1.
-
-    An answer without the closing tag keeps the confidence it has.
-    """
-    sampling = Sampling(config.max_new_tokens, stop=judge.stop)
-    known = answers.confidences.tolist()
-    return _stated_after(policy, answers.trajectories, known, judge, sampling, config.batch_size, num=num, seed=seed)
-
-
-def _stated_after(
-    policy: Policy,
-    trajectories: Sequence[Trajectory],
-    known: Sequence[float],
-    judge: Judge,
-    sampling: Sampling,
-    batch_size: int,
-    *,
-    num: int = 1,
-    seed: int = 0,
-) -> list[list[float]]:
-    """For each completion ``num`` confidences, from what follows its ``</answer>``; without the tag the one known."""
-    prefixes = [_up_to_answer(policy, trajectory) for trajectory in trajectories]
-    asked = [row for row, prefix in enumerate(prefixes) if prefix is not None]
-    prompts = [[*trajectories[row].prompt_ids, *(prefixes[row] or ())] for row in asked]
-    said = rollout(policy, prompts, sampling, num_samples=num, seed=seed, batch_size=batch_size)
-    stated = [[confidence] * num for confidence in known]
-    for place, row in enumerate(asked):
-        texts = [policy.decode(_without_end(policy, t.token_ids)) for t in said[place * num :][:num]]
-        stated[row] = [parse_tagged(text, judge.blocks, loose=True).confidence or 0.0 for text in texts]
-    return stated
+def sampled_ballots(
+    policy: Policy, questions: Sequence[Question], examiner: Examiner, config: EvaluationConfig, seed: int
+) -> list[Ballots]:
+    """``votes`` sampled answers to each question in one form, each with the confidence stated greedily after it."""
+    sampling = Sampling(config.max_new_tokens, config.vote_temperature, stop=examiner.stop)
+    prompts = [prompt_ids(policy, examiner.prompt_of(question)) for question in questions]
+    said = rollout(policy, prompts, sampling, num_samples=config.votes, seed=seed, batch_size=config.batch_size)
+    parsed = [examiner.read(policy, trajectory) for trajectory in said]
+    known = [one.confidence or 0.0 for one in parsed]
+    greedy = Sampling(config.max_new_tokens, temperature=0.0, stop=examiner.stop)
+    stated = _stated_after(policy, said, known, examiner, greedy, config.batch_size)
+    ballots = []
+    for first in range(0, len(said), config.votes):
+        answers, confidences = [], []
+        for place in range(first, first + config.votes):
+            text = parsed[place].answer
+            if text is not None:
+                answers.append(text)
+                confidences.append(stated[place][0])
+        ballots.append((in_one_form(answers, examiner.verifier), confidences))
+    return ballots
 
 
 def ensembled(
-    policy: Policy, answers: Answers, judge: Judge, config: EvaluationConfig, num: int, seed: int
+    policy: Policy, answers: Answers, examiner: Examiner, config: EvaluationConfig, seed: int
 ) -> dict[str, float]:
     """How the confidence in one answer varies, and Brier score and calibration error of its mean."""
-    stated = resampled_confidences(policy, answers, judge, config, num, seed)
+    stated = resampled_confidences(policy, answers, examiner, config, seed)
     metrics = calibration_report([ensembled_confidence(one) for one in stated], answers.right)
     return {
         "ensemble/intra_answer_std": intra_answer_std(stated),
@@ -205,10 +199,44 @@ def ensembled(
     }
 
 
-def _up_to_answer(policy: Policy, trajectory: Trajectory) -> list[int] | None:
-    """The tokens of a completion up to the end of its answer; a prefix is found by text, and never encoded again."""
-    place = first_token(policy, trajectory.token_ids, "</answer>")
-    return None if place is None else trajectory.token_ids[: place + 1]
+def resampled_confidences(
+    policy: Policy, answers: Answers, examiner: Examiner, config: EvaluationConfig, seed: int
+) -> list[list[float]]:
+    """For each answer ``resampled`` confidences, from what follows ``</answer>`` sampled anew at temperature 1.
+
+    An answer without the closing tag keeps the confidence it has.
+    """
+    sampling = Sampling(config.max_new_tokens, stop=examiner.stop)
+    known = answers.confidences.tolist()
+    trajectories, num = answers.trajectories, config.resampled
+    return _stated_after(policy, trajectories, known, examiner, sampling, config.batch_size, num=num, seed=seed)
+
+
+def _stated_after(
+    policy: Policy,
+    trajectories: Sequence[Trajectory],
+    known: Sequence[float],
+    examiner: Examiner,
+    sampling: Sampling,
+    batch_size: int,
+    *,
+    num: int = 1,
+    seed: int = 0,
+) -> list[list[float]]:
+    """For each completion ``num`` confidences, from what follows its ``</answer>``; without the tag the one known."""
+    stated = [[confidence] * num for confidence in known]
+    asked, prompts = [], []
+    for row, trajectory in enumerate(trajectories):
+        end = first_token(policy, trajectory.token_ids, "</answer>")
+        if end is not None:
+            # The very tokens that were sampled: their text might be encoded otherwise.
+            asked.append(row)
+            prompts.append([*trajectory.prompt_ids, *trajectory.token_ids[: end + 1]])
+    said = rollout(policy, prompts, sampling, num_samples=num, seed=seed, batch_size=batch_size)
+    for place, row in enumerate(asked):
+        again = [examiner.read(policy, trajectory) for trajectory in said[place * num : (place + 1) * num]]
+        stated[row] = [parsed.confidence or 0.0 for parsed in again]
+    return stated
 
 
 def first_token(policy: Policy, token_ids: Sequence[int], text: str) -> int | None:
@@ -219,10 +247,15 @@ def first_token(policy: Policy, token_ids: Sequence[int], text: str) -> int | No
     low, high = 0, len(token_ids) - 1
     while low < high:  # the number of occurrences in a prefix grows with the prefix
         middle = (low + high) // 2
-        complete = policy.decode(token_ids[: middle + 1]).count(text) >= occurrences
-        low, high = (low, middle) if complete else (middle + 1, high)
+        if policy.decode(token_ids[: middle + 1]).count(text) >= occurrences:
+            high = middle
+        else:
+            low = middle + 1
     return low
 
 
-def _without_end(policy: Policy, token_ids: Sequence[int]) -> Sequence[int]:
-    return token_ids[:-1] if token_ids and token_ids[-1] in policy.end_ids else token_ids
+def without_end(policy: Policy, token_ids: Sequence[int]) -> Sequence[int]:
+    """What was said, without the token that ended it."""
+    if token_ids and token_ids[-1] in policy.end_ids:
+        return token_ids[:-1]
+    return token_ids

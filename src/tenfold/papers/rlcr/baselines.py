@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import key_to_seed, numpy_generator
 from tenfold.core.types import Trajectory
-from tenfold.papers.rlcr.answering import first_token
+from tenfold.papers.rlcr.answering import Answers, first_token, without_end
 from tenfold.papers.rlcr.prompts import POST_HOC
 from tenfold.policies import Policy, Sampling, rollout
 from tenfold.rewards import parse_tagged
 from tenfold.train.trl_run import bare
 
 Loss = Literal["bce", "brier"]
+LOSSES: tuple[Loss, ...] = ("bce", "brier")
 
 
 def answer_probability(policy: Policy, trajectories: Sequence[Trajectory]) -> np.ndarray:
@@ -75,13 +76,32 @@ def verbalised_confidence(
     asked = policy.encode(question)
     prompts = []
     for trajectory in trajectories:
-        ids = trajectory.token_ids
-        ids = ids[:-1] if ids and ids[-1] in policy.end_ids else ids
-        prompts.append([*trajectory.prompt_ids, *ids, *asked])
+        prompts.append([*trajectory.prompt_ids, *without_end(policy, trajectory.token_ids), *asked])
     replies = rollout(policy, prompts, Sampling(max_new_tokens, temperature=0.0), batch_size=batch_size)
-    texts = [f"<confidence>{policy.decode(reply.token_ids)}</confidence>" for reply in replies]
-    stated = [parse_tagged(text, "ac", loose=True, percent=percent).confidence for text in texts]
-    return np.array([confidence or 0.0 for confidence in stated])
+    stated = []
+    for reply in replies:
+        text = f"<confidence>{policy.decode(reply.token_ids)}</confidence>"
+        stated.append(parse_tagged(text, "ac", loose=True, percent=percent).confidence or 0.0)
+    return np.array(stated)
+
+
+def probed(policy: Policy, learned: Answers, answers: Answers) -> dict[str, np.ndarray]:
+    """P(right) of the answers by a probe for each loss, which has learned from other answers of the same policy."""
+    states_ND = last_states(policy, learned.trajectories)
+    asked_ND = last_states(policy, answers.trajectories)
+    return {f"probe_{loss}": Probe(loss).fit(states_ND, learned.right).predict(asked_ND) for loss in LOSSES}
+
+
+def classified(
+    policy: Policy, learned: Answers, answers: Answers, steps: int, learning_rate: float, seed: int
+) -> dict[str, np.ndarray]:
+    """The same by a classifier for each loss; none for 0 steps."""
+    estimates: dict[str, np.ndarray] = {}
+    for loss in LOSSES if steps else ():
+        classifier = Classifier(policy, loss, steps, learning_rate=learning_rate, seed=seed)
+        classifier.fit(learned.trajectories, learned.right)
+        estimates[f"classifier_{loss}"] = classifier.predict(answers.trajectories)
+    return estimates
 
 
 @torch.no_grad()
@@ -208,10 +228,13 @@ def _loss(logits_N: Tensor, target_N: Tensor, loss: Loss) -> Tensor:
 def _padded(policy: Policy, trajectories: Sequence[Trajectory]) -> tuple[Tensor, Tensor]:
     """Prompt and response of each, padded on the left, and the mask of what is no padding."""
     rows = [[*trajectory.prompt_ids, *trajectory.token_ids] for trajectory in trajectories]
-    width, padding = max(len(row) for row in rows), policy.tokenizer.pad_token_id
-    ids = [[padding] * (width - len(row)) + row for row in rows]
-    mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
-    return torch.tensor(ids, device=policy.device), torch.tensor(mask, device=policy.device)
+    width = max(map(len, rows))
+    ids_BT = torch.full((len(rows), width), int(policy.tokenizer.pad_token_id))
+    mask_BT = torch.zeros_like(ids_BT)
+    for place, row in enumerate(rows):
+        ids_BT[place, width - len(row) :] = torch.tensor(row)
+        mask_BT[place, width - len(row) :] = 1
+    return ids_BT.to(policy.device), mask_BT.to(policy.device)
 
 
 def _states(model: Any, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:

@@ -6,10 +6,12 @@ Imports no torch.
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from tenfold.core.config import refuse_idle
 from tenfold.core.errors import UserError
 from tenfold.papers.rlcr.prompts import require_same_blocks
 from tenfold.papers.rlcr.sources import SOURCES as SOURCES
 from tenfold.papers.rlcr.sources import TASKS as TASKS
+from tenfold.study.language import PolicyConfig
 from tenfold.train.settings import GRPOSettings, OptimizerSettings, SFTSettings
 
 
@@ -25,8 +27,9 @@ class TaskConfig:
     """questions: the same, to test on."""
     layout: Literal["json_lines", "hotpotqa", "big_math"] = "json_lines"
     """questions: how the files are read; hotpotqa drops paragraphs, big_math keeps problems with short numbers."""
-    system_prompt: Literal["none", "sums", "tabc", "tabc_long", "tac", "tbac", "ac"] = "none"
-    """none: the policy completes the plain text; else a chat with these instructions, which fit ``reward.blocks``."""
+    system_prompt: Literal["none", "blocks", "sums", "tabc", "tabc_long", "tac", "tbac", "ac"] = "none"
+    """none: the policy completes the plain text; else a chat with instructions: those for ``reward.blocks``, or these,
+    which must fit it."""
     num_train: int = 0
     """Most training problems; 0 for all that the files hold, or as many as training asks for."""
     num_validation: int = 1000
@@ -35,20 +38,6 @@ class TaskConfig:
     """Test problems; at most so many of a file."""
     verifier: Literal["exact", "math"] = "exact"
     """exact: equal after SQuAD's normalisation; math: equal as mathematics (extra ``math``)."""
-
-
-@dataclass(frozen=True)
-class PolicyConfig:
-    """Who answers."""
-
-    model: str = ""
-    """A name or folder that from_pretrained loads, or ``smollm2-135m``; empty for a tiny one made in code."""
-    width: int = 64
-    """Tiny: of the residual stream."""
-    layers: int = 2
-    """Tiny: blocks."""
-    heads: int = 4
-    """Tiny: attention heads."""
 
 
 @dataclass(frozen=True)
@@ -64,23 +53,37 @@ class WarmStartConfig:
     training: SFTSettings = field(default_factory=SFTSettings)
     """The training; 0 steps for none."""
 
+    @property
+    def steps(self) -> int:
+        """Steps of the training; 0 where there is none."""
+        return self.training.total_steps(self.num_examples)
+
+    def __post_init__(self) -> None:
+        """Refuse laws that are none, and what describes a warm start that is left out."""
+        for name in ("even_law", "odd_law"):
+            law = getattr(self, name)
+            if len(law) != 11 or min(law) < 0 or not sum(law) > 0:
+                raise UserError(f"{name} = {law}: must be 11 numbers from 0 on, for 0.0 to 1.0, not all 0")
+        if not self.steps:
+            refuse_idle(self, ("num_examples", "even_law", "odd_law"), acts="warm_start.training.steps above 0")
+
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """What a completion earns; the arms set weights to 0 or take another rule."""
+    """What a completion earns; an arm leaves parts out, or has a rule of its own."""
 
     blocks: Literal["tabc", "tac", "tbac", "ac"] = "ac"
     """The blocks of a completion, in their order: think, answer, analysis, confidence."""
     rlvr_blocks: Literal["same", "ta"] = "same"
     """Of the arm rlvr. ta: as published, it states no confidence in training and is asked for one after its answers."""
     rule: Literal["brier", "spherical"] = "brier"
-    """The scoring rule of rlcr and brier_only."""
+    """The scoring rule of rlcr and brier_only; in rlvr it is only logged."""
     format_weight: float = 0.5
     """Of the right form."""
     correctness_weight: float = 0.5
-    """Of a right answer; 0 in brier_only."""
+    """Of a right answer; not in brier_only."""
     calibration_weight: float = 0.5
-    """Of 1 - S(q, c); 0 in rlvr."""
+    """Of 1 - S(q, c); not in rlvr."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,13 @@ class EvaluationConfig:
     classifier_steps: int = 100
     """Training steps of the classifiers of the arm rlvr, each a copy of the policy beside it; 0 for none."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured, and what describes a vote that is not held."""
+        if self.resampled == 1:
+            raise UserError("resampled = 1: allowed: 0, or at least 2, for one confidence has no deviation")
+        if not self.num_ballots:
+            refuse_idle(self, ("votes", "vote_temperature"), acts="evaluation.num_ballots above 0")
+
 
 @dataclass(frozen=True)
 class Config:
@@ -130,33 +140,43 @@ class Config:
     reward: RewardConfig = field(default_factory=RewardConfig)
     """The reward."""
     training: GRPOSettings = field(default_factory=GRPOSettings)
-    """The reinforcement; ``steps`` are those of the arms rlvr and rlcr."""
+    """The reinforcement; ``steps`` are those of rlvr and rlcr, rates and weights stand in ``rates`` and ``reward``."""
     ablation_steps: int = 100
     """Steps of the arms brier_only and log_score."""
     rates: RatesConfig = field(default_factory=RatesConfig)
-    """Learning rates; the one in ``training.optimizer`` is not used."""
+    """Learning rates of the reinforcement."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """The test."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that contradict each other."""
-        for name in ("even_law", "odd_law"):
-            law = getattr(self.warm_start, name)
-            if len(law) != 11 or min(law) < 0 or not sum(law) > 0:
-                raise UserError(f"{name} = {law}: must be 11 numbers from 0 on, for 0.0 to 1.0, not all 0")
-        if self.task.kind == "masked_addition" and self.policy.model == "" and self.task.system_prompt != "none":
-            raise UserError(f"system_prompt = {self.task.system_prompt}: the tiny policy knows no words; allowed: none")
+        """Refuse settings that contradict each other, and those that another one puts out of action."""
         if self.task.kind == "questions":
-            if self.warm_start.training.steps:
-                raise UserError("warm_start.training.steps: a warm start is for masked_addition; with questions: 0")
-            if self.task.system_prompt == "sums":
-                raise UserError("system_prompt = sums: is for masked_addition; with questions: none, or blocks' name")
-            for name in ("train_file", "test_file"):
-                if not getattr(self.task, name):
-                    raise UserError(f"{name} is empty: questions need a file to train and one to test on")
-        elif self.reward.blocks != "ac" and self.warm_start.training.steps:
-            raise UserError(f"blocks = {self.reward.blocks}: a warm start teaches the form ac; allowed with it: ac")
+            self._check_questions()
+        else:
+            self._check_masked_addition()
         require_same_blocks(self.task.system_prompt, self.reward.blocks)
+        weights = "reward.format_weight, reward.correctness_weight or reward.calibration_weight"
+        refuse_idle(self, ("training.reward_weights",), acts=weights)
+        refuse_idle(self, ("training.optimizer.learning_rate",), acts="rates")
+        refuse_idle(self, ("warm_start.training.evaluate_every",), acts="training.evaluate_every")
+        if not self.task.num_validation:
+            refuse_idle(self, ("training.evaluate_every",), acts="task.num_validation above 0")
+
+    def _check_questions(self) -> None:
+        if self.warm_start.steps:
+            raise UserError("warm_start.training.steps: a warm start is for masked_addition; with questions: 0")
+        if self.task.system_prompt == "sums":
+            raise UserError("system_prompt = sums: is for masked_addition; with questions: none, or blocks' name")
+        for name in ("train_file", "test_file"):
+            if not getattr(self.task, name):
+                raise UserError(f"{name} is empty: questions need a file to train and one to test on")
+
+    def _check_masked_addition(self) -> None:
+        refuse_idle(self, ("task.train_file", "task.test_file", "task.layout"), acts="task.kind = questions")
+        if not self.policy.model and self.task.system_prompt != "none":
+            raise UserError(f"system_prompt = {self.task.system_prompt}: the tiny policy knows no words; allowed: none")
+        if self.warm_start.steps and self.reward.blocks != "ac":
+            raise UserError(f"blocks = {self.reward.blocks}: a warm start teaches the form ac; allowed with it: ac")
 
 
 _STOP = ("</confidence>",)
@@ -166,7 +186,7 @@ def smoke() -> Config:
     """A few steps of everything, in seconds; proves nothing about calibration."""
     return Config(
         task=TaskConfig(num_validation=100, num_test=200),
-        policy=PolicyConfig(width=32, layers=1),
+        policy=PolicyConfig(width=32, layers=1, context=64),
         warm_start=WarmStartConfig(num_examples=512, training=_warm_start(20, 32)),
         training=_masked_grpo(8, prompts=8, generations=4, log_every=2, evaluate_every=4, checkpoint_every=2),
         ablation_steps=4,
@@ -181,6 +201,7 @@ def laptop() -> Config:
     out is the number of groups. Hence 128 groups of 4, where the specification's small networks have 32 of 16.
     """
     return Config(
+        policy=PolicyConfig(layers=2, context=64),
         warm_start=WarmStartConfig(training=_warm_start(800, 64)),
         training=_masked_grpo(500, prompts=128, generations=4, log_every=10, evaluate_every=20, checkpoint_every=100),
         ablation_steps=150,
@@ -244,48 +265,82 @@ def gpu() -> Config:
 
 
 def paper(task: str = "hotpotqa") -> Config:
-    """The published setting of a task; every value has its source in ``SOURCES``."""
-    if task not in TASKS:
-        raise UserError(f"task = {task!r}: must be one of {', '.join(TASKS)}")
-    is_maths = task == "big-math"
-    gpus, pieces, per_device, group = (6, 64, 6, 32) if is_maths else (4, 64, 8, 32)
-    prompts_per_step = gpus * per_device * pieces // group
-    rows = 30_000 if is_maths else 20_000
-    steps = int(rows * (0.5 if is_maths else 1.0)) // prompts_per_step
-    rate = 5e-6 if is_maths else 1e-6
-    return Config(
-        task=TaskConfig(
+    """The published setting of a task; ``SOURCES`` says where each value comes from."""
+    if task == "hotpotqa":
+        return _hotpotqa()
+    if task == "big-math":
+        return _big_math()
+    raise UserError(f"task = {task!r}: must be one of {', '.join(TASKS)}")
+
+
+def _hotpotqa() -> Config:
+    rows, prompts_per_step = 20_000, 4 * 8 * 64 // 32  # GPUs, completions of each, pieces, completions of a prompt
+    return _published(
+        TaskConfig(
             kind="questions",
-            train_file=f"{task}/train.json",
-            test_file=f"{task}/test.json",
-            layout="big_math" if is_maths else "hotpotqa",
-            system_prompt="tabc" if is_maths else "tabc_long",
+            train_file="hotpotqa/train.json",
+            test_file="hotpotqa/test.json",
+            layout="hotpotqa",
+            system_prompt="tabc_long",
             num_train=rows,
             num_validation=0,
             num_test=500,
-            verifier="math" if is_maths else "exact",
         ),
+        GRPOSettings(
+            steps=rows // prompts_per_step,
+            prompts_per_step=prompts_per_step,
+            max_prompt_length=3072,
+            max_completion_length=1536,
+            optimizer=OptimizerSettings(schedule="constant", warmup_fraction=0.05),
+        ),
+        rate=1e-6,
+    )
+
+
+def _big_math() -> Config:
+    rows, prompts_per_step = 30_000, 6 * 6 * 64 // 32
+    return _published(
+        TaskConfig(
+            kind="questions",
+            train_file="big-math/train.json",
+            test_file="big-math/test.json",
+            layout="big_math",
+            system_prompt="tabc",
+            num_train=rows,
+            num_validation=0,
+            num_test=500,
+            verifier="math",
+        ),
+        GRPOSettings(
+            steps=rows // 2 // prompts_per_step,
+            prompts_per_step=prompts_per_step,
+            max_prompt_length=1024,
+            max_completion_length=4096,
+            mask_truncated=True,
+            optimizer=OptimizerSettings(schedule="linear", warmup_fraction=0.2),
+        ),
+        rate=5e-6,
+    )
+
+
+def _published(task: TaskConfig, training: GRPOSettings, rate: float) -> Config:
+    """What both tasks have in common around their own data and training."""
+    return Config(
+        task=task,
         policy=PolicyConfig(model="Qwen/Qwen2.5-7B"),
         warm_start=WarmStartConfig(training=SFTSettings(steps=0)),
         reward=RewardConfig(blocks="tabc", rlvr_blocks="ta"),
-        training=GRPOSettings(
-            steps=steps,
-            prompts_per_step=prompts_per_step,
-            num_generations=group,
-            gradient_accumulation=pieces,
-            max_prompt_length=1024 if is_maths else 3072,
-            max_completion_length=4096 if is_maths else 1536,
+        training=replace(
+            training,
+            num_generations=32,
+            gradient_accumulation=64,
             temperature=0.7,
-            mask_truncated=is_maths,
             mixed_precision="bf16",
             gradient_checkpointing=True,
-            optimizer=OptimizerSettings(
-                schedule="linear" if is_maths else "constant", warmup_fraction=0.2 if is_maths else 0.05
-            ),
             log_every=1,
             checkpoint_every=50,
         ),
-        ablation_steps=steps,
+        ablation_steps=training.steps,
         rates=RatesConfig(rlvr=rate, rlcr=rate, brier_only=rate, log_score=rate),
         evaluation=EvaluationConfig(
             max_new_tokens=4096, batch_size=64, num_ballots=500, vote_temperature=0.7, classifier_steps=0
@@ -293,27 +348,21 @@ def paper(task: str = "hotpotqa") -> Config:
     )
 
 
-def rate_of(config: Config, arm: str) -> float:
-    """The learning rate of an arm.
-
-    Example:
-        >>> rate_of(paper("big-math"), "rlcr")
-        5e-06
-    """
-    return float(getattr(config.rates, arm))
-
-
-def training_of(config: Config, arm: str, weights: tuple[float, ...]) -> GRPOSettings:
-    """The training of an arm: its rate, its steps, and the weights of its rewards.
-
-    Example:
-        >>> training_of(laptop(), "log_score", (1.0,)).steps == laptop().ablation_steps
-        True
-    """
-    settings = config.training
-    return replace(
-        settings,
-        steps=settings.steps if arm in ("rlvr", "rlcr") else config.ablation_steps,
-        reward_weights=weights,
-        optimizer=replace(settings.optimizer, learning_rate=rate_of(config, arm)),
+def own(data: str) -> Config:
+    """A language model on questions of your own; the arm of ``tenfold train rlcr`` says by which reward."""
+    rate = 1e-6
+    return Config(
+        # One file is asked for: nothing is tested in such a training.
+        task=TaskConfig(kind="questions", train_file=data, test_file=data, system_prompt="blocks", num_validation=0),
+        policy=PolicyConfig(model="smollm2-135m"),
+        warm_start=WarmStartConfig(training=SFTSettings(steps=0)),
+        reward=RewardConfig(blocks="tabc"),
+        training=GRPOSettings(
+            max_completion_length=1024,
+            temperature=0.7,
+            optimizer=OptimizerSettings(warmup_fraction=0.05),
+            log_every=1,
+            checkpoint_every=25,
+        ),
+        rates=RatesConfig(rlvr=rate, rlcr=rate, brier_only=rate, log_score=rate),
     )

@@ -9,12 +9,12 @@ of the 121 prompts is right, and nothing about a policy needs to be estimated bu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
 from tenfold.core.seeding import Key, numpy_generator
+from tenfold.data.questions import Question
 
 LAW = (0.5, 0.3, 0.1, *[0.1 / 7] * 7)
 """Probability of each operand 0 … 9."""
@@ -23,26 +23,14 @@ DIGITS = "0123456789"
 CONFIDENCES = tuple(f"{k / 10:.1f}" for k in range(11))
 """What may be stated, each one token of the tiny policy."""
 TAGS = ("<answer>", "</answer>", "<confidence>", "</confidence>")
+SYMBOLS = DIGITS + HIDDEN
 ALPHABET = DIGITS + "+=" + HIDDEN
+NUM_HIDDEN = "num_hidden"
+"""The fact of a question that says how much of what the answer needs is hidden."""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One sum.
-
-    Args:
-        prompt: the text that the policy sees.
-        answer: the last digit of the sum of the true operands.
-        num_hidden: how many operands are hidden.
-    """
-
-    prompt: str
-    answer: str
-    num_hidden: int
-
-
-def problems(num: int, *key: Key) -> list[Problem]:
-    """Independent draws from the law; other keys give other problems.
+def problems(num: int, *key: Key) -> list[Question]:
+    """Independent draws from the law, with the fact ``num_hidden``; other keys give other problems.
 
     Example:
         >>> [problem.prompt for problem in problems(3, 0, "example")]
@@ -50,13 +38,29 @@ def problems(num: int, *key: Key) -> list[Problem]:
     """
     generator = numpy_generator(*key, "masked addition")
     operands_N2 = generator.choice(10, size=(num, 2), p=LAW)
-    hidden_N, first_N = generator.integers(0, 3, size=num), generator.integers(0, 2, size=num)
+    hidden_N = generator.integers(0, 3, size=num)
+    first_N = generator.integers(0, 2, size=num)
     found = []
-    for (a, b), num_hidden, first in zip(operands_N2.tolist(), hidden_N.tolist(), first_N.tolist(), strict=True):
-        hides = {0: (), 1: (first,), 2: (0, 1)}[num_hidden]
-        left, right = (HIDDEN if place in hides else str(value) for place, value in enumerate((a, b)))
-        found.append(Problem(f"{left}+{right}=", str((a + b) % 10), num_hidden))
+    for number, (a, b) in enumerate(operands_N2.tolist()):
+        num_hidden = int(hidden_N[number])
+        symbols = [str(a), str(b)]
+        if num_hidden == 1:
+            symbols[first_N[number]] = HIDDEN
+        elif num_hidden == 2:
+            symbols = [HIDDEN, HIDDEN]
+        answer = str((a + b) % 10)
+        found.append(Question("+".join(symbols) + "=", (answer,), str(number), facts={NUM_HIDDEN: num_hidden}))
     return found
+
+
+def symbols_of(prompt: str) -> list[int]:
+    """Both symbols of a prompt, by their places in :data:`SYMBOLS`: a digit is itself, what is hidden is 10.
+
+    Example:
+        >>> symbols_of("3+?=")
+        [3, 10]
+    """
+    return [SYMBOLS.index(symbol) for symbol in prompt.removesuffix("=").split("+")]
 
 
 @cache
@@ -67,12 +71,19 @@ def answer_probabilities(prompt: str) -> tuple[float, ...]:
         >>> [round(p, 2) for p in answer_probabilities("?+1=")[:4]]
         [0.01, 0.5, 0.3, 0.1]
     """
-    left, right = prompt.removesuffix("=").split("+")
-    law_of = [np.array(LAW) if part == HIDDEN else np.eye(10)[int(part)] for part in (left, right)]
+    left, right = symbols_of(prompt)
+    law_of_left, law_of_right = _law_of(left), _law_of(right)
     probability = np.zeros(10)
     for a in range(10):
-        probability += law_of[0][a] * np.roll(law_of[1], a)
+        probability += law_of_left[a] * np.roll(law_of_right, a)
     return tuple(probability.tolist())
+
+
+def _law_of(symbol: int) -> np.ndarray:
+    """Probability of each digit behind a symbol."""
+    if SYMBOLS[symbol] == HIDDEN:
+        return np.array(LAW)
+    return np.eye(10)[symbol]
 
 
 def probability_right(prompt: str, answer: str | None) -> float:
@@ -82,7 +93,9 @@ def probability_right(prompt: str, answer: str | None) -> float:
         >>> probability_right("?+1=", "1"), probability_right("3+1=", "four")
         (0.5, 0.0)
     """
-    return answer_probabilities(prompt)[int(answer)] if answer is not None and answer in set(DIGITS) else 0.0
+    if answer is None or answer not in set(DIGITS):
+        return 0.0
+    return answer_probabilities(prompt)[int(answer)]
 
 
 def best_accuracy(num_hidden: int) -> float:
@@ -92,16 +105,16 @@ def best_accuracy(num_hidden: int) -> float:
         >>> [round(best_accuracy(hidden), 2) for hidden in range(3)]
         [1.0, 0.5, 0.3]
     """
-    law = np.array(LAW)
-    prompts = {
-        0: {f"{a}+{b}=": law[a] * law[b] for a in range(10) for b in range(10)},
-        1: {f"{HIDDEN}+{b}=": law[b] for b in range(10)},
-        2: {f"{HIDDEN}+{HIDDEN}=": 1.0},
-    }[num_hidden]
-    return float(sum(share * max(answer_probabilities(prompt)) for prompt, share in prompts.items()))
+    visible, hidden = dict(zip(DIGITS, LAW, strict=True)), {HIDDEN: 1.0}
+    lefts, rights = [(visible, visible), (hidden, visible), (hidden, hidden)][num_hidden]
+    accuracy = 0.0
+    for left, share_of_left in lefts.items():
+        for right, share_of_right in rights.items():
+            accuracy += share_of_left * share_of_right * max(answer_probabilities(f"{left}+{right}="))
+    return accuracy
 
 
-def overconfident(found: Sequence[Problem], laws: Sequence[Sequence[float]], *key: Key) -> list[str]:
+def overconfident(found: Sequence[Question], laws: Sequence[Sequence[float]], *key: Key) -> list[str]:
     """Completions for a warm start: the right answer, and a confidence that has nothing to do with the difficulty.
 
     As with the confidence that language models state, it does depend on the problem: the law that it is drawn from goes
@@ -114,14 +127,18 @@ def overconfident(found: Sequence[Problem], laws: Sequence[Sequence[float]], *ke
         *key: of the draws.
 
     Example:
-        >>> overconfident([Problem("1+1=", "2", 0), Problem("1+2=", "3", 0)], [[0] * 9 + [1, 0], [0] * 10 + [1]], 0)
+        >>> sums = [Question("1+1=", ("2",), "1"), Question("1+2=", ("3",), "2")]
+        >>> overconfident(sums, [[0] * 9 + [1, 0], [0] * 10 + [1]], 0)
         ['<answer>2</answer><confidence>0.9</confidence>', '<answer>3</answer><confidence>1.0</confidence>']
     """
     cumulative = np.cumsum(np.asarray(laws, dtype=np.float64), axis=1)
-    rows = cumulative[[sum((DIGITS + HIDDEN).index(part) for part in p.prompt[:-1].split("+")) % 2 for p in found]]
     drawn = numpy_generator(*key, "confidences").random(len(found))
-    stated = (rows <= (drawn * rows[:, -1])[:, None]).sum(axis=1)
-    return [completion(problem.answer, CONFIDENCES[q]) for problem, q in zip(found, stated, strict=True)]
+    said = []
+    for problem, u in zip(found, drawn, strict=True):
+        law = cumulative[sum(symbols_of(str(problem.prompt))) % 2]
+        stated = int((law <= u * law[-1]).sum())
+        said.append(completion(problem.answers[0], CONFIDENCES[stated]))
+    return said
 
 
 def completion(answer: str, confidence: str) -> str:

@@ -1,6 +1,7 @@
 """What the RLCR report shows: reliability diagrams side by side, confidence against difficulty, learning curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -8,56 +9,73 @@ import numpy as np
 from tenfold.core.types import Picture, Report, Scores
 from tenfold.eval.calibration import reliability_table
 from tenfold.papers.rlcr.answering import Answers, by_hidden
-from tenfold.papers.rlcr.questions import Question
+from tenfold.papers.rlcr.arms import ARMS
+from tenfold.papers.rlcr.masked_addition import best_accuracy
+from tenfold.study.pictures import (
+    INK,
+    Curve,
+    Finished,
+    colours,
+    draw_curves,
+    finish,
+    finished,
+    first,
+    has_curve,
+    named,
+    one_panel,
+    panels,
+)
+from tenfold.study.questions import Question
 
-Finished = Mapping[str, Mapping[int, Scores]]
-"""Arm to seed to scores; no arm without a seed."""
-COLOURS = {"rlvr": "#8a8f98", "rlcr": "#1f6f8b", "brier_only": "#d1603d", "log_score": "#7a5195"}
-BEST = {0: 1.0, 1: 0.5, 2: 0.304}
-"""Masked addition: best possible accuracy by number of hidden operands, which is the right confidence."""
+COLOURS = colours(list(ARMS))
+SHOWN = 8
+"""Completions that the report keeps."""
 
 
-def material(answers: Answers, start: Answers, questions: Sequence[Question]) -> dict[str, Any]:
+def drawn_from(answers: Answers, questions: Sequence[Question]) -> dict[str, Any]:
     """What :func:`draw` needs of one trained arm, as plain data: reliability table, and confidence by difficulty."""
-    table = reliability_table(answers.confidences, answers.right)
+    rows = [row for row in reliability_table(answers.confidences, answers.right) if row.size]
+    completions = []
+    for question, parsed in list(zip(questions, answers.parsed, strict=True))[:SHOWN]:
+        asked = str(question.prompt)[-200:]
+        completions.append({"prompt": asked, "answer": parsed.answer, "confidence": parsed.confidence})
     return {
-        "reliability": [[row.size, row.mean_confidence, row.accuracy] for row in table if row.size],
-        "by_hidden": {str(k): list(pair) for k, pair in by_hidden(answers, questions).items()},
-        "by_hidden_at_start": {str(k): list(pair) for k, pair in by_hidden(start, questions).items()},
-        "completions": [
-            {"prompt": question.text[-200:], "answer": parsed.answer, "confidence": parsed.confidence}
-            for question, parsed in list(zip(questions, answers.parsed, strict=True))[:8]
-        ],
+        "reliability": [[row.size, row.mean_confidence, row.accuracy] for row in rows],
+        "by_hidden": plain_by_hidden(answers, questions),
+        "completions": completions,
     }
+
+
+def plain_by_hidden(answers: Answers, questions: Sequence[Question]) -> dict[str, list[float]]:
+    """Number of hidden operands to mean confidence and share of right answers."""
+    return {str(num_hidden): list(pair) for num_hidden, pair in by_hidden(answers, questions).items()}
 
 
 def draw(report: Report) -> list[Picture]:
     """The pictures of a report; arms without finished cells are left out."""
-    finished = {arm: cells for arm, cells in report.scores.items() if cells}
-    if not finished:
+    cells = finished(report)
+    if not cells:
         return []
-    pictures = [_reliability({arm: finished[arm] for arm in finished if arm in ("rlvr", "rlcr")} or finished)]
-    if all(scores.samples["by_hidden"] for cells in finished.values() for scores in cells.values()):
-        pictures.append(_difficulty(finished, BEST if report.config["task"]["kind"] == "masked_addition" else {}))
-    if any("reinforcement/validation/accuracy" in s.curves for cells in finished.values() for s in cells.values()):
-        pictures.append(_learning_curves(finished))
+    pictures = [_reliability(cells)]
+    if all(first(of_arm).samples["by_hidden"] for of_arm in cells.values()):
+        pictures.append(_difficulty(cells, is_known=report.config["task"]["kind"] == "masked_addition"))
+    if has_curve(cells, "validation/accuracy"):
+        pictures.append(_learning_curves(cells))
     return pictures
 
 
-def _reliability(shown: Finished) -> Picture:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.0 * len(shown), 4.0), layout="constrained")
-    row = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
-    for axes, (arm, cells) in zip(row, shown.items(), strict=True):
-        axes.plot([0, 1], [0, 1], color="#16181d", linewidth=0.8, linestyle="--")
-        for scores in cells.values():
-            table = np.array(scores.samples["reliability"])
-            axes.scatter(
-                table[:, 1], table[:, 2], s=600 * table[:, 0] / table[:, 0].sum(), color=COLOURS[arm], alpha=0.55
-            )
+def _reliability(cells: Finished) -> Picture:
+    safe = {arm: of_arm for arm, of_arm in cells.items() if not ARMS[arm].allow_unsafe}
+    shown = safe or cells
+    figure, (row,) = panels(len(shown), width=4.0, height=4.0, share_y=True)
+    for axes, (arm, of_arm) in zip(row, shown.items(), strict=True):
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle="--")
+        for scores in of_arm.values():
+            sizes, confidences, accuracies = np.array(scores.samples["reliability"]).T
+            areas = 600 * sizes / sizes.sum()
+            axes.scatter(confidences, accuracies, s=areas, color=COLOURS[arm], alpha=0.55)
         axes.set(xlim=(-0.06, 1.06), ylim=(-0.06, 1.06), xlabel="stated confidence", title=arm, aspect="equal")
-        _finish(axes)
+        finish(axes)
     row[0].set_ylabel("share of right answers")
     return Picture(
         "reliability",
@@ -68,59 +86,45 @@ def _reliability(shown: Finished) -> Picture:
     )
 
 
-def _difficulty(finished: Finished, best: Mapping[int, float]) -> Picture:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
-    axes = figure.subplots()
-    for arm, cells in finished.items():
-        points = np.array([_by_hidden(scores.samples["by_hidden"]) for scores in cells.values()])
-        axes.plot(range(3), points.T, color=COLOURS[arm], alpha=0.35, linewidth=1)
-        axes.plot(range(3), points.mean(0), color=COLOURS[arm], linewidth=2.2, marker="o", markersize=4, label=arm)
-    start = np.array(
-        [_by_hidden(s.samples["by_hidden_at_start"]) for cells in finished.values() for s in cells.values()]
+def _difficulty(cells: Finished, *, is_known: bool) -> Picture:
+    figure, axes = one_panel()
+    draw_curves(axes, cells, _confidence, COLOURS)
+    # All arms have one start, so that of any is shown.
+    start = {"before": next(iter(cells.values()))}
+    draw_curves(axes, start, _confidence_at_start, {"before": INK}, style=":")
+    axes.set(xlabel="gold paragraphs dropped", ylabel="mean confidence", ylim=(-0.02, 1.06), xticks=range(3))
+    caption = (
+        "Mean stated confidence by how much of what the answer needs is hidden; dotted: before the reinforcement. "
     )
-    axes.plot(range(3), start.mean(0), color="#16181d", linewidth=1.2, linestyle=":", label="warm start")
-    if best:
-        axes.scatter(best.keys(), best.values(), color="#16181d", marker="_", s=400, zorder=3, label="right confidence")
-    axes.set(
-        xlabel="hidden operands" if best else "gold paragraphs dropped",
-        ylabel="mean confidence",
-        ylim=(-0.02, 1.06),
-        xticks=range(3),
-    )
-    _finish(axes)
-    axes.legend(frameon=False, ncols=2)
-    return Picture(
-        "difficulty",
-        "Confidence against difficulty",
-        "Mean stated confidence by how much of what the answer needs is hidden. "
-        + ("The bars mark the accuracy that the best answers reach, which an honest policy states. " if best else "")
-        + "Thin: one seed; thick: mean.",
-        figure,
-    )
+    if is_known:
+        best = [best_accuracy(num_hidden) for num_hidden in range(3)]
+        axes.scatter(range(3), best, color=INK, marker="_", s=400, zorder=3, label="right confidence")
+        axes.set_xlabel("hidden operands")
+        caption += "The bars mark the accuracy that the best answers reach, which an honest policy states. "
+    finish(axes, legend=True, columns=2)
+    return Picture("difficulty", "Confidence against difficulty", caption + "Thin: one seed; thick: mean.", figure)
 
 
-def _by_hidden(table: Mapping[str, Sequence[float]]) -> list[float]:
-    return [table.get(str(k), [np.nan])[0] for k in range(3)]
+def _confidence(scores: Scores) -> Curve:
+    return _curve(scores.samples["by_hidden"])
 
 
-def _learning_curves(finished: Finished) -> Picture:
-    from matplotlib.figure import Figure
+def _confidence_at_start(scores: Scores) -> Curve:
+    return _curve(scores.samples["by_hidden_at_start"])
 
+
+def _curve(table: dict[str, Sequence[float]]) -> Curve:
+    """Mean confidence along the number of hidden operands."""
+    return [(num_hidden, table.get(str(num_hidden), [nan])[0]) for num_hidden in range(3)]
+
+
+def _learning_curves(cells: Finished) -> Picture:
     shown = {"accuracy": "accuracy", "brier": "Brier score", "ece": "calibration error"}
-    figure = Figure(figsize=(3.6 * len(shown), 3.4), layout="constrained")
-    for axes, (name, label) in zip(figure.subplots(1, len(shown)), shown.items(), strict=True):
-        for arm, cells in finished.items():
-            curves = [np.array(s.curves[f"reinforcement/validation/{name}"]) for s in cells.values()]
-            for curve in curves:
-                axes.plot(curve[:, 0], curve[:, 1], color=COLOURS[arm], alpha=0.35, linewidth=1)
-            common = min(len(curve) for curve in curves)
-            mean = np.mean([curve[:common] for curve in curves], axis=0)
-            axes.plot(mean[:, 0], mean[:, 1], color=COLOURS[arm], linewidth=2.0, label=arm)
+    figure, (row,) = panels(len(shown), width=3.6, height=3.4)
+    for axes, (name, label) in zip(row, shown.items(), strict=True):
+        draw_curves(axes, cells, named(f"validation/{name}"), COLOURS)
         axes.set(xlabel="steps of GRPO", ylabel=label, ylim=(-0.02, None))
-        _finish(axes)
-    axes.legend(frameon=False)
+        finish(axes, legend=axes is row[-1])
     return Picture(
         "learning-curves",
         "Learning curves",
@@ -128,8 +132,3 @@ def _learning_curves(finished: Finished) -> Picture:
         "start lies to the left of the first point. Thin: one seed; thick: mean.",
         figure,
     )
-
-
-def _finish(axes: Any) -> None:
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -1,6 +1,7 @@
 """Instructions for policies that read words; ours, in the manner of the prompts of RLCR's code."""
 
 from tenfold.core.errors import UserError
+from tenfold.data.questions import Messages
 
 _TAGS = {
     "think": "your reasoning in <think> </think>",
@@ -42,21 +43,24 @@ SYSTEM_PROMPTS = {
         "probability that your answer is right."
     ),
 }
-"""By the names that ``task.system_prompt`` takes, beside none."""
+"""By the names that ``task.system_prompt`` takes, beside none and blocks; those of blocks by the blocks' name."""
 
 BLOCKS = {name: name for name in SYSTEM_PROMPTS} | {"tabc_long": "tabc", "sums": "ac"}
 """The blocks that each of them asks for."""
+
+FREE = ("none", "blocks")
+"""Values of ``task.system_prompt`` that fit any blocks."""
 
 POST_HOC = "\n\nBetween 0 and 100, my confidence that this answer is right is "
 """What asks a policy that was trained without confidences for one, after its answer."""
 
 
-def render(problem: str, system_prompt: str) -> str | list[dict[str, str]]:
-    """The prompt of a problem: its plain text, or a conversation with instructions.
+def render(problem: str | Messages, instructions: str) -> str | Messages:
+    """The prompt of a problem: as it is, or a conversation with instructions.
 
     Args:
-        problem: its text.
-        system_prompt: ``none`` or one of :data:`SYSTEM_PROMPTS`.
+        problem: its text; or a conversation, which follows the instructions as it is.
+        instructions: ``none`` or one of :data:`SYSTEM_PROMPTS`.
 
     Raises:
         UserError: if there are no such instructions.
@@ -65,20 +69,20 @@ def render(problem: str, system_prompt: str) -> str | list[dict[str, str]]:
         >>> [message["role"] for message in render("1+1=", "tac")]
         ['system', 'user']
     """
-    if system_prompt == "none":
+    if instructions == "none":
         return problem
-    _require_known(system_prompt)
-    return [
-        {"role": "system", "content": SYSTEM_PROMPTS[system_prompt]},
-        {"role": "user", "content": f"\n\nPROBLEM: {problem}\n\n"},
-    ]
+    _require_known(instructions)
+    system = {"role": "system", "content": SYSTEM_PROMPTS[instructions]}
+    if not isinstance(problem, str):
+        return [system, *problem]
+    return [system, {"role": "user", "content": f"\n\nPROBLEM: {problem}\n\n"}]
 
 
 def require_same_blocks(system_prompt: str, blocks: str) -> None:
     """Refuse instructions that ask for other blocks than those that are rewarded: no completion could earn anything.
 
     Args:
-        system_prompt: ``none`` or one of :data:`SYSTEM_PROMPTS`.
+        system_prompt: ``none``, ``blocks`` (the instructions for these very blocks), or one of :data:`SYSTEM_PROMPTS`.
         blocks: the form that is rewarded.
 
     Raises:
@@ -87,14 +91,16 @@ def require_same_blocks(system_prompt: str, blocks: str) -> None:
     Example:
         >>> require_same_blocks("tabc_long", "tabc")
     """
-    if system_prompt == "none":
+    if system_prompt in FREE:
         return
     _require_known(system_prompt)
     if BLOCKS[system_prompt] != blocks:
-        fitting = ", ".join(["none", *(name for name, asked in BLOCKS.items() if asked == blocks)])
-        raise UserError(f"system_prompt = {system_prompt}: asks for other blocks than {blocks}; allowed: {fitting}")
+        fitting = [name for name, asked in BLOCKS.items() if asked == blocks]
+        allowed = ", ".join([*FREE, *fitting])
+        raise UserError(f"system_prompt = {system_prompt}: asks for other blocks than {blocks}; allowed: {allowed}")
 
 
 def _require_known(system_prompt: str) -> None:
     if system_prompt not in SYSTEM_PROMPTS:
-        raise UserError(f"system_prompt = {system_prompt!r}: must be one of none, {', '.join(SYSTEM_PROMPTS)}")
+        known = ", ".join([*FREE, *SYSTEM_PROMPTS])
+        raise UserError(f"system_prompt = {system_prompt!r}: must be one of {known}")

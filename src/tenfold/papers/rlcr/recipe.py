@@ -1,41 +1,39 @@
 """RLCR against binary rewards: one experiment, top to bottom.
 
 Every arm starts from the same over-confident policy: supervised, on right answers with confidences that say nothing
-about the difficulty; equal seeds give equal weights. It is then trained by GRPO with the arm's own reward. The two
-ablations are shorter: what they show comes early. All arms have one learning rate; ``tenfold tune rlcr`` tries others.
+about the difficulty. It is then trained by GRPO with the arm's own reward. The two ablations are shorter: what they
+show comes early. All arms have one learning rate; ``tenfold tune rlcr`` tries others.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import nan
 from typing import Any
 
 import numpy as np
-import torch
-from datasets import Dataset
 
 from tenfold.core.cell import Cell
+from tenfold.core.errors import UserError
+from tenfold.core.files import number
 from tenfold.core.seeding import key_to_seed
 from tenfold.core.types import Claim, Picture, Report, Scores
 from tenfold.eval.calibration import auroc, brier, expected_calibration_error
 from tenfold.papers.rlcr import answering, baselines, pictures
-from tenfold.papers.rlcr.answering import Answers, Judge
+from tenfold.papers.rlcr.answering import Answers, Examiner
+from tenfold.papers.rlcr.arms import ARMS, Arm, examiner_of, instructions_for, rewards_of, training_of
 from tenfold.papers.rlcr.bandit import SUCCESS, ascend
-from tenfold.papers.rlcr.config import Config, training_of
-from tenfold.papers.rlcr.masked_addition import ALPHABET, CONFIDENCES, TAGS, Problem, overconfident
-from tenfold.papers.rlcr.method import WeightedRewards, rlcr_reward, rlcr_rewards, rlvr_rewards
-from tenfold.papers.rlcr.questions import VERIFIERS, Question, Questions, load_questions, sums
-from tenfold.policies import Policy, load_policy, tiny_policy
-from tenfold.rewards import RULES, brier_rule, is_safe, log_rule
+from tenfold.papers.rlcr.config import Config
+from tenfold.papers.rlcr.masked_addition import ALPHABET, CONFIDENCES, TAGS, overconfident, problems
+from tenfold.papers.rlcr.method import rlcr_reward
+from tenfold.papers.rlcr.prompts import render
+from tenfold.papers.rlcr.questions import Questions, load_questions
+from tenfold.policies import Policy
+from tenfold.rewards import brier_rule, is_safe, log_rule
+from tenfold.study.language import build_policy, evaluated_as
+from tenfold.study.questions import Question, as_dataset
+from tenfold.study.stages import json_made_once, policy_made_once
 from tenfold.train.grpo import grpo
 from tenfold.train.sft import sft
-
-ARMS = {
-    "rlvr": "binary reward: form and correctness; the stated confidence earns nothing",
-    "rlcr": "form, correctness and the Brier score of the stated confidence",
-    "brier_only": "form and the Brier score alone, fewer steps",
-    "log_score": "form, correctness and the logarithmic score, which is not safe; fewer steps",
-}
 
 _BUDGET = "equal warm start, steps, prompts, samples and learning rate"
 _SHORTER = "equal warm start, prompts, samples and learning rate; brier_only has fewer steps"
@@ -126,183 +124,166 @@ CLAIMS = (
 )
 
 
+GRID = {arm.rate: (7.5e-4, 1.5e-3, 3e-3) for arm in ARMS.values()}
+"""The rates that ``tenfold tune rlcr`` tries."""
+CLASSIFIER_RATE, TINY_CLASSIFIER_RATE = 1e-5, 1e-3
+
+
+@dataclass(frozen=True)
+class Study:
+    """One arm with one seed: what its policy is asked, by whom, and where it is trained."""
+
+    config: Config
+    arm: Arm
+    cell: Cell
+    examiner: Examiner
+    questions: Questions
+
+
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     """Train one arm with one seed and test what it says and how sure it is."""
-    rewards, settings = rewards_of(config, arm), training_of(config, arm, tuple(rewards_of(config, arm).weights))
-    judge = judge_of(config, arm)
-    questions = load_questions(config.task, settings.steps * settings.prompts_per_step, seed, prompt_of(config, arm))
-    before = config.warm_start.training.steps
-    parts = {
-        name: cell.part(name, steps_before=done, total_steps=before + settings.steps)
-        for name, done in (("warm-start", 0), ("reinforcement", before))
-    }
-    policy = warm_start(config, seed, parts["warm-start"])
-    start = ask(policy, questions.test, judge, config)
-    policy = grpo(
-        policy,
-        as_dataset(questions.train),
-        rewards.functions,
-        settings,
-        parts["reinforcement"],
-        evaluate=validation(config, questions, judge, policy.tokenizer) if questions.validation else None,
-    )
+    study = study_of(config, ARMS[arm], cell)
+    policy = warm_start(config, cell)
+    start = start_of(study, policy)
+    policy = reinforced(study, policy)
     if cell.is_main:
         policy.save(cell.directory / "model")
-    answers = ask(policy, questions.test, judge, config)
-    metrics = {
-        **answering.report(answers, questions.test, judge, "test"),
-        **answering.report(start, questions.test, judge, "start"),
-        **uses(policy, answers, questions, judge, config, seed),
-        **(estimators(policy, answers, questions, judge, config, seed) if arm == "rlvr" else {}),
-        **(bandit_metrics() if arm == "rlcr" else {}),
-        "cost/parameters": float(policy.num_parameters),
-        "cost/completions": float(settings.steps * settings.prompts_per_step * settings.num_generations),
-    }
+    questions = study.questions.test
+    answers = ask(study, policy, questions)
+    settings = training_of(config, study.arm)
+    metrics = answering.report(answers, questions, study.examiner, "test")
+    metrics |= {name: number(value) for name, value in start["metrics"].items()}
+    metrics |= uses(study, policy, answers)
+    if study.arm.is_estimated:
+        metrics |= estimators(study, policy, answers)
+    if study.arm.shows_bandit:
+        metrics |= bandit_metrics()
+    metrics["cost/parameters"] = float(policy.num_parameters)
+    metrics["cost/completions"] = float(settings.steps * settings.prompts_per_step * settings.num_generations)
     return Scores(
         metrics=metrics,
         items={
-            "test/accuracy": [judge.chance(q, p.answer) for q, p in zip(questions.test, answers.parsed, strict=True)],
+            "test/accuracy": study.examiner.chances(questions, answers),
             "test/brier": ((answers.confidences - answers.right) ** 2).tolist(),
         },
         curves=cell.curves(),
-        samples=pictures.material(answers, start, questions.test),
+        samples=pictures.drawn_from(answers, questions) | {"by_hidden_at_start": start["by_hidden"]},
     )
 
 
-def rewards_of(config: Config, arm: str) -> WeightedRewards:
-    """The scientific difference between the arms; all three parts are logged in every arm."""
-    r = config.reward
-    weights = {
-        "rlvr": (r.format_weight, r.correctness_weight, 0.0),
-        "rlcr": (r.format_weight, r.correctness_weight, r.calibration_weight),
-        "brier_only": (r.format_weight, 0.0, r.calibration_weight),
-        "log_score": (r.format_weight, r.correctness_weight, r.calibration_weight),
-    }[arm]
-    rule = log_rule if arm == "log_score" else RULES[r.rule]
-    judge = judge_of(config, arm)
-    if not judge.reads_confidence:
-        return WeightedRewards(rlvr_rewards(judge.blocks, verifier=judge.verifier).functions, list(weights[:2]))
-    is_ablation = arm in ("brier_only", "log_score")
-    return rlcr_rewards(judge.blocks, verifier=judge.verifier, rule=rule, weights=weights, allow_unsafe=is_ablation)
+def study_of(config: Config, arm: Arm, cell: Cell) -> Study:
+    """The questions of a seed, as many as the arm's training asks for, and who puts them."""
+    settings = training_of(config, arm)
+    questions = load_questions(config.task, settings.steps * settings.prompts_per_step, cell.seed)
+    return Study(config, arm, cell, examiner_of(config, arm), questions)
 
 
-def judge_of(config: Config, arm: str) -> Judge:
-    """How an arm's completions are read and judged."""
-    blocks = "ta" if arm == "rlvr" and config.reward.rlvr_blocks == "ta" else config.reward.blocks
-    return Judge(
-        blocks, VERIFIERS[config.task.verifier], config.training.stop, knows_law=config.task.kind == "masked_addition"
-    )
+def warm_start(config: Config, cell: Cell) -> Policy:
+    """The over-confident policy that all arms of a seed start from; the bare one where there is no warm start."""
+    if not config.warm_start.steps:
+        return build(config, cell.seed)
+    return policy_made_once(cell, "warm-start", lambda stage: _warmed_up(config, stage))
 
 
-def prompt_of(config: Config, arm: str) -> str:
-    """The instructions of an arm: those of its blocks where it has blocks of its own."""
-    asks_otherwise = config.task.system_prompt != "none" and judge_of(config, arm).blocks != config.reward.blocks
-    return "ta" if asks_otherwise else config.task.system_prompt
+def _warmed_up(config: Config, stage: Cell) -> Policy:
+    w = config.warm_start
+    questions = problems(w.num_examples, stage.seed, "warm start")
+    said: list[Any] = overconfident(questions, (w.even_law, w.odd_law), stage.seed, "warm start")
+    instructions = instructions_for(config.reward.blocks, config)
+    rows = as_dataset(questions, lambda question: render(question.prompt, instructions))
+    if not isinstance(rows[0]["prompt"], str):
+        said = [[{"role": "assistant", "content": text}] for text in said]
+    rows = rows.select_columns("prompt").add_column("completion", said)
+    return sft(build(config, stage.seed), rows, w.training, stage).merged()
 
 
-def ask(policy: Policy, questions: Sequence[Question], judge: Judge, config: Config) -> Answers:
+def build(config: Config, seed: int) -> Policy:
+    """The policy before any training; equal seeds give equal weights in every arm."""
+    return build_policy(config.policy, ALPHABET, (*TAGS, *CONFIDENCES), seed=key_to_seed(seed, "policy"))
+
+
+def start_of(study: Study, policy: Policy) -> dict[str, Any]:
+    """What the policy says before the reinforcement: metrics, and confidence by difficulty.
+
+    Arms that are asked in one form are given equal answers, which are therefore sampled once.
+    """
+
+    def measured(stage: Cell) -> dict[str, Any]:
+        answers = ask(study, policy, study.questions.test)
+        metrics = answering.report(answers, study.questions.test, study.examiner, "start")
+        return {"metrics": metrics, "by_hidden": pictures.plain_by_hidden(answers, study.questions.test)}
+
+    made: dict[str, Any] = json_made_once(study.cell, f"start-{study.examiner.blocks}", measured)
+    return made
+
+
+def reinforced(study: Study, policy: Policy) -> Policy:
+    """The policy after the arm's own training, with curves on validation problems where there are any."""
+    evaluate = None
+    if study.questions.validation:
+        evaluate = evaluated_as(policy.tokenizer, validation(study))
+    rows = as_dataset(study.questions.train, study.examiner.prompt_of)
+    functions = rewards_of(study.config, study.arm).functions
+    return grpo(policy, rows, functions, training_of(study.config, study.arm), study.cell, evaluate=evaluate)
+
+
+def ask(study: Study, policy: Policy, questions: Sequence[Question]) -> Answers:
     """Greedy answers; a form without confidences is followed by the question for one."""
-    answers = answering.answer(policy, questions, judge, config.evaluation)
-    if judge.reads_confidence:
+    settings = study.config.evaluation
+    answers = answering.answer(policy, questions, study.examiner, settings)
+    if study.examiner.reads_confidence:
         return answers
-    stated = baselines.verbalised_confidence(policy, answers.trajectories, batch_size=config.evaluation.batch_size)
+    stated = baselines.verbalised_confidence(policy, answers.trajectories, batch_size=settings.batch_size)
     parsed = [replace(said, confidence=float(q)) for said, q in zip(answers.parsed, stated, strict=True)]
     return replace(answers, parsed=parsed)
 
 
-def build(config: Config, seed: int) -> Policy:
-    """The policy that training starts from; equal seeds give equal weights in every arm."""
-    p = config.policy
-    if p.model:
-        return load_policy(p.model)
-    return tiny_policy(
-        ALPHABET,
-        special=(*TAGS, *CONFIDENCES),
-        width=p.width,
-        layers=p.layers,
-        heads=p.heads,
-        context=64,
-        seed=key_to_seed(seed, "policy"),
-    )
-
-
-def warm_start(config: Config, seed: int, cell: Cell) -> Policy:
-    """The over-confident policy; the bare one where there is no warm start."""
-    policy, w = build(config, seed), config.warm_start
-    if not w.training.steps:
-        return policy
-    questions = sums(config.task.system_prompt, w.num_examples, seed, "warm start")
-    found = [Problem(question.text, str(question.answer), question.num_hidden) for question in questions]
-    rows = as_dataset(questions).remove_columns("answer")
-    said: list[Any] = overconfident(found, (w.even_law, w.odd_law), seed, "warm start")
-    if not isinstance(questions[0].prompt, str):
-        said = [[{"role": "assistant", "content": text}] for text in said]
-    return sft(policy, rows.add_column("completion", said), w.training, cell)
-
-
-def as_dataset(questions: Sequence[Question]) -> Dataset:
-    """Rows with prompt and answer, as trl takes them; a column has one type, so all answers are lists if one is."""
-    answers: list[Any] = [q.answer for q in questions]
-    if any(isinstance(answer, list) for answer in answers):
-        answers = [[answer] if isinstance(answer, str) else answer for answer in answers]
-    return Dataset.from_dict({"prompt": [q.prompt for q in questions], "answer": answers})
-
-
-def validation(config: Config, questions: Questions, judge: Judge, tokenizer: Any) -> Any:
+def validation(study: Study) -> Callable[[Policy], Mapping[str, float]]:
     """Metrics of greedy answers to the validation problems; accuracy first."""
+    questions = study.questions.validation
 
-    def evaluate(model: torch.nn.Module, step: int) -> Mapping[str, float]:
-        policy = Policy(model, tokenizer)  # type: ignore[arg-type]
-        answers = ask(policy, questions.validation, judge, config)
-        metrics = answering.report(answers, questions.validation, judge, "validation")
-        shown = ("accuracy", "brier", "ece", "auroc", "mean_confidence")
-        hidden = answering.by_hidden(answers, questions.validation)
-        return {f"validation/{name}": metrics[f"validation/{name}"] for name in shown} | {
-            f"validation/confidence_{k}_hidden": confidence for k, (confidence, _) in hidden.items()
-        }
+    def measure(policy: Policy) -> Mapping[str, float]:
+        answers = ask(study, policy, questions)
+        metrics = answering.report(answers, questions, study.examiner, "validation")
+        names = ("accuracy", "brier", "ece", "auroc", "mean_confidence")
+        shown = {f"validation/{name}": metrics[f"validation/{name}"] for name in names}
+        for num_hidden, (confidence, _) in answering.by_hidden(answers, questions).items():
+            shown[f"validation/confidence_{num_hidden}_hidden"] = confidence
+        return shown
 
-    return evaluate
+    return measure
 
 
-def uses(
-    policy: Policy, answers: Answers, questions: Questions, judge: Judge, config: Config, seed: int
-) -> dict[str, float]:
+def uses(study: Study, policy: Policy, answers: Answers) -> dict[str, float]:
     """What confidences are good for at test time: votes, and the mean of several; nothing where none are stated."""
-    if not judge.reads_confidence:
-        return {}
-    e, metrics = config.evaluation, dict[str, float]()
-    if e.num_ballots:
-        metrics |= answering.vote(policy, questions.test[: e.num_ballots], judge, e, seed)
-    if e.resampled:
-        metrics |= answering.ensembled(policy, answers, judge, e, e.resampled, seed)
+    settings, seed = study.config.evaluation, study.cell.seed
+    metrics: dict[str, float] = {}
+    if study.examiner.reads_confidence and settings.num_ballots:
+        put_to_vote = study.questions.test[: settings.num_ballots]
+        metrics |= answering.vote(policy, put_to_vote, study.examiner, settings, seed)
+    if study.examiner.reads_confidence and settings.resampled:
+        metrics |= answering.ensembled(policy, answers, study.examiner, settings, seed)
     return metrics
 
 
-def estimators(
-    policy: Policy, answers: Answers, questions: Questions, judge: Judge, config: Config, seed: int
-) -> dict[str, float]:
+def estimators(study: Study, policy: Policy, answers: Answers) -> dict[str, float]:
     """Confidences for a policy that was trained without: answer probability, probe and classifier (both losses).
 
     A policy that reads words is also asked for one (where :func:`ask` has done so, that is the stated confidence).
     Probe and classifier learn from greedy answers to training problems, half as many as there are test problems.
     """
-    seen = questions.train[: max(1, len(questions.test) // 2)]
-    learned = answering.answer(policy, seen, judge, config.evaluation)
-    states, test_states = (baselines.last_states(policy, part.trajectories) for part in (learned, answers))
-    given = {"answer_probability": baselines.answer_probability(policy, answers.trajectories)}
-    if config.policy.model and judge.reads_confidence:
-        given["verbalised"] = baselines.verbalised_confidence(
-            policy, answers.trajectories, batch_size=config.evaluation.batch_size
-        )
-    for loss in ("bce", "brier"):
-        given[f"probe_{loss}"] = baselines.Probe(loss).fit(states, learned.right).predict(test_states)
-    rate, steps = 1e-3 if not config.policy.model else 1e-5, config.evaluation.classifier_steps
-    for loss in ("bce", "brier") if steps else ():
-        classifier = baselines.Classifier(policy, loss, steps, learning_rate=rate, seed=seed)
-        classifier.fit(learned.trajectories, learned.right)
-        given[f"classifier_{loss}"] = classifier.predict(answers.trajectories)
+    settings, reads_words = study.config.evaluation, bool(study.config.policy.model)
+    seen = study.questions.train[: max(1, len(study.questions.test) // 2)]
+    learned = answering.answer(policy, seen, study.examiner, settings)
+    estimates = {"answer_probability": baselines.answer_probability(policy, answers.trajectories)}
+    if reads_words and study.examiner.reads_confidence:
+        given = baselines.verbalised_confidence(policy, answers.trajectories, batch_size=settings.batch_size)
+        estimates["verbalised"] = given
+    rate = CLASSIFIER_RATE if reads_words else TINY_CLASSIFIER_RATE
+    estimates |= baselines.probed(policy, learned, answers)
+    estimates |= baselines.classified(policy, learned, answers, settings.classifier_steps, rate, study.cell.seed)
     metrics = {}
-    for name, confidences in given.items():
+    for name, confidences in estimates.items():
         stated = np.clip(confidences, 0.0, 1.0)
         metrics[f"{name}/brier"] = brier(stated, answers.right)
         metrics[f"{name}/ece"] = expected_calibration_error(stated, answers.right)
@@ -314,28 +295,25 @@ def bandit_metrics() -> dict[str, float]:
     """Where exact gradients lead on the six arms, and what the safety check says of both rules."""
     by_brier = ascend(rlcr_reward)
     by_log = ascend(lambda q, c: rlcr_reward(q, c, log_rule))
-    fails = not is_safe(log_rule) and by_log.arm == len(SUCCESS) - 1 and by_log.accuracy < 1e-3
-    holds = is_safe(brier_rule) and by_brier.arm == 0
+    log_score_fails = not is_safe(log_rule) and by_log.arm == len(SUCCESS) - 1 and by_log.accuracy < 1e-3
+    brier_holds = bool(is_safe(brier_rule)) and by_brier.arm == 0
     return {
         "bandit/accuracy_brier": by_brier.accuracy,
         "bandit/confidence_brier": by_brier.confidence,
         "bandit/accuracy_log_score": by_log.accuracy,
-        "bandit/log_score_is_unsafe": float(fails and holds),
+        "bandit/log_score_is_unsafe": float(log_score_fails and brier_holds),
     }
 
 
-def validation_score(config: Config, arm: str, rate: float, seed: int, cell: Cell, policy: Policy) -> dict[str, float]:
-    """Metrics of one arm at one rate on validation problems, and the reward it was trained for; for choosing rates."""
-    config = replace(config, rates=replace(config.rates, **{arm: rate}))
-    rewards = rewards_of(config, arm)
-    settings = training_of(config, arm, tuple(rewards.weights))
-    judge = judge_of(config, arm)
-    questions = load_questions(config.task, settings.steps * settings.prompts_per_step, seed, prompt_of(config, arm))
-    trained = grpo(policy, as_dataset(questions.train), rewards.functions, settings, cell)
-    answers = ask(trained, questions.validation, judge, config)
-    metrics = answering.report(answers, questions.validation, judge, "validation")
-    earned = cell.curves()["train/reward"][-3:]
-    return metrics | {"train/reward": float(np.mean([value for _, value in earned]))}
+def validation_score(config: Config, field: str, cell: Cell) -> dict[str, float]:
+    """What one arm earns at the end of training at the rate in ``field``, and its metrics on validation problems."""
+    if not config.task.num_validation:
+        raise UserError("num_validation = 0: rates are compared on validation problems; allowed: at least 1")
+    (arm,) = (arm for arm in ARMS.values() if arm.rate == field)
+    study = study_of(config, arm, cell)
+    policy = reinforced(study, warm_start(config, cell))
+    earned = [value for _, value in cell.curves()["train/reward"][-3:]]
+    return {"train/reward": float(np.mean(earned)), **validation(study)(policy)}
 
 
 def figures(report: Report) -> Sequence[Picture]:
@@ -347,10 +325,10 @@ def estimate(config: Config) -> dict[str, float]:
     """Size and time of one seed of all arms, for ``--dry-run``; unknown for a model on disk or on the hub."""
     if config.policy.model:
         return {"parameters": nan, "memory_bytes": nan, "seconds": nan}
-    t, w = config.training, config.warm_start.training
+    t, w = config.training, config.warm_start
     num_parameters = build(config, 0).num_parameters
     completions = 2 * (t.steps + config.ablation_steps) * t.prompts_per_step * t.num_generations
-    examples = len(ARMS) * w.steps * w.batch_size
+    examples = w.steps * w.training.batch_size
     return {
         "parameters": float(num_parameters),
         "memory_bytes": 16.0 * num_parameters + 2e4 * t.prompts_per_step * t.num_generations + 1e9,

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from tenfold.core.seeding import key_to_seed, torch_generator
+from tenfold.data.questions import Question
 from tenfold.eval.calibration import calibration_report
-from tenfold.papers.rlcr.masked_addition import DIGITS, HIDDEN, Problem, problems
+from tenfold.papers.rlcr.masked_addition import SYMBOLS, problems, symbols_of
 
 NUM_CONFIDENCES = 11
-SYMBOLS = DIGITS + HIDDEN
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ class SmallPolicy(nn.Module):
         self.confidence_head = nn.Sequential(nn.Linear(width + 10, width), nn.ReLU(), nn.Linear(width, NUM_CONFIDENCES))
 
     @staticmethod
-    def encode(found: list[Problem]) -> Tensor:
+    def encode(found: list[Question]) -> Tensor:
         """Both symbols of each problem, one-hot, float32 [B, 22]."""
-        pairs = [[SYMBOLS.index(part) for part in problem.prompt[:-1].split("+")] for problem in found]
-        return nn.functional.one_hot(torch.tensor(pairs), len(SYMBOLS)).flatten(1).float()
+        pairs_B2 = torch.tensor([symbols_of(str(problem.prompt)) for problem in found])
+        return nn.functional.one_hot(pairs_B2, len(SYMBOLS)).flatten(1).float()
 
     def answer(self, hidden_BD: Tensor) -> Tensor:
         """Logits [B, 10]."""
@@ -81,6 +81,11 @@ class SmallPolicy(nn.Module):
         return self.confidence_head(torch.cat([hidden_BD, given_BY], dim=-1))
 
 
+def right_answers(found: list[Question]) -> Tensor:
+    """The right digits, int64 [B]."""
+    return torch.tensor([int(problem.answers[0]) for problem in found])
+
+
 def warm_start(seed: int, training: SmallTraining) -> SmallPolicy:
     """A policy that imitates right answers and confidences that don't look at the problem."""
     with torch.random.fork_rng(devices=[]):
@@ -90,7 +95,7 @@ def warm_start(seed: int, training: SmallTraining) -> SmallPolicy:
     law = torch.tensor(training.confidence_law)
     for step in range(training.warm_start_steps):
         found = problems(training.warm_start_batch, seed, "warm start", step)
-        answers_B = torch.tensor([int(problem.answer) for problem in found])
+        answers_B = right_answers(found)
         stated_B = torch.multinomial(law, len(found), True, generator=torch_generator(seed, "warm start", step))
         hidden_BD = policy.trunk(policy.encode(found))
         loss = nn.functional.cross_entropy(policy.answer(hidden_BD), answers_B)
@@ -117,13 +122,15 @@ def reinforce(
         generator = torch_generator(seed, "samples", step)
         found = problems(training.prompts, seed, "reinforcement", step)
         hidden_ND = policy.trunk(policy.encode(found)).repeat_interleave(training.samples, 0)
-        true_N = torch.tensor([int(problem.answer) for problem in found]).repeat_interleave(training.samples)
+        true_N = right_answers(found).repeat_interleave(training.samples)
+        # The confidence is sampled after the answer and may depend on it, as in a completion.
         answer_NY = policy.answer(hidden_ND).log_softmax(-1)
         answers_N = torch.multinomial(answer_NY.exp(), 1, generator=generator).squeeze(1)
         confidence_NQ = policy.confidence(hidden_ND, answers_N).log_softmax(-1)
         bins_N = torch.multinomial(confidence_NQ.exp(), 1, generator=generator).squeeze(1)
         rewards_N = reward(bins_N / (NUM_CONFIDENCES - 1), (answers_N == true_N).float())
         advantages_N = group_advantages(rewards_N, training.samples, training.scale)
+        # Both choices share one advantage: the reward pays for the pair.
         log_probs_N = answer_NY.gather(1, answers_N[:, None]) + confidence_NQ.gather(1, bins_N[:, None])
         entropy = -(confidence_NQ.exp() * confidence_NQ).sum(-1).mean()
         loss = -(advantages_N * log_probs_N.squeeze(1)).mean() - training.entropy_bonus * entropy
@@ -154,7 +161,7 @@ def measure(policy: SmallPolicy, seed: int, num: int = 6000) -> dict[str, float]
     hidden_BD = policy.trunk(policy.encode(found))
     answers_B = policy.answer(hidden_BD).argmax(-1)
     stated_B = policy.confidence(hidden_BD, answers_B).argmax(-1).double() / (NUM_CONFIDENCES - 1)
-    right_B = answers_B == torch.tensor([int(problem.answer) for problem in found])
+    right_B = answers_B == right_answers(found)
     return calibration_report(stated_B.numpy(), right_B.double().numpy())
 
 
@@ -183,7 +190,9 @@ VARIANTS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], SmallTraining]] = 
 """Name to reward and training; the last two tell what dividing by the group's deviation does."""
 
 
-def compare(seed: int, variants: Mapping[str, tuple[Callable[..., Tensor], SmallTraining]]) -> dict[str, dict]:
+def compare(
+    seed: int, variants: Mapping[str, tuple[Callable[..., Tensor], SmallTraining]]
+) -> dict[str, dict[str, float]]:
     """Variant to its calibration report, all from the same warm start, whose own report is ``start``.
 
     Args:
@@ -196,7 +205,7 @@ def compare(seed: int, variants: Mapping[str, tuple[Callable[..., Tensor], Small
         ['start', 'rlcr']
     """
     start = warm_start(seed, next(iter(variants.values()))[1])
-    trained = {
-        name: reinforce(copy.deepcopy(start), reward, seed, training) for name, (reward, training) in variants.items()
-    }
-    return {name: measure(policy, seed) for name, policy in ({"start": start} | trained).items()}
+    reports = {"start": measure(start, seed)}
+    for name, (reward, training) in variants.items():
+        reports[name] = measure(reinforce(copy.deepcopy(start), reward, seed, training), seed)
+    return reports
