@@ -35,7 +35,7 @@ from tenfold.papers.hrm import config as presets
 from tenfold.papers.hrm.config import ReasonerConfig
 from tenfold.papers.hrm.halting import Carry, Rows, StepOptions, empty_carry, training_step
 from tenfold.papers.hrm.method import RecursiveReasoner
-from tenfold.papers.hrm.recipe import flops_of_a_step
+from tenfold.papers.hrm.training import flops_of_a_step
 
 LR, PUZZLE_LR, DECAY = 1e-3, 1e-4, 0.1
 Part = Literal["step", "optimizer", "compile", "sudoku"]
@@ -146,7 +146,8 @@ class Encoder(nn.Module):
         D = config.hidden_size
         self.tokens = nn.Embedding(config.vocab_size, D)
         self.positions = nn.Parameter(torch.zeros(config.sequence_length, D))
-        layer = nn.TransformerEncoderLayer(D, config.num_heads, 4 * D, dropout=0.0, activation="gelu", batch_first=True)
+        heads = config.num_heads if config.mixer == "attention" else 1
+        layer = nn.TransformerEncoderLayer(D, heads, 4 * D, dropout=0.0, activation="gelu", batch_first=True)
         self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.answer = nn.Linear(D, config.vocab_size)
 

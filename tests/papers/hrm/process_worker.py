@@ -15,9 +15,10 @@ import torch
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import Interrupted
-from tenfold.papers.hrm import recipe
 from tenfold.papers.hrm.config import smoke
 from tenfold.papers.hrm.data import load_puzzles
+from tenfold.papers.hrm.recipe import ARMS
+from tenfold.papers.hrm.training import Study, build, train_reasoner
 
 STOP = 7
 SETTINGS = {
@@ -46,13 +47,14 @@ def run(directory, *, stop=None, rank=0, **training):
     config = config_of(**training)
     cell = Cell(arm="hrm", seed=0, directory=directory, device="cpu")
     cell.progress = progress
-    model = recipe.build(config, "hrm", 0, num_puzzles=7)
-    with torch.no_grad():
-        model.q_head.bias.copy_(torch.tensor([0.5, -0.5]))  # halts at once wherever exploration allows it
     puzzles = load_puzzles(config.data, 0)
     identified = np.arange(len(puzzles.train.puzzle_identifiers), dtype=np.int32) % 7
     train = replace(puzzles.train, puzzle_identifiers=identified, num_puzzle_identifiers=7)
-    return recipe.train_reasoner(model, replace(puzzles, train=train), recipe.rates(config, "hrm"), config, 0, cell)
+    study = Study(config, ARMS["hrm"], 0, cell, replace(puzzles, train=train))
+    model = build(study)
+    with torch.no_grad():
+        model.q_head.bias.copy_(torch.tensor([0.5, -0.5]))  # halts at once wherever exploration allows it
+    return train_reasoner(model, study)
 
 
 def main(directory):

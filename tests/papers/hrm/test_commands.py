@@ -3,20 +3,18 @@
 import csv
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from tenfold.cli.main import main
 from tenfold.core.cell import Cell
-from tenfold.core.errors import Interrupted, UserError
-from tenfold.core.types import Scores
+from tenfold.core.errors import UserError
 from tenfold.data.sudoku import board_text
 from tenfold.data.sudoku_generator import generate
 from tenfold.papers.hrm import commands, recipe
 from tenfold.papers.hrm import config as presets
-from tenfold.papers.hrm.own_puzzles import config_for_file
 from tenfold.papers.hrm.reasoner import Reasoner, Solution
 
 SOLVED = "1234341221434321"
@@ -177,10 +175,17 @@ def test_export_overwrites_nothing(run_directory, tmp_path):
 # -------------------------------------------------------------------------------------------------------------- train
 
 
+def train(file, out, *words, steps=3):
+    """``tenfold train hrm`` for some steps, without what costs time at the end."""
+    votes = ["--evaluation.symmetry-votes", "0", "--evaluation.trajectories", "0", "--evaluation.noise-std", "0"]
+    words = ["--training.steps", steps, "--device", "cpu", *votes, *words]
+    return main(["train", "hrm", "--data", str(file), "--out", str(out), *map(str, words)])
+
+
 @pytest.mark.parametrize("arm", ["hrm", "trm"])
 def test_train_makes_a_model_of_ones_own_puzzles_that_solve_takes(arm, tmp_path, capsys):
     file = write_csv(tmp_path / "puzzles.csv", 40)
-    commands.train(file, tmp_path / "out", arm=arm, preset="smoke", steps=3, device="cpu")
+    assert train(file, tmp_path / "out", "--arm", arm) == 0
     assert "test/exact_accuracy " in capsys.readouterr().out
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert 0 <= scores["test/exact_accuracy"] <= 1
@@ -190,75 +195,52 @@ def test_train_makes_a_model_of_ones_own_puzzles_that_solve_takes(arm, tmp_path,
     assert "Confidence" in capsys.readouterr().out
 
 
-def test_train_goes_on_where_it_was_stopped(tmp_path, monkeypatch, capsys):
+def test_train_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     file = write_csv(tmp_path / "puzzles.csv", 40)
-    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="after step 2"):
+    with monkeypatch.context() as patch:
         asked = iter([False, True])
         patch.setattr(Cell, "stop_requested", lambda cell: next(asked))
-        commands.train(file, tmp_path / "stepwise", preset="smoke", steps=4, device="cpu")
+        assert train(file, tmp_path / "stepwise", steps=4) == 130
+    assert [path.name for path in (tmp_path / "stepwise" / "checkpoints").iterdir()] == ["step-00000002"]
     moved = file.rename(tmp_path / "moved.csv")
     for out in ("stepwise", "at once"):
-        commands.train(moved, tmp_path / out, preset="smoke", steps=4, device="cpu")
+        assert train(moved, tmp_path / out, steps=4) == 0
     one, other = (Reasoner.from_pretrained(tmp_path / out / "model").state_dict() for out in ("stepwise", "at once"))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"preset": "laptop"}, "preset is laptop, but .* was begun with smoke; give another --out"),
-        ({"arm": "trm"}, "arm is trm, but .* was begun with hrm"),
-        ({"seed": 1}, "seed is 1, but .* was begun with 0"),
-        ({"dtype": "bfloat16"}, "dtype is bfloat16, but .* was begun with float32"),
-        ({"steps": 2}, "training.steps is 2, but .* was begun with 1"),
-        ({"num_train": 8}, "data.num_train is 8, but .* was begun with 16"),
-        ({"data": "other.csv"}, "data_sha256 is [0-9a-f]{64}, but .* was begun with [0-9a-f]{64}"),
-    ],
-)
-def test_a_folder_of_another_training_is_refused(changed, message, tmp_path, monkeypatch):
-    trained = []
-    monkeypatch.setattr(recipe, "run", lambda *arguments: trained.append(arguments) or Scores({"test/x": 1.0}))
-    monkeypatch.chdir(tmp_path)
-    asked = {"data": write_csv(tmp_path / "puzzles.csv", 20), "preset": "smoke", "steps": 1, "out": tmp_path / "out"}
-    write_csv(tmp_path / "other.csv", 20, clues=7)
-    commands.train(**asked)
-    commands.train(**asked)
-    with pytest.raises(UserError, match=message):
-        commands.train(**(asked | changed | ({"data": Path(changed["data"])} if "data" in changed else {})))
-    assert len(trained) == 2, "the same goes on, another is refused"
-
-
-def test_a_folder_that_holds_something_else_is_refused(tmp_path):
-    file = write_csv(tmp_path / "puzzles.csv", 20)
-    with pytest.raises(UserError, match=r"--out is .*; allowed: a new or empty folder, or one that has a training"):
-        commands.train(file, tmp_path, preset="smoke", steps=1)
-    with pytest.raises(UserError, match=r"--out is .*; allowed: a new or empty folder, or one that has a tuning"):
-        commands.tune(file, preset="smoke")
-    assert [path.name for path in tmp_path.iterdir()] == ["puzzles.csv"]
-
-
-def test_train_refuses_files_and_steps_it_cannot_use(tmp_path, capsys):
+def test_train_refuses_what_it_cannot_use_and_writes_nothing(tmp_path, capsys):
     latin = tmp_path / "latin.csv"
     latin.write_bytes(b"puzzle\n" + PUZZLE.encode() + b"\n\xe9\n")
-    good = write_csv(tmp_path / "good.csv", 20)
+    good, few = write_csv(tmp_path / "good.csv", 20), write_csv(tmp_path / "few.csv", 2)
     wrong = [
-        (tmp_path, "1", "is a folder, not a CSV file"),
-        (latin, "1", "line 3 is not UTF-8"),
-        (good, "0", "steps = 0: must be at least 1"),
-        (good, "-1", "steps = -1: must be at least 1"),
+        (tmp_path, (), "is a folder, not a CSV file"),
+        (latin, (), "line 3 is not UTF-8"),
+        (good, ("--data.num-train", "17"), "num_train = 17, data.num_validation = 2, data.num_test = 2: at least 1"),
+        (good, ("--data.num-train", "0"), "together at most the 20 of "),
+        (few, (), "data.num_train = 1, data.num_validation = 1, data.num_test = 1: at least 1 each"),
+        (good, ("--arms.trm.layers", "1"), "arms.trm.layers = 1: does nothing with --arm hrm"),
+        (good, ("--arms.hrm.vocab-size", "9"), "arms.hrm.vocab_size = 9: must be 6, as the data have it"),
+        (good, ("--data.box-rows", "3"), "--data.box_rows = 3: does nothing in tenfold train hrm"),
     ]
-    for data, steps, message in wrong:
-        words = ["--data", str(data), "--out", str(tmp_path / "out"), "--preset", "smoke", "--steps", steps]
-        assert main(["train", "hrm", *words]) == 2
+    for data, words, message in wrong:
+        assert train(data, tmp_path / "out", *words) == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
+    for steps, message in (
+        ("0", "steps = 0, epochs = 0: give one of them"),
+        ("-1", "steps = -1, epochs = 0: give one"),
+    ):
+        with pytest.raises(SystemExit):
+            train(good, tmp_path / "out", steps=steps)
+        assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("columns", [("puzzle",), ("puzzle", "solution")])
-def test_train_needs_no_ratings(columns, tmp_path, capsys):
+def test_train_needs_no_ratings(columns, tmp_path):
     file = write_csv(tmp_path / "puzzles.csv", 20, columns=columns)
-    commands.train(file, tmp_path / "out", preset="smoke", steps=1, device="cpu")
+    assert train(file, tmp_path / "out", steps=1) == 0
     assert (tmp_path / "out" / "model" / "config.json").is_file()
 
 
@@ -266,67 +248,62 @@ def test_train_needs_no_ratings(columns, tmp_path, capsys):
     ("box", "clues", "cells"), [((2, 2), 8, 16), ((2, 3), 20, 36), ((2, 4), 40, 64), ((3, 3), 45, 81)]
 )
 def test_sizes_follow_the_file(box, clues, cells, tmp_path):
-    file = write_csv(tmp_path / "puzzles.csv", 10, box, clues)
-    config = config_for_file(presets.laptop(), file)
+    config = presets.own(str(write_csv(tmp_path / "puzzles.csv", 10, box, clues)))
     assert (config.data.box_rows, config.data.box_columns) == box
     for model in (config.arms.plain, config.arms.hrm, config.arms.trm):
         assert model.sequence_length == cells and model.vocab_size == box[0] * box[1] + 2
     assert (config.data.num_train, config.data.num_validation, config.data.num_test) == (8, 1, 1)
     assert config.training.batch_size <= 8 and config.training.steps == presets.laptop().training.steps
-    assert config_for_file(presets.laptop(), file, num_train=4, num_test=5, steps=7).training.steps == 7
 
 
-@pytest.mark.parametrize(("num_train", "num_test"), [(0, 2), (8, 1), (9, 2), (None, 9)])
-def test_splits_that_the_file_cannot_give_are_refused(num_train, num_test, tmp_path):
-    file = write_csv(tmp_path / "puzzles.csv", 10)
-    with pytest.raises(UserError, match=r"num_train = \d, num_test = \d.* 10 of "):
-        config_for_file(presets.smoke(), file, num_train, num_test)
+def test_sizes_and_split_may_be_ones_own(tmp_path, capsys):
+    file = write_csv(tmp_path / "puzzles.csv", 20)
+    split = ("--data.num-train", 9, "--data.num-test", 8, "--training.batch-size", 4)
+    assert train(file, tmp_path / "out", *split, "--arms.hrm.layers", 1, "--dry-run", steps=7) == 0
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert (config["data"]["num_train"], config["data"]["num_validation"], config["data"]["num_test"]) == (9, 2, 8)
+    assert (config["training"]["steps"], config["training"]["batch_size"], config["arms"]["hrm"]["layers"]) == (7, 4, 1)
 
 
 # --------------------------------------------------------------------------------------------------------------- tune
 
 
-def test_tune_gives_every_arm_the_same_grid(tmp_path, monkeypatch, capsys):
-    tried = []
+def test_every_arm_has_the_same_grid_and_its_own_rate(monkeypatch, tmp_path):
+    assert {tuple(rates) for rates in recipe.GRID.values()} == {(1e-3, 2e-3, 4e-3, 8e-3)}
+    trained = []
 
-    def fake(config, arm, chosen, seed, cell):
-        tried.append((arm, chosen.learning_rate, chosen.ema_decay, seed))
-        return 0.75, 0.5
+    class Trained(Exception):
+        pass
 
-    monkeypatch.setattr(recipe, "validation_accuracy", fake)
-    commands.tune(tmp_path / "tuned", preset="smoke", rates=(1e-3, 4e-3), ema_decay=0.9, seed=1000)
-    assert tried == [(arm, rate, 0.9, 1000) for arm in recipe.ARMS for rate in (1e-3, 4e-3)]
-    rows = json.loads((tmp_path / "tuned" / "tuning.json").read_text())
-    assert rows[-1] == {"arm": "trm", "learning_rate": 4e-3, "averaged": 0.75, "last": 0.5} and len(rows) == 6
+    def remember(model, study):
+        trained.append((study.arm, study.rates, study.seed))
+        raise Trained
 
-
-def test_rates_may_be_added_to_a_tuning_but_nothing_else_changed(tmp_path, monkeypatch):
-    tried = []
-    monkeypatch.setattr(recipe, "validation_accuracy", lambda *arguments: tried.append(arguments) or (0.75, 0.5))
-    for rates in ((1e-3,), (1e-3, 2e-3)):
-        commands.tune(tmp_path / "tuned", preset="smoke", rates=rates)
-    assert len(tried) == 3 * len(recipe.ARMS)
-    for changed, message in (
-        ({"preset": "laptop"}, "preset is laptop, but .* was begun with smoke; give another --out"),
-        ({"seed": 1001}, "seed is 1001, but .* was begun with 1000"),
-        ({"ema_decay": 0.5}, "ema_decay is 0.5, but .* was begun with 0.99"),
-    ):
-        with pytest.raises(UserError, match=message):
-            commands.tune(tmp_path / "tuned", **({"preset": "smoke"} | changed))
-    smoke = presets.smoke()
-    monkeypatch.setattr(presets, "smoke", lambda: replace(smoke, data=replace(smoke.data, clues=9)))
-    with pytest.raises(UserError, match=r"data\.clues is 9, but .* was begun with 10"):
-        commands.tune(tmp_path / "tuned", preset="smoke")
-    other_rates = replace(smoke.arms, hrm_rates=presets.RatesConfig(0.5))
-    monkeypatch.setattr(presets, "smoke", lambda: replace(smoke, arms=other_rates))
-    commands.tune(tmp_path / "tuned", preset="smoke")
-    assert len(tried) == 7 * len(recipe.ARMS), "the rates of the preset play no part"
+    monkeypatch.setattr(recipe, "train_reasoner", remember)
+    for field in recipe.GRID:
+        arms = presets.smoke().arms
+        rates = field.split(".")[1]
+        changed = replace(arms, **{rates: replace(getattr(arms, rates), learning_rate=0.5)})
+        with pytest.raises(Trained):
+            cell = Cell(arm=field, seed=1000, directory=tmp_path, device="cpu")
+            recipe.validation_score(replace(presets.smoke(), arms=changed), field, cell)
+    chosen = presets.RatesConfig(0.5, recipe.TUNING_EMA_DECAY)
+    assert trained == [(arm, chosen, 1000) for arm in recipe.ARMS.values()]
 
 
 def test_averaged_and_last_weights_are_measured_on_the_validation_split(tmp_path):
     config = presets.smoke()
-    config = replace(config, training=replace(config.training, steps=2, evaluate_every=0))
+    still = replace(config.arms, hrm_rates=presets.RatesConfig(0.0))
+    config = replace(config, arms=still, training=replace(config.training, steps=2, evaluate_every=0))
     cell = Cell(arm="hrm", seed=0, directory=tmp_path, device="cpu")
-    averaged, last = recipe.validation_accuracy(config, "hrm", presets.RatesConfig(0.0, 0.5), 0, cell)
-    assert averaged == last, "with rate 0 both are the initial weights"
-    assert cell.curves()["validation/exact_accuracy"][-1] == (2.0, averaged)
+    scores = recipe.validation_score(config, "arms.hrm_rates.learning_rate", cell)
+    assert list(scores) == ["validation/averaged", "validation/last"], "the averaged weights are chosen by"
+    assert scores["validation/averaged"] == scores["validation/last"], "with rate 0 both are the initial weights"
+    assert cell.curves()["validation/exact_accuracy"][-1] == (2.0, scores["validation/averaged"])
+
+
+def test_tune_tries_the_rates_of_an_arm(tmp_path):
+    words = ["--preset", "smoke", "--fields", "arms.trm_rates.learning_rate", "--rates", "1e-3", "--device", "cpu"]
+    assert main(["tune", "hrm", "--out", str(tmp_path / "tuning"), *words]) == 0
+    [row] = json.loads((tmp_path / "tuning" / "tuning.json").read_text())
+    assert set(row) == {"field", "learning_rate", "validation/averaged", "validation/last"}

@@ -13,9 +13,10 @@ from tenfold.papers.hrm import config as presets
 from tenfold.papers.hrm.config import DataConfig
 from tenfold.papers.hrm.data import load_puzzles, sudoku_difficulty
 from tenfold.papers.hrm.inference import AllAnswers
-from tenfold.papers.hrm.recipe import arc_metrics, with_steps
+from tenfold.papers.hrm.recipe import arc_metrics
+from tenfold.papers.hrm.training import with_steps
 
-SMALL = DataConfig(num_train=40, num_validation=10, num_test=20, augmentations=3)
+SMALL = DataConfig(clues=12, num_train=40, num_validation=10, num_test=20, augmentations=3)
 
 
 def write_csv(path, puzzles):

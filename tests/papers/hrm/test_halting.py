@@ -19,7 +19,7 @@ from tenfold.papers.hrm.halting import (
     training_step,
 )
 from tenfold.papers.hrm.method import Latents, SegmentOutput
-from tenfold.papers.hrm.recipe import free_rows, offered_rows
+from tenfold.papers.hrm.training import free_rows, offered_rows
 
 
 def forced(model, q_halt, q_continue=0.0):

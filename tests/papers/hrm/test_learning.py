@@ -23,7 +23,7 @@ from tenfold.papers.hrm.config import ReasonerConfig
 from tenfold.papers.hrm.halting import Rows, StepOptions, empty_carry, training_step
 from tenfold.papers.hrm.inference import answer, answer_all
 from tenfold.papers.hrm.method import RecursiveReasoner, num_parameters
-from tenfold.papers.hrm.recipe import offered_rows
+from tenfold.papers.hrm.training import offered_rows
 from tenfold.train.loop import LoopConfig, train
 
 TINY = ReasonerConfig(

@@ -16,6 +16,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from tenfold.core.cell import Cell
+from tenfold.core.errors import UserError
 from tenfold.core.report import SECONDS
 from tenfold.data.arc import ArcTask, build_arc
 from tenfold.data.puzzles import Batch, PuzzleDataset
@@ -24,11 +25,12 @@ from tenfold.data.sudoku_generator import generate
 from tenfold.data.sudoku_solver import solve
 from tenfold.optim import AdamATan2, SparseSignSGD
 from tenfold.papers.hrm import config as presets
-from tenfold.papers.hrm import recipe
+from tenfold.papers.hrm import recipe, training
 from tenfold.papers.hrm.config import DataConfig, EvaluationConfig, RatesConfig
 from tenfold.papers.hrm.data import ArcTasks, HeldOut, Puzzles, sudoku_difficulty
 from tenfold.papers.hrm.inference import AllAnswers
 from tenfold.papers.hrm.method import Latents, SegmentOutput
+from tenfold.papers.hrm.training import Study
 
 BOX = (2, 2)
 
@@ -173,10 +175,11 @@ def test_a_vote_over_symmetries_outvotes_a_wrong_answer_to_the_puzzle_itself(sud
 def test_votes_need_a_sudoku_and_trajectories_need_segments(sudokus):
     puzzles, wrong = sudokus
     core = FakeCore(solves_ten_clues, vocab_size=6, halt_max_steps=1)
-    maze = replace(with_evaluation(symmetry_votes=4), data=DataConfig(task="maze"))
-    for config in (with_evaluation(), maze, with_evaluation(trajectories=4, noise_std=1.0)):
+    for config in (with_evaluation(), with_evaluation(trajectories=4, noise_std=1.0)):
         assert recipe.extra_metrics(core, wrong, puzzles, config) == {}
     assert not core.heard
+    with pytest.raises(UserError, match=r"evaluation\.symmetry_votes = 4: does not act here; set data\.task = sudoku"):
+        replace(with_evaluation(symmetry_votes=4), data=DataConfig(task="maze"))
 
 
 def test_the_noisy_trajectory_that_q_halt_prefers_is_scored():
@@ -227,9 +230,9 @@ def small_puzzles():
 def test_epochs_become_steps_and_given_steps_stay():
     config, puzzles = presets.smoke(), small_puzzles()
     by_epochs = replace(config, training=replace(config.training, steps=0, epochs=7, batch_size=5))
-    training = recipe.with_steps(by_epochs, puzzles).training
-    assert (training.steps, training.epochs) == (11, 0)  # 7 · 8 / 5
-    assert recipe.with_steps(config, puzzles) == config
+    counted = training.with_steps(by_epochs, puzzles).training
+    assert (counted.steps, counted.epochs) == (11, 0)  # 7 · 8 / 5
+    assert training.with_steps(config, puzzles) == config
 
 
 # ---------------------------------------------------------------------------------------------------------- cost
@@ -266,8 +269,8 @@ def test_a_step_costs_what_counting_its_matrices_by_hand_gives(kind, changes, ne
     config = make_config(kind, mixer=mixer, layers=2, mixer_multiple=16, **changes)
     of_network, of_heads = hand_counted(mixer)
     of_a_row = networks * of_network + heads * of_heads
-    assert recipe.flops_of_a_step(config, 1) == of_a_row
-    assert recipe.flops_of_a_step(config, 7) == 7 * of_a_row
+    assert training.flops_of_a_step(config, 1) == of_a_row
+    assert training.flops_of_a_step(config, 7) == 7 * of_a_row
 
 
 # --------------------------------------------------------------------------------------------------------- rates
@@ -277,12 +280,12 @@ def test_a_step_costs_what_counting_its_matrices_by_hand_gives(kind, changes, ne
 @pytest.mark.parametrize(("task", "puzzle_rate"), [("sudoku-extreme", 1e-4), ("arc-1", 1e-2)])
 def test_published_rates_of_both_optimizers_at_every_step(task, puzzle_rate, monkeypatch, make_model, tmp_path):
     seen = []
-    monkeypatch.setattr(recipe, "train", lambda *given, **named: seen.append((given, named)))
+    monkeypatch.setattr(training, "train", lambda *given, **named: seen.append((given, named)))
     config = presets.paper(task)
     config = replace(config, training=replace(config.training, steps=26_041, epochs=0, batch_size=8))
     cell = Cell(arm="hrm", seed=0, directory=tmp_path)
     model = make_model()
-    recipe.train_reasoner(model, small_puzzles(), recipe.rates(config, "hrm"), config, 0, cell)
+    training.train_reasoner(model, Study(config, recipe.ARMS["hrm"], 0, cell, small_puzzles()))
     [((_, make_optimizers, *_), named)] = seen
     adam, sign = make_optimizers(model)
     assert isinstance(adam, AdamATan2) and isinstance(sign, SparseSignSGD)
@@ -303,17 +306,15 @@ def test_published_rates_of_both_optimizers_at_every_step(task, puzzle_rate, mon
 )
 def test_both_optimizers_step_with_the_rate_of_the_schedule(floor, factors, make_model, tmp_path):
     config = presets.smoke()
-    training = replace(
-        config.training, steps=6, batch_size=4, warmup_steps=4, rate_floor=floor, puzzle_learning_rate=2.0
-    )
+    short = replace(config.training, steps=6, batch_size=4, warmup_steps=4, rate_floor=floor, puzzle_learning_rate=2.0)
+    config = replace(config, arms=replace(config.arms, hrm_rates=RatesConfig(1e-3)), training=short)
     taken = defaultdict(list)
     handle = register_optimizer_step_pre_hook(
         lambda optimizer, *_: taken[type(optimizer)].append([group["lr"] for group in optimizer.param_groups])
     )
     try:
         cell = Cell(arm="hrm", seed=0, directory=tmp_path, device="cpu")
-        changed = replace(config, training=training)
-        recipe.train_reasoner(make_model(), small_puzzles(), RatesConfig(1e-3), changed, 0, cell)
+        training.train_reasoner(make_model(), Study(config, recipe.ARMS["hrm"], 0, cell, small_puzzles()))
     finally:
         handle.remove()
     for kind, rate in ((AdamATan2, 1e-3), (SparseSignSGD, 2.0)):
@@ -347,16 +348,17 @@ def scores_on_arc(tmp_path_factory):
     test = HeldOut(made.test.take(np.arange(made.test.num_examples)), None)
     puzzles = Puzzles(made.train, test.take(slice(0, 0)), test, ArcTasks(tasks, made.test, made.identifiers))
     config = presets.smoke()
-    hrm = replace(config.arms.hrm, vocab_size=12, sequence_length=900, mixer="attention", halt_max_steps=2)
+    grid = dict(vocab_size=12, sequence_length=900, mixer="attention", mixer_multiple=256)
+    hrm = replace(config.arms.hrm, halt_max_steps=2, **grid)
     config = replace(
         config,
         arms=replace(config.arms, hrm=hrm),
         data=DataConfig(task="arc"),
-        training=replace(config.training, steps=1, batch_size=2),
+        training=replace(config.training, steps=1, batch_size=2, evaluate_every=0),
         evaluation=EvaluationConfig(batch_size=2),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe, "load_puzzles", lambda data, seed: puzzles)
+        patch.setattr(training, "load_puzzles", lambda data, seed: puzzles)
         return recipe.run(
             config, "hrm", 0, Cell(arm="hrm", seed=0, directory=tmp_path_factory.mktemp("arc"), device="cpu")
         )
@@ -387,7 +389,7 @@ def test_a_run_reports_the_metrics_that_the_readme_lists_and_no_other(scores_of,
 def test_a_run_reports_the_cost_of_all_its_steps_and_scores_every_test_puzzle(scores_of):
     config = presets.smoke()
     for arm, scores in scores_of.items():
-        of_a_step = recipe.flops_of_a_step(recipe.model_config(config, arm), 32)
+        of_a_step = training.flops_of_a_step(getattr(config.arms, arm), 32)
         assert scores.metrics["cost/train_teraflops"] == pytest.approx(6 * of_a_step / 1e12, rel=1e-9)
         items = scores.items["test/exact_accuracy"]
         assert len(items) == 32 and np.mean(items) == pytest.approx(scores.metrics["test/exact_accuracy"])

@@ -3,7 +3,8 @@
 Names that the authors' code uses (``H_cycles``, ``L_cycles``, ``halt_max_steps``) are kept. Imports no torch.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tenfold.core.errors import UserError
@@ -24,7 +25,7 @@ class ReasonerConfig:
     hidden_size: int = 512
     """Width d of the states."""
     num_heads: int = 8
-    """Attention heads; ignored by the mlp mixer."""
+    """Attention heads."""
     expansion: float = 4.0
     """SwiGLU expansion; the inner width is 2/3 of it, rounded up."""
     width_multiple: int = 256
@@ -32,7 +33,7 @@ class ReasonerConfig:
     mixer: Literal["attention", "mlp"] = "attention"
     """How positions talk to each other."""
     mixer_multiple: int = 256
-    """Rounding of the inner width of the mlp mixer."""
+    """Rounding of the mlp mixer's inner width."""
     positions: Literal["rope", "learned", "none"] = "rope"
     """Position encoding."""
     layers: int = 4
@@ -50,7 +51,7 @@ class ReasonerConfig:
     puzzle_embedding_size: int = 512
     """Length of a puzzle embedding, at most P * d."""
     num_puzzles: int = 1
-    """Rows of the puzzle table; 1 where puzzles have no identity."""
+    """Rows of the puzzle table, 1 where puzzles have no identity; a run counts them in its data."""
     halt_max_steps: int = 16
     """Segments M after which a slot always halts."""
     halt_exploration: float = 0.1
@@ -74,3 +75,47 @@ class ReasonerConfig:
             )
         if self.mixer == "attention" and self.hidden_size % self.num_heads:
             raise UserError(f"num_heads = {self.num_heads}: must divide hidden_size = {self.hidden_size}")
+
+
+def feed_forward(like: ReasonerConfig) -> ReasonerConfig:
+    """The feed-forward network with the parameters of ``like``: both stacks once, no segments, no halting."""
+    return replace(like, kind="plain", gradient="all", halt_max_steps=1, halt_exploration=0.0, q_continue=False)
+
+
+def published_trm(
+    like: ReasonerConfig, mixer: Literal["attention", "mlp"] = "mlp", L_cycles: int = 6
+) -> ReasonerConfig:
+    """The tiny recursive model of its paper, as wide as ``like`` and on its grid.
+
+    Args:
+        like: what it is compared with.
+        mixer: MLP mixing is its best on Sudoku, attention on larger grids.
+        L_cycles: updates of z_L in a cycle: 6 on Sudoku, 4 on larger grids.
+    """
+    return replace(
+        like,
+        kind="trm",
+        mixer=mixer,
+        positions="none" if mixer == "mlp" else "rope",
+        layers=2,
+        H_cycles=3,
+        L_cycles=L_cycles,
+        gradient="last_cycle",
+        prefix_tokens=16,
+        q_continue=False,
+    )
+
+
+def idle_fields(model: ReasonerConfig) -> Mapping[str, str]:
+    """Fields that change nothing in such a model, each with the field by which they would.
+
+    Example:
+        >>> idle_fields(ReasonerConfig(halt_max_steps=1))
+        {'mixer_multiple': 'mixer', 'halt_exploration': 'halt_max_steps', 'q_continue': 'halt_max_steps'}
+    """
+    idle = {"num_heads" if model.mixer == "mlp" else "mixer_multiple": "mixer"}
+    if model.kind == "plain":  # a single update, which carries the gradient however it is called
+        idle |= dict.fromkeys(("H_cycles", "L_cycles", "gradient"), "kind")
+    if model.halt_max_steps == 1:
+        idle |= dict.fromkeys(("halt_exploration", "q_continue"), "halt_max_steps")
+    return idle

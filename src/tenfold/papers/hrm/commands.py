@@ -1,63 +1,24 @@
-"""HRM's own verbs: ``solve`` a puzzle, ``train`` on one's own, ``export`` a model, ``tune`` the arms' rates.
+"""HRM's own verbs: ``solve`` a puzzle with a trained model, and ``export`` the model.
 
-Each verb is a function that tyro reads; the target is a run directory, a folder with an exported model, or ``hrm``.
-``train`` and ``tune`` go on with what is in their ``--out``, which therefore says what it is about and is refused
-for anything else.
+Each verb is a function that tyro reads; the target is a run directory, the folder of a training on one's own puzzles,
+or a folder with an exported model.
 """
 
 import contextlib
-import hashlib
 import io
 import shutil
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tenfold.core.cell import Cell
-from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
-from tenfold.core.files import to_json, write_atomically
-from tenfold.papers.hrm import config as presets
 from tenfold.papers.hrm.reasoner import Reasoner, Solution
 
 Target = Annotated[Path, tyro.conf.Positional]
-
-
-@dataclass(frozen=True)
-class OwnTraining:
-    """What the folder of a ``train`` is about."""
-
-    preset: str
-    """Where sizes and rates came from."""
-    arm: str
-    """The model that is trained."""
-    seed: int
-    """Seed of split, order and weights."""
-    dtype: str
-    """Precision of the forward pass."""
-    data_sha256: str
-    """Hash of the data file; its path may change."""
-    config: presets.Config
-    """The resolved configuration."""
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """What the folder of a ``tune`` is about; rates may be added to it."""
-
-    preset: str
-    """The setting that is tuned."""
-    seed: int
-    """Seed of puzzles, order and weights."""
-    ema_decay: float
-    """Decay of the weight average."""
-    config: presets.Config
-    """The resolved configuration, its rates at their defaults."""
 
 
 def solve(
@@ -109,84 +70,6 @@ def export(run: Target, out: Path, arm: str = "hrm", seed: int = 0) -> None:
         out.rmdir()
     temporary.rename(out)
     print(f"wrote {out}; load it with Reasoner.from_pretrained({str(out)!r})")
-
-
-def train(
-    data: Path,
-    out: Path,
-    arm: Literal["hrm", "trm"] = "hrm",
-    preset: Literal["smoke", "laptop", "gpu"] = "laptop",
-    steps: int | None = None,
-    num_train: int | None = None,
-    num_test: int | None = None,
-    seed: int = 0,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    dtype: Literal["float32", "bfloat16"] = "float32",
-) -> None:
-    """Train a reasoner on Sudokus of your own; the same again goes on after an interruption, anything else is refused.
-
-    Args:
-        data: a CSV file with a column ``puzzle`` (or ``question``), and ``solution`` (or ``answer``) if known.
-        out: a folder for checkpoints and, in ``model``, the trained model.
-        arm: which model.
-        preset: where sizes and rates come from; board size and vocabulary follow the data.
-        steps: optimizer steps; by default the preset's.
-        num_train: training puzzles; by default four fifths of the file.
-        num_test: puzzles held out to measure on, half of them for the curve; by default the rest.
-        seed: of split, order and weights.
-        device: where to compute.
-        dtype: precision of the forward pass.
-    """
-    from tenfold.papers.hrm import recipe
-    from tenfold.papers.hrm.own_puzzles import config_for_file
-
-    config = config_for_file(getattr(presets, preset)(), data, num_train, num_test, steps)
-    hashed = hashlib.sha256(data.read_bytes()).hexdigest()
-    about = OwnTraining(preset, arm, seed, dtype, hashed, config)
-    claim_folder(out, about, "training.yaml", ignored=("config.data.files",))  # the hash of their content counts
-    cell = Cell(arm=arm, seed=seed, directory=out, device=device, dtype=dtype)
-    scores = recipe.run(config, arm, seed, cell)
-    write_atomically(out / "scores.json", to_json(dict(scores.metrics), indent=2) + "\n")
-    for name, value in scores.metrics.items():
-        print(f"{name:40} {value:.4g}")
-    print(f"model: {out / 'model'}; try: tenfold solve hrm {out} --puzzle …")
-
-
-def tune(
-    out: Path,
-    preset: Literal["smoke", "laptop"] = "laptop",
-    rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3, 8e-3),
-    ema_decay: float = 0.99,
-    seed: int = 1000,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-) -> None:
-    """Give every arm the same grid of learning rates, with and without weight averaging, on the validation split.
-
-    The seed is none of those that a run uses, so its puzzles are others too. Run it again to go on, or to add rates.
-
-    Args:
-        out: a folder for checkpoints and ``tuning.json``.
-        preset: the setting to tune.
-        rates: the grid.
-        ema_decay: decay of the weight average that is compared with none.
-        seed: of puzzles, order and weights.
-        device: where to compute.
-    """
-    from tenfold.papers.hrm import recipe
-
-    config = getattr(presets, preset)()
-    unset = presets.RatesConfig()
-    arms = replace(config.arms, plain_rates=unset, hrm_rates=unset, trm_rates=unset)
-    claim_folder(out, Tuning(preset, seed, ema_decay, replace(config, arms=arms)), "tuning.yaml")
-    rows = []
-    for arm in recipe.ARMS:
-        for rate in rates:
-            directory = out / f"{arm}-{rate:g}"
-            cell = Cell(arm=arm, seed=seed, directory=directory, device=device)
-            averaged, last = recipe.validation_accuracy(config, arm, presets.RatesConfig(rate, ema_decay), seed, cell)
-            rows.append({"arm": arm, "learning_rate": rate, "averaged": averaged, "last": last})
-            print(f"{arm:6} rate {rate:<8g} averaged {averaged:.3f}   last weights {last:.3f}", flush=True)
-            write_atomically(out / "tuning.json", to_json(rows, indent=2) + "\n")
 
 
 def model_folder(run: Path, arm: str, seed: int) -> Path:

@@ -1,4 +1,4 @@
-"""Configuration of the HRM experiments: model, data, training, evaluation, and the presets that combine them.
+"""Configuration of the HRM experiments: models, data, training, evaluation, and the presets that combine them.
 
 Names that the authors' code uses (``H_cycles``, ``L_cycles``, ``halt_max_steps``) are kept. Imports no torch.
 """
@@ -6,8 +6,10 @@ Names that the authors' code uses (``H_cycles``, ``L_cycles``, ``halt_max_steps`
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from tenfold.core.config import refuse_idle
 from tenfold.core.errors import UserError
 from tenfold.papers.hrm.architecture import ReasonerConfig as ReasonerConfig
+from tenfold.papers.hrm.architecture import feed_forward, idle_fields, published_trm
 from tenfold.papers.hrm.sources import SOURCES as SOURCES
 from tenfold.papers.hrm.sources import TASKS as TASKS
 
@@ -22,10 +24,10 @@ class DataConfig:
     """Sudoku: rows of a box; the board is n by n with n = box_rows * box_columns."""
     box_columns: int = 3
     """Sudoku: columns of a box."""
-    clues: int = 12
-    """Sudoku: givens of a generated puzzle; 0 for minimal puzzles (no given can be removed)."""
+    clues: int = 0
+    """Sudoku, generated: givens of a puzzle; 0 for minimal puzzles (no given can be removed)."""
     min_guesses: int = 0
-    """Sudoku: keep generated puzzles that need at least this many guesses."""
+    """Sudoku, generated: keep puzzles that need at least this many guesses."""
     files: tuple[str, ...] = ()
     """Sudoku: CSV files to read instead of generating; arc: folders of further task files to train on."""
     test_files: tuple[str, ...] = ()
@@ -35,11 +37,11 @@ class DataConfig:
     num_train: int = 1000
     """Training puzzles, before augmentation."""
     num_validation: int = 256
-    """Puzzles for curves and for choosing rates; disjoint from training and test up to symmetry."""
+    """Sudoku, maze: puzzles for curves and for choosing rates; disjoint from training and test up to symmetry."""
     num_test: int = 1000
     """Held-out puzzles, no symmetry of which is a training puzzle; 0 for all that ``files`` hold."""
     augmentations: int = 200
-    """Random symmetries of each training puzzle, beside the puzzle itself."""
+    """Random symmetries of each training puzzle, beside the puzzle itself; maze: all eight, or 0 for none."""
     arc_version: Literal["arc-1", "arc-2"] = "arc-1"
     """Arc: which set of tasks; ``num_train`` and ``num_test`` count tasks, 0 for all."""
     maze_size: int = 30
@@ -97,7 +99,7 @@ class TrainingConfig:
     log_every: int = 20
     """Steps between logged training metrics."""
     evaluate_every: int = 200
-    """Steps between evaluations on the validation split; 0 for the end only."""
+    """Steps between evaluations on the validation split, if there is one; 0 for the end only."""
     checkpoint_every: int = 200
     """Steps between checkpoints."""
 
@@ -130,11 +132,11 @@ class EvaluationConfig:
 class ArmsConfig:
     """The three arms: what differs is here, everything else is shared."""
 
-    plain: ReasonerConfig
+    plain: ReasonerConfig = field(default_factory=lambda: feed_forward(ReasonerConfig()))
     """Feed-forward network of the same size as ``hrm``: direct prediction, one segment."""
-    hrm: ReasonerConfig
+    hrm: ReasonerConfig = field(default_factory=ReasonerConfig)
     """The paper's model."""
-    trm: ReasonerConfig
+    trm: ReasonerConfig = field(default_factory=lambda: published_trm(ReasonerConfig()))
     """The tiny recursive model: one network, gradient through a whole cycle."""
     plain_rates: RatesConfig = field(default_factory=RatesConfig)
     """Rate of ``plain``."""
@@ -144,11 +146,27 @@ class ArmsConfig:
     """Rate of ``trm``."""
 
 
+_ACT_WITH = {
+    "sudoku": (
+        "data.box_rows",
+        "data.box_columns",
+        "data.clues",
+        "data.min_guesses",
+        "data.separate",
+        "data.test_files",
+        "evaluation.symmetry_votes",
+    ),
+    "maze": ("data.maze_size", "data.maze_min_path"),
+    "arc": ("data.arc_version",),
+}
+"""Fields that act with one kind of puzzle alone."""
+
+
 @dataclass(frozen=True)
 class Config:
     """One HRM experiment."""
 
-    arms: ArmsConfig
+    arms: ArmsConfig = field(default_factory=ArmsConfig)
     """The models that are compared."""
     data: DataConfig = field(default_factory=DataConfig)
     """The puzzles."""
@@ -157,6 +175,33 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """The test."""
 
+    def __post_init__(self) -> None:
+        """Refuse settings that would do nothing."""
+        self._refuse_idle_in_data()
+        self._refuse_idle_in_models()
+        if not self.evaluation.trajectories:
+            refuse_idle(self, ["evaluation.noise_std"], acts="evaluation.trajectories")
+
+    def _refuse_idle_in_data(self) -> None:
+        task = self.data.task
+        for other, names in _ACT_WITH.items():
+            if other != task:
+                refuse_idle(self, names, acts=f"data.task = {other}")
+        if task == "maze":
+            refuse_idle(self, ["data.files"], acts="data.task = sudoku or arc")
+        if task == "arc" and self.data.num_validation:
+            refuse_idle(self, ["data.num_validation"], acts="it to 0, for ARC has no validation part")
+        if self.training.evaluate_every and (task == "arc" or not self.data.num_validation):
+            refuse_idle(self, ["training.evaluate_every"], acts="it to 0, for there is no validation part")
+        if self.data.files:
+            refuse_idle(self, ["data.clues", "data.min_guesses"], acts="it to 0, for puzzles of files are as they are")
+
+    def _refuse_idle_in_models(self) -> None:
+        for name in ("plain", "hrm", "trm"):
+            for idle, acts in idle_fields(getattr(self.arms, name)).items():
+                refuse_idle(self, [f"arms.{name}.{idle}"], acts=f"arms.{name}.{acts}")
+            refuse_idle(self, [f"arms.{name}.num_puzzles"], acts="data.num_train: a run counts its puzzles")
+
 
 def smoke() -> Config:
     """4x4 Sudoku in seconds: shows that everything runs, proves nothing about recursion."""
@@ -164,7 +209,6 @@ def smoke() -> Config:
         vocab_size=6,
         sequence_length=16,
         hidden_size=32,
-        num_heads=1,
         expansion=2.0,
         width_multiple=32,
         mixer="mlp",
@@ -197,7 +241,6 @@ def laptop() -> Config:
         vocab_size=8,
         sequence_length=36,
         hidden_size=64,
-        num_heads=1,
         expansion=2.0,
         width_multiple=64,
         mixer="mlp",
@@ -213,6 +256,7 @@ def laptop() -> Config:
             plain_rates=RatesConfig(4e-3, 0.99),
             trm_rates=RatesConfig(4e-3, 0.99),
         ),
+        data=DataConfig(clues=12),
         training=TrainingConfig(steps=1500, warmup_steps=30, evaluate_every=250, checkpoint_every=250),
         evaluation=EvaluationConfig(symmetry_votes=4, trajectories=4, noise_std=0.5),
     )
@@ -220,7 +264,7 @@ def laptop() -> Config:
 
 def _small_arms(base: ReasonerConfig, chosen: RatesConfig) -> ArmsConfig:
     return ArmsConfig(
-        plain=_plain(base),
+        plain=feed_forward(base),
         hrm=base,
         trm=replace(base, kind="trm", L_cycles=3, gradient="last_cycle", q_continue=False),
         plain_rates=chosen,
@@ -229,23 +273,31 @@ def _small_arms(base: ReasonerConfig, chosen: RatesConfig) -> ArmsConfig:
     )
 
 
-def _plain(base: ReasonerConfig) -> ReasonerConfig:
-    """The feed-forward network with the parameters of ``base``: both stacks once, no segments, no halting."""
-    return replace(base, kind="plain", gradient="all", halt_max_steps=1, halt_exploration=0.0, q_continue=False)
+def own(data: str) -> Config:
+    """``laptop`` for a CSV file of Sudokus of one's own: board, vocabulary and the sizes of the split follow the file.
+
+    Models and rates are those for 6x6 boards; larger boards want wider models.
+
+    Raises:
+        UserError: the file cannot be used.
+    """
+    from tenfold.papers.hrm.own_puzzles import fitted
+
+    return fitted(laptop(), data)
 
 
 def gpu() -> Config:
     """9x9 Sudoku that needs guesses, the paper's 27 M model and its batch, sized for half an hour on one GPU; untimed.
 
-    Puzzles are generated; ``--data.files`` with CSV files of hard puzzles replaces them and, with
-    ``--data.num-test 0``, tests on all that are left.
+    Puzzles are generated; ``--data.files`` with CSV files of hard puzzles and ``--data.min-guesses 0`` replace them
+    and, with ``--data.num-test 0``, test on all that are left.
     """
     full = ReasonerConfig()
     return Config(
         arms=ArmsConfig(
-            plain=_plain(full),
+            plain=feed_forward(full),
             hrm=full,
-            trm=_published_trm(full, mixer="mlp", L_cycles=6),
+            trm=published_trm(full),
             plain_rates=RatesConfig(3e-4, 0.999),
             hrm_rates=RatesConfig(3e-4, 0.999),
             trm_rates=RatesConfig(3e-4, 0.999),
@@ -253,7 +305,6 @@ def gpu() -> Config:
         data=DataConfig(
             box_rows=3,
             box_columns=3,
-            clues=0,
             min_guesses=4,
             separate="grids",
             num_test=2000,
@@ -285,9 +336,9 @@ def paper(task: str = "sudoku-extreme") -> Config:
     rates = RatesConfig(1e-4)
     return Config(
         arms=ArmsConfig(
-            plain=_plain(full),
+            plain=feed_forward(full),
             hrm=full,
-            trm=_published_trm(full, mixer="mlp" if is_sudoku else "attention", L_cycles=6 if is_sudoku else 4),
+            trm=published_trm(full) if is_sudoku else published_trm(full, "attention", L_cycles=4),
             plain_rates=rates,
             hrm_rates=rates,
             trm_rates=replace(rates, ema_decay=0.999),
@@ -302,25 +353,10 @@ def paper(task: str = "sudoku-extreme") -> Config:
             puzzle_weight_decay=0.1 if is_arc else 1.0,
             epochs_per_pass=2000,
             log_every=100,
-            evaluate_every=2000,
+            evaluate_every=0 if is_arc else 2000,
             checkpoint_every=1000,
         ),
         evaluation=EvaluationConfig(batch_size=768),
-    )
-
-
-def _published_trm(hrm: ReasonerConfig, mixer: Literal["attention", "mlp"], L_cycles: int) -> ReasonerConfig:
-    return replace(
-        hrm,
-        kind="trm",
-        mixer=mixer,
-        positions="none" if mixer == "mlp" else "rope",
-        layers=2,
-        H_cycles=3,
-        L_cycles=L_cycles,
-        gradient="last_cycle",
-        prefix_tokens=16,
-        q_continue=False,
     )
 
 

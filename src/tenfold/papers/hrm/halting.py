@@ -8,7 +8,7 @@ processes changes nothing.
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -185,6 +185,12 @@ def step_losses(
     return StepLosses(answer, q_halt * filled, q_continue * filled, right.sum(-1) / n.clamp(min=1), exact & filled)
 
 
+def unwrapped(model: nn.Module) -> RecursiveReasoner:
+    """The reasoner itself, without what wraps it for data parallelism."""
+    core: Any = getattr(model, "module", model)
+    return core
+
+
 class StepOptions(NamedTuple):
     """What :func:`training_step` needs beside the data; ``num_slots`` is the global batch."""
 
@@ -210,7 +216,7 @@ def training_step(
         The loss (mean over slots), the carry for the next step, and scalar metrics. Metrics of group ``train`` are
         taken over the slots that halted in this step (NaN when none did).
     """
-    core: RecursiveReasoner = getattr(model, "module", model)
+    core = unwrapped(model)
     config = core.config
     carry = refill(carry, rows, core.initial_latents(len(slots)))
     output = model(Latents(carry.z_H, carry.z_L), carry.inputs, carry.puzzles)

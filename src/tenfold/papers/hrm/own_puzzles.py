@@ -3,61 +3,42 @@
 from dataclasses import replace
 from pathlib import Path
 
-from tenfold.core.errors import UserError
-from tenfold.data.sudoku import vocabulary_size
+from tenfold.data.sudoku import Box, vocabulary_size
 from tenfold.data.sudoku_files import BOX_OF_CELLS, read_sudoku_csv
-from tenfold.papers.hrm.config import Config, ReasonerConfig
+from tenfold.papers.hrm.config import ArmsConfig, Config, ReasonerConfig
 
 
-def config_for_file(
-    config: Config, file: Path, num_train: int | None = None, num_test: int | None = None, steps: int | None = None
-) -> Config:
-    """``config`` with data and model sizes for the puzzles of ``file``.
+def fitted(config: Config, file: str) -> Config:
+    """``config`` for the puzzles of a file; a file that is not there leaves the sizes as they are.
+
+    Four fifths are trained on, half of the rest is for the validation curve, the other half for the test.
 
     Args:
-        config: a preset.
+        config: a preset for Sudokus.
         file: a CSV file of Sudokus, all of one size.
-        num_train: training puzzles; by default four fifths.
-        num_test: puzzles to measure on, half of them for the validation curve; by default the rest.
-        steps: optimizer steps; by default the preset's.
 
     Raises:
-        UserError: if the file cannot be read, holds fewer puzzles than asked for, or ``steps`` is not positive.
+        UserError: the file cannot be read.
     """
-    if steps is not None and steps < 1:
-        raise UserError(
-            f"steps = {steps}: must be at least 1; without it, the preset's {config.training.steps} are done"
-        )
-    puzzles = read_sudoku_csv(file)
+    data = replace(config.data, files=(file,), clues=0, min_guesses=0)
+    if not Path(file).exists():
+        return replace(config, data=data)
+    puzzles = read_sudoku_csv(Path(file))
     box, total = BOX_OF_CELLS[puzzles.puzzles.shape[1]], len(puzzles)
-    train = num_train if num_train is not None else total * 4 // 5
-    test = num_test if num_test is not None else total - train
-    if train < 1 or test < 2 or train + test > total:
-        raise UserError(
-            f"num_train = {train}, num_test = {test}: at least 1 and 2, and together at most the {total} of {file}"
-        )
-    data = replace(
-        config.data,
-        files=(str(file),),
-        box_rows=box[0],
-        box_columns=box[1],
-        num_train=train,
-        num_validation=test // 2,
-        num_test=test - test // 2,
-    )
-    training = replace(
-        config.training,
-        steps=config.training.steps if steps is None else steps,
-        batch_size=min(config.training.batch_size, train),
-    )
-    arms = replace(
-        config.arms,
-        plain=_sized(config.arms.plain, box),
-        hrm=_sized(config.arms.hrm, box),
-        trm=_sized(config.arms.trm, box),
-    )
-    return replace(config, data=data, training=training, arms=arms)
+    # A file that is too small gets a split that it cannot give, which the training refuses with all three numbers.
+    num_train = max(1, total * 4 // 5)
+    num_validation = max(1, (total - num_train) // 2)
+    num_test = max(1, total - num_train - num_validation)
+    data = replace(data, box_rows=box[0], box_columns=box[1])
+    data = replace(data, num_train=num_train, num_validation=num_validation, num_test=num_test)
+    training = replace(config.training, batch_size=min(config.training.batch_size, num_train))
+    return replace(config, arms=sized(config.arms, box), data=data, training=training)
 
 
-def _sized(model: ReasonerConfig, box: tuple[int, int]) -> ReasonerConfig:
-    return replace(model, vocab_size=vocabulary_size(box), sequence_length=(box[0] * box[1]) ** 2)
+def sized(arms: ArmsConfig, box: Box) -> ArmsConfig:
+    """The models for boards of another size."""
+
+    def for_box(model: ReasonerConfig) -> ReasonerConfig:
+        return replace(model, vocab_size=vocabulary_size(box), sequence_length=(box[0] * box[1]) ** 2)
+
+    return replace(arms, plain=for_box(arms.plain), hrm=for_box(arms.hrm), trm=for_box(arms.trm))

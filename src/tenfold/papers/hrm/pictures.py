@@ -6,28 +6,42 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.types import Picture, Report, Scores
-from tenfold.papers.hrm.config import Config
 from tenfold.papers.hrm.data import HeldOut
 from tenfold.papers.hrm.inference import AllAnswers
+from tenfold.study.pictures import (
+    INK,
+    Curve,
+    Finished,
+    colours,
+    draw_curves,
+    finish,
+    finished,
+    one_panel,
+    panels,
+)
 
-Finished = Mapping[str, Mapping[int, Scores]]
-"""Arm to seed to scores; no arm without a seed."""
-COLOURS = {"plain": "#8a8f98", "hrm": "#1f6f8b", "trm": "#d1603d"}
+WRONG_INK, WRONG_PAPER = "#b3261e", "#f6c6bd"
+BOARDS_IN_A_ROW = 4
 
 
-def material(answers: AllAnswers, held_out: HeldOut, config: Config) -> dict[str, Any]:
-    """What :func:`draw` needs of one trained arm, as plain data.
+def drawn_from(answers: AllAnswers, held_out: HeldOut, box: tuple[int, int] | None) -> dict[str, Any]:
+    """What :func:`draw` needs of one trained arm beside the curves, as plain data.
 
-    Accuracy after each segment, the halting steps by difficulty, and the answers to one puzzle: of those that are
-    wrong after the first segment and right after the last, the one that takes the most segments.
+    Accuracy after each segment, and the answers to one puzzle: of those that are wrong after the first segment and
+    right after the last, the one that takes the most segments.
+
+    Args:
+        answers: to the held-out puzzles.
+        held_out: the puzzles.
+        box: box shape of the Sudokus; no puzzle is shown of other tasks.
     """
     labels = held_out.rows.labels
     right = answers.right(labels)
     data: dict[str, Any] = {"exact_accuracy_per_segment": right.mean(1).tolist()}
     first_right = np.where(right.any(0), right.argmax(0), -1)
     shown = int(np.where(right[-1], first_right, -1).argmax())
-    if config.data.task == "sudoku":
-        data["box"] = [config.data.box_rows, config.data.box_columns]
+    if box is not None:
+        data["box"] = list(box)
         data["puzzle"] = {
             "inputs": held_out.rows.inputs[shown].tolist(),
             "labels": labels[shown].tolist(),
@@ -36,33 +50,29 @@ def material(answers: AllAnswers, held_out: HeldOut, config: Config) -> dict[str
     return data
 
 
-def draw(report: Report) -> list[Picture]:
-    """The pictures of a report; arms without finished cells are left out."""
-    finished = {arm: cells for arm, cells in report.scores.items() if cells}
-    if not finished:
+def draw(report: Report, arms: Sequence[str]) -> list[Picture]:
+    """The pictures of a report; arms without finished cells are left out.
+
+    Args:
+        report: what the run knows.
+        arms: all arms of the study, which tell the colours.
+    """
+    cells, colour_of = finished(report), colours(arms)
+    if not cells:
         return []
-    pictures = [_learning_curves(finished), _accuracy_per_segment(finished)]
-    for arm, cells in finished.items():
-        puzzle = next((scores.samples for scores in cells.values() if "puzzle" in scores.samples), None)
+    pictures = [_learning_curves(cells, colour_of), _accuracy_per_segment(cells, colour_of)]
+    for arm, of_arm in cells.items():
+        puzzle = next((scores.samples for scores in of_arm.values() if "puzzle" in scores.samples), None)
         if puzzle is not None and len(puzzle["puzzle"]["answers"]) > 1:
             pictures.append(_solved_puzzle(arm, puzzle))
     return pictures
 
 
-def _learning_curves(finished: Finished) -> Picture:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
-    axes = figure.subplots()
-    for arm, cells in finished.items():
-        curves = [np.array(_accuracy_curve(scores.curves)) for scores in cells.values()]
-        for curve in curves:
-            axes.plot(curve[:, 0], curve[:, 1], color=COLOURS[arm], alpha=0.35, linewidth=1)
-        common = min(len(curve) for curve in curves)
-        mean = np.mean([curve[:common] for curve in curves], axis=0)
-        axes.plot(mean[:, 0], mean[:, 1], color=COLOURS[arm], linewidth=2.2, marker="o", markersize=4, label=arm)
+def _learning_curves(cells: Finished, colour_of: Mapping[str, str]) -> Picture:
+    figure, axes = one_panel()
+    draw_curves(axes, cells, _accuracy_curve, colour_of)
     axes.set(xlabel="optimizer steps", ylabel="validation puzzles solved", ylim=(-0.02, 1.02))
-    _finish(axes)
+    finish(axes, legend=True)
     return Picture(
         "learning-curves",
         "Learning curves",
@@ -71,28 +81,25 @@ def _learning_curves(finished: Finished) -> Picture:
     )
 
 
-def _accuracy_curve(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Sequence[tuple[float, float]]:
+def _accuracy_curve(scores: Scores) -> Curve:
     """Accuracy on the validation part; tasks without one (ARC) show that of training."""
-    return curves.get("validation/exact_accuracy", curves["train/exact_accuracy"])
+    return scores.curves.get("validation/exact_accuracy", scores.curves["train/exact_accuracy"])
 
 
-def _accuracy_per_segment(finished: Finished) -> Picture:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
-    axes = figure.subplots()
+def _accuracy_per_segment(cells: Finished, colour_of: Mapping[str, str]) -> Picture:
+    figure, axes = one_panel()
     longest = 1
-    for arm, cells in finished.items():
-        per_seed = np.array([scores.samples["exact_accuracy_per_segment"] for scores in cells.values()])
-        segments = np.arange(1, per_seed.shape[1] + 1)
+    for arm, of_arm in cells.items():
+        per_seed = np.array([scores.samples["exact_accuracy_per_segment"] for scores in of_arm.values()])
+        segments, colour = np.arange(1, per_seed.shape[1] + 1), colour_of[arm]
         longest = max(longest, len(segments))
-        if len(segments) == 1:
-            axes.axhline(per_seed.mean(), color=COLOURS[arm], linestyle="--", linewidth=1.6, label=f"{arm} (one pass)")
+        if len(segments) == 1:  # a level to compare with: one pass has no second point
+            axes.axhline(per_seed.mean(), color=colour, linestyle="--", linewidth=1.6, label=f"{arm} (one pass)")
             continue
-        axes.plot(segments, per_seed.T, color=COLOURS[arm], alpha=0.35, linewidth=1)
-        axes.plot(segments, per_seed.mean(0), color=COLOURS[arm], linewidth=2.2, marker="o", markersize=4, label=arm)
+        axes.plot(segments, per_seed.T, color=colour, alpha=0.35, linewidth=1)
+        axes.plot(segments, per_seed.mean(0), color=colour, linewidth=2.2, marker="o", markersize=4, label=arm)
     axes.set(xlabel="segment", ylabel="test puzzles solved", ylim=(-0.02, 1.02), xticks=range(1, longest + 1))
-    _finish(axes)
+    finish(axes, legend=True)
     return Picture(
         "accuracy-per-segment",
         "Refinement",
@@ -102,12 +109,10 @@ def _accuracy_per_segment(finished: Finished) -> Picture:
 
 
 def _solved_puzzle(arm: str, sample: Mapping[str, Any]) -> Picture:
-    from matplotlib.figure import Figure
-
     box, puzzle = sample["box"], sample["puzzle"]
     answers = _changing(puzzle["answers"])
-    figure = Figure(figsize=(2.1 * min(4, len(answers)), 2.35 * -(-len(answers) // 4)), layout="constrained")
-    grid = figure.subplots(-(-len(answers) // 4), min(4, len(answers)), squeeze=False)
+    columns, rows = min(BOARDS_IN_A_ROW, len(answers)), -(-len(answers) // BOARDS_IN_A_ROW)
+    figure, grid = panels(columns, rows, width=2.1, height=2.35)
     for axes in grid.flat:
         axes.axis("off")
     for axes, (segment, tokens) in zip(grid.flat, answers, strict=False):
@@ -141,7 +146,7 @@ def _draw_board(
         row, column = divmod(cell, n)
         if token != label:
             wrong += 1
-            axes.fill_between([column, column + 1], row, row + 1, color="#f6c6bd", linewidth=0)
+            axes.fill_between([column, column + 1], row, row + 1, color=WRONG_PAPER, linewidth=0)
         axes.text(
             column + 0.5,
             row + 0.54,
@@ -150,16 +155,10 @@ def _draw_board(
             va="center",
             fontsize=10,
             fontweight="bold" if given > 1 else "normal",
-            color="#b3261e" if token != label else "#16181d",
+            color=WRONG_INK if token != label else INK,
         )
     for line in range(n + 1):
-        axes.plot([0, n], [line, line], color="#16181d", linewidth=1.6 if line % height == 0 else 0.4)
-        axes.plot([line, line], [0, n], color="#16181d", linewidth=1.6 if line % width == 0 else 0.4)
+        axes.plot([0, n], [line, line], color=INK, linewidth=1.6 if line % height == 0 else 0.4)
+        axes.plot([line, line], [0, n], color=INK, linewidth=1.6 if line % width == 0 else 0.4)
     axes.set(xlim=(-0.05, n + 0.05), ylim=(n + 0.05, -0.05), aspect="equal")
     return wrong
-
-
-def _finish(axes: Any) -> None:
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
