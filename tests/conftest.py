@@ -10,6 +10,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # makes ``processes`` importable, here and in the processes themselves
+
 
 def pytest_collection_modifyitems(config, items):
     """With several workers, a file stays with one of them, and so does each study's part of the conformance suite.

@@ -1,6 +1,5 @@
-"""A router of transformers that favours two experts; on two processes: ``torchrun … balancing.py DIRECTORY``."""
+"""A router of transformers that favours two experts, and what each of two processes does with it."""
 
-import sys
 from pathlib import Path
 
 import torch
@@ -43,9 +42,3 @@ def work(directory):
     for form in ("deepseek", "moonlight"):
         router, violations = balanced(form, 20, rank, world)
         torch.save((router.e_score_correction_bias, violations), Path(directory) / f"{form}-{rank}.pt")
-    torch.distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    work(sys.argv[1])

@@ -1,16 +1,13 @@
 """Balancing without an auxiliary loss: known answers, transformers' routers, one process against two."""
 
 import copy
-import os
 import pickle
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 import transformers
-from balancing import balanced, router_of, tokens
+from balancing import balanced, router_of, tokens, work
+from processes import launch
 
 from tenfold.core.errors import UserError
 from tenfold.models import RouterBias, bias_step, gate_scale_factor, kimi_k2_config, load_violation, routers
@@ -213,11 +210,7 @@ def test_a_module_that_holds_the_bias_but_does_not_choose_is_refused_by_name():
 
 @pytest.mark.alone
 def test_two_processes_with_half_of_each_batch_move_the_biases_as_one_does(tmp_path):
-    program = Path(__file__).parent / "balancing.py"
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program), str(tmp_path)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *launch], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-4000:]
+    launch(work, tmp_path, folder=tmp_path)
     for form in FORMS:
         router, violations = balanced(form, updates=20)
         for rank in (0, 1):

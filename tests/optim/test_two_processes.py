@@ -1,30 +1,18 @@
 """Two processes with half of each batch end with the weights of one process with all of it."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from processes import launch
 from tiny_models import tiny
-from two_processes import KINDS, NAMES, train
+from two_processes import KINDS, NAMES, train, work
 
-FOLDER = Path(__file__).parent
 pytestmark = pytest.mark.alone
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     directory = tmp_path_factory.mktemp("two_processes")
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [sys.executable, *launch, str(FOLDER / "two_processes.py"), str(directory)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    launch(work, directory, folder=directory)
     return directory
 
 

@@ -1,6 +1,5 @@
-"""Trains tiny models on two processes: ``python -m torch.distributed.run … two_processes.py DIRECTORY``."""
+"""Trains tiny models on two processes."""
 
-import sys
 from pathlib import Path
 
 import torch
@@ -67,9 +66,3 @@ def work(directory):
             result = train(model, raw, rank, world, parts=2 if kind == "fsdp2 in parts" else 1)
             torch.save(result, Path(directory) / f"{name}-{kind}-{rank}.pt")
     torch.save(skip_nonfinite(rank), Path(directory) / f"nonfinite-{rank}.pt")
-    torch.distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    work(sys.argv[1])

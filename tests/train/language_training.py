@@ -1,11 +1,5 @@
-"""Small trainings on trl that the tests run here, on two processes, and in processes that are killed.
+"""Small trainings on trl that the tests run here, on two processes, and in processes that are killed."""
 
-As a program: ``python language_training.py KIND DIRECTORY [steps]``, also under ``torch.distributed.run``.
-"""
-
-import json
-import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,21 +144,11 @@ def cell_of(kind, directory, **options):
     return Cell(arm=kind, seed=0, directory=Path(directory), device="cpu", **options)
 
 
-def work(kind, directory, steps=0):
-    """Train, and leave weights and log; in several processes those of rank 0."""
-    torch.set_num_threads(1)
-    cell = cell_of(kind, directory)
-    settings = replace(SETTINGS[kind], steps=steps) if steps else SETTINGS[kind]
-    trained = KINDS[kind](cell, settings)
-    if cell.is_main:
-        torch.save(weights_of(trained), Path(directory) / "weights.pt")
-
-
-if __name__ == "__main__":
-    for one in sys.argv[1].split(","):
-        work(one, str(Path(sys.argv[2]) / one), *map(int, sys.argv[3:]))
-    print(json.dumps({"done": sys.argv[1]}))
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-    sys.stdout.flush()
-    os._exit(0)  # all is written; threads of gloo and of its store may abort an interpreter that ends before them
+def work(kinds, directory, steps=0):
+    """Train the kinds in turn, each in its folder, and leave weights and log; in several processes those of rank 0."""
+    for kind in kinds:
+        cell = cell_of(kind, directory / kind)
+        settings = replace(SETTINGS[kind], steps=steps) if steps else SETTINGS[kind]
+        trained = KINDS[kind](cell, settings)
+        if cell.is_main:
+            torch.save(weights_of(trained), directory / kind / "weights.pt")

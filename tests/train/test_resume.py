@@ -1,23 +1,17 @@
 """Stopped, crashed or killed trainings on trl end as unbroken ones do; two processes end as one does."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from language_training import GRPO, KINDS, SETTINGS, cell_of, train_grpo, weights_of
+from language_training import GRPO, KINDS, SETTINGS, cell_of, train_grpo, weights_of, work
+from processes import launch, start
 
 from tenfold.core.errors import Interrupted, UserError
 from tenfold.train import checkpoint
-
-PROGRAM = Path(__file__).parent / "language_training.py"
-TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
 class StopAfter:
@@ -110,26 +104,20 @@ def test_a_checkpoint_of_another_number_of_processes_is_refused(tmp_path):
         train("grpo", tmp_path)
 
 
-def start(kind, directory, *launch, steps=()):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, *launch, str(PROGRAM), kind, str(directory), *map(str, steps)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
 @pytest.mark.alone
 @pytest.mark.parametrize("kind", ["sft", "grpo"])
 def test_a_killed_training_ends_as_one_that_was_not(tmp_path, kind):
     """Killed while a checkpoint is written, and while it trains; resumed each time by a new process."""
     steps, folder = 40, tmp_path / kind / "checkpoints"
     for moment in ("checkpoint-*", "step-*"):
-        process = start(kind, tmp_path, steps=(steps,))
+        process = start(work, [kind], tmp_path, steps, log=tmp_path / "log")
         seen = set(folder.glob(moment))
-        while process.poll() is None and not set(folder.glob(moment)) - seen:
+        while process.is_alive() and not set(folder.glob(moment)) - seen:
             time.sleep(0.001)
-        assert process.poll() is None, process.stdout.read()[-3000:]
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert not (tmp_path / kind / "weights.pt").exists()
+        assert process.is_alive(), list(tmp_path.glob("log")) and (tmp_path / "log").read_text()
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL and not (tmp_path / kind / "weights.pt").exists()
     unbroken = cell_of(kind, tmp_path / "unbroken")
     settings = replace(SETTINGS[kind], steps=steps)
     expected = weights_of(KINDS[kind](unbroken, settings))
@@ -144,9 +132,7 @@ KINDS_OF_TWO = ("sft", "sft_lora", "grpo_on_policy", "grpo_environment", "grpo_p
 def two_processes(tmp_path_factory):
     """The weights of trainings on two processes, stopped by nobody, and of one that is resumed by two."""
     directory = tmp_path_factory.mktemp("two_processes")
-    process = start(",".join(KINDS_OF_TWO), directory, *TWO)
-    output, _ = process.communicate()
-    assert process.returncode == 0, output[-4000:]
+    launch(work, KINDS_OF_TWO, directory, folder=directory)
     return directory
 
 
@@ -174,8 +160,7 @@ def test_two_processes_resume_what_they_saved(tmp_path, two_processes):
     shutil.copytree(two_processes / "grpo", copy)
     shutil.rmtree(copy / "checkpoints" / "step-00000008")
     (copy / "weights.pt").unlink()
-    output, _ = (process := start("grpo", tmp_path, *TWO)).communicate()
-    assert process.returncode == 0, output[-4000:]
+    launch(work, ["grpo"], tmp_path, folder=tmp_path)
     expected = torch.load(two_processes / "grpo" / "weights.pt", weights_only=True)
     resumed = torch.load(copy / "weights.pt", weights_only=True)
     assert all(torch.equal(resumed[name], value) for name, value in expected.items())
