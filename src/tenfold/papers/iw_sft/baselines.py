@@ -16,7 +16,7 @@ from torch.func import functional_call
 from tenfold.core.cell import Cell
 from tenfold.core.seeding import key_to_seed, numpy_generator
 from tenfold.data.trajectories import TrajectoryDataset
-from tenfold.papers.iw_sft.config import Config
+from tenfold.papers.iw_sft.config import ControlConfig
 from tenfold.papers.iw_sft.networks import IQLValues, perceptron
 from tenfold.papers.iw_sft.training import Lagging, as_parameters, flat_parameters, lagged, unwrapped
 from tenfold.train.loop import LoopConfig, train
@@ -47,22 +47,35 @@ def expectile_loss(difference: Tensor, expectile: float, mask: Tensor) -> Tensor
     return (weight * difference.square())[mask].mean()
 
 
-def awr_advantages(data: TrajectoryDataset, config: Config, seed: int, cell: Cell) -> Tensor:
+class _Arrays:
+    """A dataset with rewards as tensors [N, T, ...], and the scale of its returns."""
+
+    def __init__(self, data: TrajectoryDataset, device: torch.device | None = None) -> None:
+        assert data.rewards is not None, "values are learned from rewards"
+        self.observations = torch.from_numpy(data.observations).to(device)
+        self.actions = torch.from_numpy(data.actions).to(device)
+        self.mask = torch.from_numpy(data.mask).to(device)
+        self.rewards = torch.from_numpy(data.rewards).to(device)
+        self.to_go = torch.from_numpy(returns_to_go(data.rewards)).to(device)
+        self.scale = max(float(data.returns.std()), 1e-6)
+
+
+def awr_advantages(data: TrajectoryDataset, config: ControlConfig, seed: int, cell: Cell) -> Tensor:
     """Return to go minus a fitted V(s), in units of the returns' standard deviation; [N, T]."""
     torch.manual_seed(key_to_seed(seed, "values"))
     net = perceptron(data.observations.shape[-1], 1, config.policy.hidden_size, config.policy.layers)
 
-    def loss(model: nn.Module, batch: _Arrays, carry: None) -> Tensor:
+    def loss(model: nn.Module, batch: _Arrays, lagging: Lagging | None) -> Tensor:
         return (model(batch.observations)[..., 0] - batch.to_go)[batch.mask].square().mean()
 
-    values = _fit_values(net, data, loss, None, config, seed, cell)
+    values = _fit_values(net, data, loss, config, seed, cell)
     whole = _Arrays(data, next(values.parameters()).device)
     with torch.no_grad():
         advantages = whole.to_go - values(whole.observations)[..., 0]
     return advantages / whole.scale
 
 
-def iql_advantages(data: TrajectoryDataset, config: Config, seed: int, cell: Cell) -> Tensor:
+def iql_advantages(data: TrajectoryDataset, config: ControlConfig, seed: int, cell: Cell) -> Tensor:
     """min Q(s, a) - V(s) by implicit Q-learning, in units of the returns' standard deviation; [N, T]."""
     b = config.baselines
     torch.manual_seed(key_to_seed(seed, "values"))
@@ -70,52 +83,44 @@ def iql_advantages(data: TrajectoryDataset, config: Config, seed: int, cell: Cel
         data.observations.shape[-1], data.actions.shape[-1], config.policy.hidden_size, config.policy.layers
     )
 
-    def loss(model: nn.Module, batch: _Arrays, carry: Lagging) -> Tensor:
+    def loss(model: nn.Module, batch: _Arrays, lagging: Lagging | None) -> Tensor:
+        assert lagging is not None
         bare, mask = unwrapped(model), batch.mask
         inputs = (batch.observations, batch.actions)
         v, both_q = model(*inputs)
         with torch.no_grad():
-            _, lagging_q = functional_call(bare, as_parameters(bare, carry.parameters), inputs)
+            _, lagging_q = functional_call(bare, as_parameters(bare, lagging.parameters), inputs)
             goes_on = torch.nn.functional.pad(mask[:, 1:], (0, 1))
             next_v = torch.nn.functional.pad(v[:, 1:].detach(), (0, 1)) * goes_on
             target = batch.rewards + b.discount * next_v
         value_loss = expectile_loss(lagging_q.amin(0) - v, b.expectile, mask)
         return value_loss + (both_q - target).square()[:, mask].mean()
 
-    values = _fit_values(net, data, loss, b.target_decay, config, seed, cell)
+    values = _fit_values(net, data, loss, config, seed, cell, decay=b.target_decay)
     whole = _Arrays(data, next(values.parameters()).device)
     with torch.no_grad():
         v, both_q = values(whole.observations, whole.actions)
     return (both_q.amin(0) - v) / whole.scale
 
 
-class _Arrays:
-    """A dataset with rewards as tensors [N, T, ...], and the scale of its returns."""
-
-    def __init__(self, data: TrajectoryDataset, device: torch.device | None = None) -> None:
-        assert data.rewards is not None, "values are learned from rewards"
-        self.observations, self.actions, self.mask, self.rewards, self.to_go = (
-            torch.from_numpy(array).to(device)
-            for array in (data.observations, data.actions, data.mask, data.rewards, returns_to_go(data.rewards))
-        )
-        self.scale = max(float(data.returns.std()), 1e-6)
-
-
 def _fit_values(
     net: nn.Module,
     data: TrajectoryDataset,
-    loss: Callable[[nn.Module, "_Arrays", Lagging | None], Tensor],
-    target_decay: float | None,
-    config: Config,
+    loss: Callable[[nn.Module, _Arrays, Lagging | None], Tensor],
+    config: ControlConfig,
     seed: int,
     cell: Cell,
+    *,
+    decay: float | None = None,
 ) -> nn.Module:
     """Adam on ``loss(model, batch, lagging)``; with a decay, lagging parameters are carried along."""
     stage = config.fine_tuning
 
-    def step_function(model: nn.Module, carry: Lagging | None, step: int, slots: range):
-        if carry is not None and step > 1:
-            carry = lagged(carry, model, target_decay)
+    def step_function(
+        model: nn.Module, carry: Lagging | None, step: int, slots: range
+    ) -> tuple[Tensor, Lagging | None, dict[str, Tensor]]:
+        if carry is not None and decay is not None and step > 1:
+            carry = lagged(carry, model, decay)
         rows = numpy_generator(seed, "values", step).integers(len(data), size=stage.batch_size)
         batch = _Arrays(data.take(rows[slots.start : slots.stop]), next(model.parameters()).device)
         return loss(model, batch, carry), carry, {}
@@ -131,5 +136,5 @@ def _fit_values(
             checkpoint_every=stage.checkpoint_every,
         ),
         cell,
-        initial_carry=None if target_decay is None else lambda model, rows: Lagging(flat_parameters(model)),
+        initial_carry=None if decay is None else lambda model, rows: Lagging(flat_parameters(model)),
     ).model

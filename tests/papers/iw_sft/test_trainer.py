@@ -10,9 +10,9 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from tenfold.core.errors import UserError
-from tenfold.papers.iw_sft import arithmetic
 from tenfold.papers.iw_sft.config import IWSFTConfig
-from tenfold.papers.iw_sft.language import IWSFTTrainer, QualitySampler, drawn_by_quality, weighting_of
+from tenfold.papers.iw_sft.language import arithmetic
+from tenfold.papers.iw_sft.trainer import IWSFTTrainer, QualitySampler, drawn_by_quality, weighting_of
 from tenfold.policies import tiny_policy
 
 ROWS = [("1+2=", "3", 1.0), ("10+11=", "21", 0.5), ("7+5=", "12;12", 2.0), ("0+0=", "0", 0.0)] * 2
@@ -82,8 +82,7 @@ def gradients_on_first_batch(made, *, num_items):
 
 
 @pytest.mark.spec("iw_sft", "1")
-@pytest.mark.parametrize("level", ["trajectory", "step"])
-@pytest.mark.parametrize("log_ratio", ["mean", "sum"])
+@pytest.mark.parametrize(("level", "log_ratio"), [("trajectory", "mean"), ("trajectory", "sum"), ("step", "mean")])
 def test_first_step_is_that_of_sft(tmp_path, level, log_ratio):
     plain = fresh()
     sft = SFTTrainer(plain.model, arguments(tmp_path), train_dataset=rows(), processing_class=plain.tokenizer)
@@ -365,6 +364,12 @@ def test_awr_weights_are_those_of_the_formula():
         (IWSFTConfig(quality_column="quality"), {"quality": [1.0, float("nan")] * 4}, "quality of row 2 is nan"),
         (IWSFTConfig(quality_column="quality", quality="weight"), {"quality": [0.0] * 8}, "0 in every row"),
         (IWSFTConfig(ref="model"), {}, "needs a reference_model"),
+        (IWSFTConfig(quality="weight"), {}, "quality = weight with quality_column = None"),
+        (
+            IWSFTConfig(weight_fn="rwr", quality_column="quality", quality="weight"),
+            {},
+            "quality = weight with quality_column = quality, weight_fn = rwr",
+        ),
         (IWSFTConfig(ref="column"), {}, "ref = column: no column 'ref_log_probs'; the data have prompt"),
     ],
 )
@@ -384,18 +389,19 @@ def test_packing_is_refused_where_rows_are_drawn_by_quality(tmp_path):
         trainer(tmp_path, fresh(), iw, packing=True, max_length=32)
 
 
-@pytest.mark.parametrize("iw", [IWSFTConfig(), IWSFTConfig(weight_fn="none", ref="model")])
+@pytest.mark.parametrize("iw", [IWSFTConfig(), IWSFTConfig(weight_fn="none")])
 def test_a_reference_model_without_use_is_refused(tmp_path, iw):
     with pytest.raises(UserError, match="reference_model: not used with weight_fn"):
         trainer(tmp_path, fresh(), iw, reference_model=fresh().model)
 
 
-@pytest.mark.parametrize("weight_fn", ["rwr", "awr", "none"])
-def test_only_ratios_have_a_lagging_q_and_a_reference(weight_fn):
-    iw = IWSFTConfig(weight_fn=weight_fn, q_ema=0.9, quality_column="quality", quality="weight")
+@pytest.mark.parametrize(("weight_fn", "quality"), [("rwr", "sample"), ("awr", "sample"), ("none", "weight")])
+def test_only_ratios_have_a_lagging_q_and_a_reference(weight_fn, quality):
+    iw = IWSFTConfig(weight_fn=weight_fn, quality_column="quality", quality=quality)
     weighting = weighting_of(iw, rows())
     assert (weighting.q_ema, weighting.reference) == (0.0, "none")
-    assert weighting_of(replace(iw, weight_fn="iw"), rows()).q_ema == 0.9
+    ratio = weighting_of(replace(iw, weight_fn="iw", q_ema=0.9), rows())
+    assert (ratio.q_ema, ratio.reference) == (0.9, "initial")
 
 
 def test_plain_sft_needs_no_weights():

@@ -40,7 +40,8 @@ def problems(num: int, digits: int, *key: int | str, held_out: bool) -> list[tup
         >>> set(problems(50, 2, 0, held_out=True)) & set(problems(50, 2, 0, held_out=False))
         set()
     """
-    generator, found = numpy_generator(*key, "problems", int(held_out)), []
+    generator = numpy_generator(*key, "problems", int(held_out))
+    found: list[tuple[int, int]] = []
     while len(found) < num:
         for a, b in generator.integers(0, 10**digits, size=(num, 2)).tolist():
             if (_mixed(a, b) % 5 == 0) == held_out:

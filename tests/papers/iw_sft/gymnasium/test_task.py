@@ -7,15 +7,12 @@ import pytest
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
-from tenfold.papers.iw_sft import gym_control, recipe
-from tenfold.papers.iw_sft.config import ControlConfig, IWSFTConfig, PolicyConfig, StageConfig, smoke
-from tenfold.papers.iw_sft.gym_control import (
-    mixed_dataset,
-    mountain_car_controller,
-    pendulum_controller,
-    run_episodes,
-    searched_policies,
-)
+from tenfold.papers.iw_sft.config import IWSFTConfig, NetworkConfig, StageConfig
+from tenfold.papers.iw_sft.gymnasium import behaviours, recipe
+from tenfold.papers.iw_sft.gymnasium.behaviours import mountain_car_controller, pendulum_controller, searched_policies
+from tenfold.papers.iw_sft.gymnasium.config import TaskConfig, smoke
+from tenfold.papers.iw_sft.gymnasium.episodes import make, run_episodes
+from tenfold.papers.iw_sft.gymnasium.task import mixed_dataset
 
 gymnasium = pytest.importorskip("gymnasium")
 
@@ -59,11 +56,11 @@ def test_a_mixed_data_set_has_levels_of_rising_return():
 
 
 def test_random_search_improves(monkeypatch):
-    monkeypatch.setattr(gym_control, "SEARCH_ROUNDS", 6)
+    monkeypatch.setattr(behaviours, "SEARCH_ROUNDS", 6)
     snapshots = searched_policies("Pendulum-v1", 0)
-    assert len(snapshots) == len(gym_control.QUALITIES) and not snapshots[0].any()
+    assert len(snapshots) == len(behaviours.QUALITIES) and not snapshots[0].any()
     first, last = (
-        run_episodes("Pendulum-v1", gym_control._linear_act(weights, noise=0.0), 20, 0, "test").returns.mean()
+        run_episodes("Pendulum-v1", behaviours.linear_act(weights, noise=0.0), 20, 0, "test").returns.mean()
         for weights in (snapshots[0], snapshots[-1])
     )
     assert last > first - 50
@@ -75,18 +72,17 @@ def test_random_search_improves(monkeypatch):
 )
 def test_environments_that_do_not_fit_are_refused(env_id, message):
     with pytest.raises(UserError, match=message):
-        gym_control.make(env_id)
+        make(env_id)
 
 
 def test_a_study_from_end_to_end(tmp_path):
     stage = StageConfig(4, 8, log_every=2, evaluate_every=4)
     config = replace(
         smoke(),
-        study="gymnasium",
         cloning=stage,
         fine_tuning=stage,
-        control=ControlConfig(num_trajectories=20, num_test=4, num_validation=2, percentiles=(50.0, 80.0)),
-        policy=PolicyConfig(kind="gaussian", hidden_size=8, layers=1),
+        control=TaskConfig(num_trajectories=20, num_test=4, num_validation=2, percentiles=(50.0, 80.0)),
+        policy=NetworkConfig(kind="gaussian", hidden_size=8, layers=1),
         weighting=IWSFTConfig(temperature=10.0, q_ema=0.9),
     )
     scores = recipe.run(config, "iw_sft_quality", 0, Cell(arm="a", seed=0, directory=tmp_path, device="cpu"))
@@ -95,7 +91,7 @@ def test_a_study_from_end_to_end(tmp_path):
     assert np.isfinite(scores.metrics["test/score"]) and len(scores.items["test/score"]) == 4
 
 
-def test_a_file_needs_its_scale():
-    config = replace(smoke(), study="gymnasium", control=ControlConfig(files=("a.hdf5",)))
-    with pytest.raises(UserError, match="score_low and score_high"):
-        gym_control.gymnasium_task(config, 0)
+def test_claims_are_of_this_study():
+    """The sentences of the two-route task are not said here."""
+    assert not any("two-route" in claim.text for claim in recipe.CLAIMS)
+    assert {claim.baseline for claim in recipe.CLAIMS} == {"sft", "iql"}

@@ -9,20 +9,22 @@ success always goes right.
 All episodes of a batch advance together; noise is keyed by (seed, purpose) and the episode's row.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from torch import nn
 
 from tenfold.core.seeding import numpy_generator
 from tenfold.data.trajectories import TrajectoryDataset
+from tenfold.papers.iw_sft.tasks import Act, ControlTask, acting
+from tenfold.papers.iw_sft.two_route.config import TaskConfig
 
 HORIZON, SPEED = 20, 0.12
 WALL_Y, GAP_X, GOAL, GOAL_RADIUS = 0.5, 0.25, np.array([0.0, 1.0]), 0.3
 LEFT_FAILS, ACTION_NOISE = 0.5, 0.3
-
-Act = Callable[[np.ndarray, int], np.ndarray]
-"""``(observations [N, 3], step) -> actions [N, 2]``."""
+NUM_PICTURED = 40
+"""Episodes whose paths are drawn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,33 @@ class Episodes:
     distance: np.ndarray
 
 
+def load_task(config: TaskConfig, seed: int) -> ControlTask:
+    """The task of a seed: its data, of which the successes are kept, and its test."""
+    data = dataset(config.num_trajectories, seed, "train")
+    num_episodes = {"test": config.num_test, "validation": config.num_validation, "pictures": NUM_PICTURED}
+
+    def episodes(policy: nn.Module, split: str) -> Episodes:
+        act = acting(policy, config.sample_actions, seed, split)
+        return play(act, num_episodes[split], seed, split)
+
+    def drawn_from(policy: nn.Module) -> dict[str, Any]:
+        shown = episodes(policy, "pictures")
+        tested = episodes(policy, "test")
+        return {
+            "paths": np.round(shown.positions, 3).tolist(),
+            "success": shown.data.returns.astype(bool).tolist(),
+            "share_right": float(tested.went_right.mean()),
+        }
+
+    return ControlTask(
+        data=data,
+        kept=np.flatnonzero(data.returns > 0),
+        quality=graded_quality(data),
+        play=lambda policy, split: episodes(policy, split).data.returns,
+        drawn_from=drawn_from,
+    )
+
+
 def play(act: Act, num_episodes: int, *key: int | str) -> Episodes:
     """Run ``num_episodes`` at once; ``key`` decides which crossings on the left are fatal.
 
@@ -61,7 +90,7 @@ def play(act: Act, num_episodes: int, *key: int | str) -> Episodes:
         action = act(observation, step)
         observations.append(observation)
         actions.append(action)
-        masks.append(alive)
+        masks.append(alive)  # of before the step: the fatal one is part of the trajectory
         moved, crosses = _move(position, action)
         position = np.where(alive[:, None], moved, position)
         crosses &= alive
@@ -72,6 +101,7 @@ def play(act: Act, num_episodes: int, *key: int | str) -> Episodes:
     distance = np.linalg.norm(position - GOAL, axis=1)
     success = alive & (position[:, 1] >= WALL_Y) & (distance <= GOAL_RADIUS)
     mask = np.stack(masks, 1)
+    # The reward comes with the last step that happened, so that a sum over the mask is the return.
     rewards = np.zeros(mask.shape, dtype=np.float32)
     rewards[np.arange(num_episodes), mask.sum(1) - 1] = success
     data = TrajectoryDataset(

@@ -11,12 +11,12 @@ Different from the authors' code: weights are right for every batch shape, and e
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from datasets import Dataset
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Sampler
 
 from tenfold.core.errors import UserError
@@ -26,7 +26,10 @@ from tenfold.models import weight_statistics
 from tenfold.papers.iw_sft import method
 from tenfold.papers.iw_sft.config import IWSFTConfig
 from tenfold.train.sft import WeightedSFTTrainer
-from tenfold.train.weighting import REFERENCE, Weighting
+from tenfold.train.weighting import REFERENCE, WeightFunction, Weighting
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class IWSFTTrainer(WeightedSFTTrainer):
@@ -46,7 +49,9 @@ class IWSFTTrainer(WeightedSFTTrainer):
         'WeightedSFTTrainer'
     """
 
-    def __init__(self, *args: Any, iw: IWSFTConfig, reference_model: nn.Module | None = None, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, iw: IWSFTConfig, reference_model: "PreTrainedModel | None" = None, **options: Any
+    ) -> None:
         dataset = options.get("train_dataset")
         if not isinstance(dataset, Dataset):
             raise UserError(f"train_dataset = {type(dataset).__name__}: allowed: a datasets.Dataset, by this name")
@@ -92,7 +97,9 @@ class QualitySampler(Sampler[int]):
         yield from generator.choice(len(self), size=len(self), p=self.probabilities).tolist()
 
 
-def weighting_of(iw: IWSFTConfig, dataset: Dataset, reference_model: nn.Module | None = None) -> Weighting | None:
+def weighting_of(
+    iw: IWSFTConfig, dataset: Dataset, reference_model: "PreTrainedModel | None" = None
+) -> Weighting | None:
     """The weights as ``tenfold.train.sft`` takes them; ``None`` for plain SFT.
 
     Args:
@@ -101,40 +108,73 @@ def weighting_of(iw: IWSFTConfig, dataset: Dataset, reference_model: nn.Module |
         reference_model: for ``ref="model"``.
 
     Raises:
-        UserError: a reference (model or column) or scores are missing, or a model is given that is not used.
+        UserError: a reference (model or column) or scores are missing, or something is given that is not used.
 
     Example:
         >>> rows = Dataset.from_dict({"prompt": ["1+2="], "completion": ["3"]})
         >>> weighting_of(IWSFTConfig(q_ema=0.9), rows).q_ema
         0.9
     """
-    is_ratio, exponentiates = iw.weight_fn == "iw", _exponentiates(iw)
-    if is_ratio and iw.ref == "model" and reference_model is None:
-        raise UserError("ref = model: needs a reference_model; allowed without one: initial, column")
-    if reference_model is not None and not (is_ratio and iw.ref == "model"):
-        raise UserError(f"reference_model: not used with weight_fn = {iw.weight_fn}, ref = {iw.ref}; allowed: None")
-    if is_ratio and iw.ref == "column" and REFERENCE not in dataset.column_names:
-        raise UserError(f"ref = column: no column {REFERENCE!r}; the data have {', '.join(dataset.column_names)}")
-    scores = scores_of(dataset, iw) if iw.quality_column is not None or exponentiates else np.ones(1)
+    _refuse_unused(iw, reference_model)
+    _require_reference(iw, dataset, reference_model)
+    exponentiates = _exponentiates(iw)
+    weighs_by_quality = iw.quality_column is not None and iw.quality == "weight"
+    scores = np.ones(1)
+    if iw.quality_column is not None or exponentiates:
+        scores = scores_of(dataset, iw)
     if not exponentiates:
         quality_probabilities(scores)  # refuses what can neither be drawn nor weighted by
-    weighs_by_quality = iw.quality_column is not None and iw.quality == "weight" and not exponentiates
     if iw.weight_fn == "none" and not weighs_by_quality:
         return None
     return Weighting(
-        function=_weight_function(iw, weighs_by_quality, scores),
+        function=_weight_function(iw, scores),
         columns=(str(iw.quality_column),) if weighs_by_quality or exponentiates else (),
-        reference="none" if not is_ratio else reference_model if iw.ref == "model" else iw.ref,
-        q_ema=iw.q_ema if is_ratio else 0.0,
+        reference=_reference(iw, reference_model),
+        q_ema=iw.q_ema,
         whole_batch=iw.normalize != "none" and iw.weight_fn != "none",
     )
 
 
-def _weight_function(iw: IWSFTConfig, weighs_by_quality: bool, scores: np.ndarray):
+def _refuse_unused(iw: IWSFTConfig, reference_model: "PreTrainedModel | None") -> None:
+    if iw.quality == "weight" and (iw.quality_column is None or _exponentiates(iw)):
+        raise UserError(
+            f"quality = weight with quality_column = {iw.quality_column}, weight_fn = {iw.weight_fn}: does not act "
+            "here; set a quality_column, and a weight_fn of iw, dft or none"
+        )
+    if reference_model is not None and (iw.weight_fn, iw.ref) != ("iw", "model"):
+        raise UserError(f"reference_model: not used with weight_fn = {iw.weight_fn}, ref = {iw.ref}; allowed: None")
+
+
+def _require_reference(iw: IWSFTConfig, dataset: Dataset, reference_model: "PreTrainedModel | None") -> None:
+    if iw.weight_fn != "iw":
+        return
+    if iw.ref == "model" and reference_model is None:
+        raise UserError("ref = model: needs a reference_model; allowed without one: initial, column")
+    if iw.ref == "column" and REFERENCE not in dataset.column_names:
+        raise UserError(f"ref = column: no column {REFERENCE!r}; the data have {', '.join(dataset.column_names)}")
+
+
+def _reference(
+    iw: IWSFTConfig, reference_model: "PreTrainedModel | None"
+) -> "Literal['none', 'initial', 'column'] | PreTrainedModel":
+    """Where the reference comes from; only ratios have one."""
+    if iw.weight_fn != "iw":
+        return "none"
+    if iw.ref == "model":
+        assert reference_model is not None
+        return reference_model
+    return iw.ref
+
+
+def _weight_function(iw: IWSFTConfig, scores: np.ndarray) -> WeightFunction:
+    """Weights of a batch, with what to log about them; scores are scaled by those of all rows."""
     mean, largest = float(scores.mean()), float(scores.max())
     shift = {"rwr": largest, "awr": mean}.get(iw.weight_fn, 0.0)
+    clip = iw.clip if iw.weight_fn == "iw" else None
 
-    def function(log_probs_BT: Tensor, mask_BT: Tensor, columns: Mapping[str, Tensor]):
+    def function(
+        log_probs_BT: Tensor, mask_BT: Tensor, columns: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         score = columns.get(iw.quality_column or "")
         raw = method.raw_weights(
             iw.weight_fn,
@@ -147,15 +187,19 @@ def _weight_function(iw: IWSFTConfig, weighs_by_quality: bool, scores: np.ndarra
             temperature=iw.temperature,
             clip=iw.clip,
         )
-        raw = torch.ones(len(mask_BT), device=mask_BT.device) if raw is None else raw
-        metrics = weight_statistics(raw, iw.clip if iw.weight_fn == "iw" else None, mask_BT)
-        weights = method.normalize_weights(raw, iw.normalize, mask_BT)
-        if weighs_by_quality:
-            weights = weights * (score / mean).reshape(-1, *[1] * (weights.dim() - 1))
+        if raw is None:  # plain SFT, which gets here with weights of quality alone
+            raw = torch.ones(len(mask_BT), device=mask_BT.device)
+        metrics = weight_statistics(raw, clip, mask_BT)
         shown = {"raw_mean": metrics["mean"], "clip_fraction": metrics["clip_fraction"]}
         if iw.weight_fn == "iw" and iw.level == "trajectory":
-            exponent = method.effective_exponent(iw.log_ratio, iw.temperature, float(mask_BT.sum(-1).float().mean()))
+            tokens = float(mask_BT.sum(-1).float().mean())
+            exponent = method.effective_exponent(iw.log_ratio, iw.temperature, tokens)
             shown["effective_exponent"] = torch.tensor(exponent)
+        weights = method.normalize_weights(raw, iw.normalize, mask_BT)
+        if iw.quality == "weight" and score is not None:
+            # Over the mean of all rows and not of the batch, so that the expectation is that of drawing by quality.
+            by_quality = score / mean
+            weights = weights * by_quality.reshape(-1, *[1] * (weights.dim() - 1))
         return weights, shown
 
     return function

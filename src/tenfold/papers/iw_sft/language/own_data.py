@@ -31,27 +31,22 @@ def read_supervised(path: Path) -> Dataset:
         ...     read_supervised(path)[0]
         {'prompt': '1+2=', 'completion': '3', 'quality': 1.0}
     """
-    rows = _read_texts(path, TEXTS)
-    named = [name for name in OPTIONAL if any(name in row for row in rows)]
-    values = {
-        name: [_number_or_numbers(f"{path}, row {number}", name, row) for number, row in enumerate(rows, start=1)]
-        for name in named
-    }
-    return Dataset.from_dict({name: [row[name] for row in rows] for name in TEXTS} | values)
-
-
-def read_questions(path: Path) -> list[tuple[str, str]]:
-    """``(prompt, answer)`` of each row of a test file."""
-    return [(row["prompt"], row["answer"]) for row in _read_texts(path, ("prompt", "answer"))]
-
-
-def _read_texts(path: Path, texts: tuple[str, ...]) -> list[dict[str, Any]]:
-    rows = read_json_lines(path, texts)
+    rows = read_json_lines(path, TEXTS)
+    columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in TEXTS}
     for number, row in enumerate(rows, start=1):
-        for name in texts:
-            if not isinstance(row[name], str) or not row[name]:
-                raise UserError(f"{path}, row {number}: {name} is {row[name]!r}; allowed: a text that is not empty")
-    return rows
+        _require_texts(f"{path}, row {number}", row)
+    for name in OPTIONAL:
+        if any(name in row for row in rows):
+            columns[name] = [
+                _number_or_numbers(f"{path}, row {number}", name, row) for number, row in enumerate(rows, start=1)
+            ]
+    return Dataset.from_dict(columns)
+
+
+def _require_texts(where: str, row: dict[str, Any]) -> None:
+    for name in TEXTS:
+        if not isinstance(row[name], str) or not row[name]:
+            raise UserError(f"{where}: {name} is {row[name]!r}; allowed: a text that is not empty")
 
 
 def _number_or_numbers(where: str, name: str, row: dict[str, Any]) -> float | list[float]:

@@ -1,0 +1,97 @@
+"""iw-SFT against SFT where two routes lead to the goal and one is risky: one experiment, top to bottom.
+
+All arms had one grid of learning rates for their second training, on a validation seed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from tenfold.core.cell import Cell
+from tenfold.core.types import Claim, Picture, Report, Scores
+from tenfold.papers.iw_sft import control
+from tenfold.papers.iw_sft.arms import Arm
+from tenfold.papers.iw_sft.control import GRID as GRID
+from tenfold.papers.iw_sft.control import ControlStudy
+from tenfold.papers.iw_sft.two_route import pictures, task
+from tenfold.papers.iw_sft.two_route.config import Config
+
+ARMS: Mapping[str, Arm] = {
+    **control.ARMS,
+    "iw_sft": replace(control.ARMS["iw_sft"], text="weights q / reference on the kept trajectories, exponent 1"),
+}
+
+_BUDGET = (
+    "equal steps and batches in both stages; rates of stage 2 from one grid on the validation episodes of another seed"
+)
+CLAIMS = (
+    Claim(
+        id="importance",
+        text="On the two-route task iw-SFT succeeds more often than SFT, by at least 0.08.",
+        kind="superiority",
+        metric="test/score",
+        split="test",
+        arm="iw_sft",
+        baseline="sft",
+        direction="higher",
+        margin=0.08,
+        budget=_BUDGET,
+    ),
+    Claim(
+        id="exponent",
+        text="A warning: with the mean ratio at temperature 1 the gain over SFT stays below 0.03.",
+        kind="non_inferiority",
+        metric="test/score",
+        split="test",
+        arm="sft",
+        baseline="iw_sft_mean",
+        direction="higher",
+        margin=0.03,
+        budget=_BUDGET,
+    ),
+    Claim(
+        id="quality",
+        text="Drawing kept trajectories by quality costs iw-SFT no more than 0.02 of success.",
+        kind="non_inferiority",
+        metric="test/score",
+        split="test",
+        arm="iw_sft_quality",
+        baseline="iw_sft",
+        direction="higher",
+        margin=0.02,
+        budget=_BUDGET,
+    ),
+)
+
+
+def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
+    """Train one arm with one seed and test it."""
+    chosen = ARMS[arm]
+    study = ControlStudy(config, task.load_task(config.control, seed), cell)
+    control.require_weights(study, chosen)
+    cloned = control.clone(study)
+    after_cloning = control.score_after_cloning(study, cloned)
+    policy = control.fine_tune(study, chosen, cloned)
+    scores = control.tested(study, chosen, policy, after_cloning)
+    return replace(scores, metrics={**scores.metrics, "data/score": float(study.task.data.returns.mean())})
+
+
+def validation_score(config: Config, field: str, cell: Cell) -> Mapping[str, float]:
+    """The share of validation episodes that succeed, of the arm whose rate is at ``field``; for choosing rates."""
+    study = ControlStudy(config, task.load_task(config.control, cell.seed), cell)
+    return control.score_of_rate(study, ARMS[field.removeprefix("rates.")])
+
+
+def figures(report: Report) -> Sequence[Picture]:
+    """Score of every arm, learning curves, effective sample size, and paths to the goal."""
+    return pictures.draw(report, list(ARMS))
+
+
+def estimate(config: Config) -> dict[str, float]:
+    """Size and time of one seed of all arms, for ``--dry-run``."""
+    return control.estimate(
+        config,
+        observation_size=3,
+        action_size=2,
+        num_trajectories=config.control.num_trajectories,
+        horizon=task.HORIZON,
+    )
