@@ -2,22 +2,9 @@
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
 from transformers import AutoModelForCausalLM
 
 from tenfold.models import byte_transformer_config, kimi_k2_config
-
-
-@pytest.fixture(autouse=True)
-def forget_precision():
-    """Accelerate remembers the precision of the process's first training; call it to train in another one."""
-
-    def forget():
-        AcceleratorState._reset_state(reset_partial_state=True)
-        GradientState._reset_state()
-
-    forget()
-    return forget
 
 
 @pytest.fixture
