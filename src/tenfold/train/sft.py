@@ -215,18 +215,20 @@ class WeightedSFTTrainer(SFTTrainer):
             piece = Piece(log_probs_BT.detach().float(), mask_BT, self._columns(inputs))
             (weights,) = self._weigh([piece], self._mode)
 
-        num_pieces, num_averaged = 1, 1
+        num_averaged = 1
         if num_items_in_batch is None:  # in evaluation: the mean is over this batch
             num_items = mask_BT.sum()
         else:
             num_items = torch.as_tensor(num_items_in_batch)
-            num_pieces = self.current_gradient_accumulation_steps
             if self.args.average_tokens_across_devices:  # the items are those of all processes
                 num_averaged = self.accelerator.num_processes
         loss = weighted_nll(log_probs_BT, mask_BT, weights, num_items.clamp(min=1))
         loss = loss * num_averaged  # the gradients of the processes are averaged, not added
         if self.aux_loss_enabled:
-            loss = loss + self.router_aux_loss_coef * outputs.aux_loss / num_pieces
+            aux_loss = self.router_aux_loss_coef * outputs.aux_loss
+            if num_items_in_batch is not None:  # that of each piece is a mean, and the pieces are added
+                aux_loss = aux_loss / self.current_gradient_accumulation_steps
+            loss = loss + aux_loss
         self._note_tokens(outputs)
         return loss
 
