@@ -8,8 +8,9 @@ import pytest
 from transformers import AutoModelForCausalLM, GPT2Config
 
 from tenfold.cli.main import main
+from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
-from tenfold.papers.universal_pretraining import commands, sweep
+from tenfold.papers.universal_pretraining import commands, recipe, timing
 from tenfold.papers.universal_pretraining import config as presets
 from tenfold.papers.universal_pretraining.optimization import build_model
 
@@ -74,44 +75,45 @@ def test_evaluate_refuses_what_is_no_byte_model(tmp_path):
         commands.evaluate(tmp_path / "small")
 
 
-def test_tune_gives_every_arm_the_same_grid_and_goes_on(tmp_path, monkeypatch, capsys):
+def test_fine_tuning_is_tried_from_one_pre_training_of_each_arm(tmp_path, monkeypatch):
+    """Made at the rate that stands in the preset, so another rate there is another start, and another trial."""
     monkeypatch.setattr(presets, "smoke", tiny)
-    grid = dict(pretraining_rates=(1e-3, 1e-2), finetuning_rates=(1e-3, 2e-3), preset="smoke", device="cpu")
-    commands.tune(tmp_path / "tuning", **grid)
+    words = ["tune", "universal_pretraining", "--out", str(tmp_path / "tuning"), "--preset", "smoke", "--device", "cpu"]
+    assert main([*words, "--fields", "pretraining", "lstm", "scratch", "--rates", "1e-3", "1e-2"]) == 0
     rows = json.loads((tmp_path / "tuning/tuning.json").read_text())
-    assert [(row["arm"], row["rate"]) for row in rows if row["training"] == "pretraining"] == [
-        ("mixture", 1e-3),
-        ("mixture", 1e-2),
+    assert [(row["field"], row["learning_rate"]) for row in rows] == [
+        (f"rates.{field}", rate) for field in ("pretraining", "lstm", "scratch") for rate in (1e-3, 1e-2)
     ]
-    tuned = [(row["arm"], row["rate"]) for row in rows if row["training"] == "finetuning"]
-    arms = ("scratch", "lstm", "mixture", "noniterated")
-    assert tuned == [(arm, rate) for arm in arms for rate in (1e-3, 2e-3)]
-    best = min(rows[:2], key=lambda row: row["bits"])["rate"]
-    assert (tmp_path / f"tuning/lstm/pretraining-{best:g}").is_dir(), "fine-tuning starts from the best pre-training"
-    assert len(list((tmp_path / "tuning/lstm").glob("pretraining-*"))) == 1
-    commands.tune(tmp_path / "tuning", **grid)
-    assert json.loads((tmp_path / "tuning/tuning.json").read_text()) == rows
-    with pytest.raises(UserError, match="seed is 7, but"):
-        commands.tune(tmp_path / "tuning", seed=7, **grid)
-    with pytest.raises(UserError, match="at least one rate"):
-        commands.tune(tmp_path / "other", preset="smoke", pretraining_rates=())
+    assert len({row["validation/bits"] for row in rows}) == 6
+    stages = tmp_path / "tuning/shared"
+    assert [path.name for path in stages.iterdir()] == ["pretraining-lstm-0.003"]
+    monkeypatch.setattr(presets, "smoke", lambda: replace(tiny(), rates=presets.RatesConfig(pretraining=1e-2)))
+    assert main([*words, "--fields", "lstm", "--rates", "1e-3"]) == 0
+    [again] = json.loads((tmp_path / "tuning/tuning.json").read_text())
+    assert again["validation/bits"] != rows[2]["validation/bits"]
+    assert sorted(path.name for path in stages.iterdir()) == ["pretraining-lstm-0.003", "pretraining-lstm-0.01"]
+
+
+def test_a_pre_training_that_is_found_is_the_one_that_was_made(tmp_path):
+    scores = []
+    for trial in ("first", "second"):
+        folders = dict(directory=tmp_path / trial, shared_directory=tmp_path / "shared")
+        cell = Cell(arm="rates.mixture", seed=0, device="cpu", **folders)
+        scores.append(recipe.validation_score(tiny(), "rates.mixture", cell))
+    assert scores[0] == scores[1]
 
 
 def test_tuning_does_not_look_at_the_held_out_part(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(sweep, "finetuned", lambda model, corpus, *rest: seen.append(corpus))
-    monkeypatch.setattr(sweep.Cell, "curves", lambda self: {"held_out/bits": [(0.0, 8.0)]})
-    list(sweep.sweep(tiny(), 1000, tmp_path, "cpu", (1e-3,), (1e-3,)))
-    whole = sweep.load_corpus("python", limit=20_000)
+    monkeypatch.setattr(recipe, "finetuned", lambda model, study, cell: seen.append(study.corpus))
+    monkeypatch.setattr(recipe.Cell, "curves", lambda self: {"held_out/bits": [(0.0, 8.0)]})
+    for field in list(recipe.GRID)[1:]:
+        cell = Cell(arm=field, seed=1000, directory=tmp_path / field, device="cpu")
+        assert recipe.validation_score(tiny(), field, cell) == {"validation/bits": 8.0}
+    whole = recipe.load_corpus("python", limit=20_000)
     assert len(seen) == 4
     for corpus in seen:
         assert corpus.train.tobytes() + corpus.held_out.tobytes() == whole.train.tobytes()
-
-
-def test_tune_refuses_a_folder_with_other_things(tmp_path):
-    (tmp_path / "thesis.txt").write_text("all of it")
-    with pytest.raises(UserError, match="allowed: a new or empty folder"):
-        commands.tune(tmp_path, preset="smoke", device="cpu")
 
 
 def test_throughput_prints_the_share_of_the_generator(monkeypatch, capsys):
@@ -129,8 +131,8 @@ def test_throughput_needs_a_step():
 
 def test_a_step_is_timed_after_two_that_are_not(monkeypatch):
     clock = iter(range(1000))
-    monkeypatch.setattr(sweep, "_now", lambda place: float(next(clock)))
-    times = sweep.time_of_a_step(tiny(), steps=3, device="cpu")
+    monkeypatch.setattr(timing, "_now", lambda place: float(next(clock)))
+    times = timing.time_of_a_step(tiny(), steps=3, device="cpu")
     assert times == {arm: (1.0, 1.0, 8 * 32) for arm in ("lstm", "mixture", "noniterated")}
 
 

@@ -93,9 +93,9 @@ def test_pieces_of_a_batch_and_seeds_have_rows_of_their_own(tmp_path, monkeypatc
     assert len(distinct) == 14
 
 
-@pytest.mark.parametrize("arm", [arm for arm, data in recipe.ARMS.items() if data])
+@pytest.mark.parametrize("arm", [name for name, arm in recipe.ARMS.items() if arm.data])
 def test_arms_are_made_of_what_their_names_say(arm):
-    data = random_computation(GENERATOR, 24, recipe.ARMS[arm])
+    data = random_computation(GENERATOR, 24, recipe.ARMS[arm].data)
     assert data.mixture.counts(16) == ((8, 4, 4) if arm == "mixture" else (16, 0, 0))
     assert data.buffer.iterate == (arm != "noniterated")
     assert (data.buffer.size, data.buffer.written, data.buffer.reset, data.buffer.length) == (24, 6, (2, 2), 24)
@@ -110,7 +110,7 @@ def test_the_source_is_compiled_where_the_configuration_says_so(compiled):
 
 def test_the_published_generator_applies_the_gain_once_per_layer():
     config = presets.paper("width-384").generator
-    source = random_computation(config, 512, recipe.ARMS["lstm"]).source
+    source = random_computation(config, 512, recipe.ARMS["lstm"].data).source
     assert (source.gain, source.gain_power, source.layers, source.embed_scale) == ((1.0, 3.5), 4, 4, 1e-8)
     assert config.buffer_rows == 20 * config.rows_per_source and config.rows_per_source == 2 * 256 // 16
 
@@ -122,7 +122,7 @@ def learned(steps, directory):
     """The laptop model after so many steps on the mixture, of a seed that no run and no choice of rates has used."""
     config = replace(presets.laptop(), pretraining=replace(presets.laptop().pretraining, steps=steps))
     cell = Cell(arm="mixture", seed=77, directory=directory, device="cpu")
-    generator = random_computation(config.generator, config.model.context, recipe.ARMS["mixture"])
+    generator = random_computation(config.generator, config.model.context, recipe.ARMS["mixture"].data)
     model = build_model(config.model, seed=77)
     return pretrain(model, generator, config.pretraining, config.rates.pretraining, 77, cell).model
 

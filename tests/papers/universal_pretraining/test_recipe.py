@@ -7,7 +7,6 @@ from math import log2, nan
 from types import SimpleNamespace
 
 import pytest
-import torch
 from transformers import AutoModelForCausalLM
 
 from tenfold.core.cell import Cell
@@ -21,6 +20,7 @@ from tenfold.papers.universal_pretraining import recipe
 from tenfold.papers.universal_pretraining.config import FinetuningConfig
 from tenfold.papers.universal_pretraining.evaluation import evaluate_zero_shot
 from tenfold.papers.universal_pretraining.optimization import build_model
+from tenfold.study.tuning import with_value
 
 
 def tiny():
@@ -112,7 +112,7 @@ def test_costs_are_counted_by_hand():
     def cost(arm):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(recipe, "training_flops_per_token", lambda *_: per_token)
-            return recipe.cost_metrics(model, config, arm)
+            return recipe.cost_metrics(model, config, recipe.ARMS[arm])
 
     p, f, g = config.pretraining, config.finetuning, config.generator
     tokens = p.steps * p.batch_size * 128
@@ -137,6 +137,20 @@ def test_costs_are_counted_by_hand():
 def test_counts_below_one_are_refused_before_anything_is_trained(kind, name):
     with pytest.raises(UserError, match=f"{name} = 0: must be at least 1"):
         kind(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("preset", "field", "value", "acts"),
+    [
+        (presets.smoke(), "model.dropout", 0.3, "model.architecture = post_norm"),
+        (presets.smoke(), "pretraining.mup_base_width", 32, "pretraining.mup"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused_with_the_one_that_acts(preset, field, value, acts):
+    with pytest.raises(UserError) as refused:
+        with_value(preset, field, value)
+    assert str(refused.value) == f"{field} = {value}: does not act here; set {acts}"
+    assert with_value(presets.paper(), field, value) != presets.paper()
 
 
 def test_the_gpu_preset_sees_a_hundred_million_tokens_in_each_arm():
@@ -211,7 +225,3 @@ def test_pictures_are_drawn_of_whatever_is_finished(finished, arms):
 
 def test_nothing_finished_draws_nothing():
     assert recipe.figures(Report("universal_pretraining", "smoke", [0], {"scratch": {}}, (), {}, {})) == []
-
-
-def test_the_device_is_the_one_of_the_loop(tmp_path):
-    assert recipe.device_of(Cell(arm="scratch", seed=0, directory=tmp_path, device="cpu")) == torch.device("cpu")

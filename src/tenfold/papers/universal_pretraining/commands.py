@@ -1,10 +1,9 @@
-"""The paper's own verbs: ``evaluate`` a model without training it, ``tune`` the rates, ``throughput``, ``gain_sweep``.
+"""The paper's own verbs: ``evaluate`` a model without training it, ``throughput``, ``gain_sweep``.
 
 Each verb is a function that tyro reads. ``evaluate`` takes any folder that ``save_pretrained`` wrote, of any causal
 language model whose first 256 tokens are the bytes; a run keeps such folders in its cells.
 """
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,24 +12,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
-from tenfold.core.files import to_json, write_atomically
 from tenfold.papers.universal_pretraining import config as presets
 
 Target = Annotated[Path, tyro.conf.Positional]
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """What the folder of a ``tune`` is about; rates may be added to it."""
-
-    preset: str
-    """The setting that is tuned."""
-    seed: int
-    """Seed of weights, data and tasks."""
-    config: presets.Config
-    """The resolved configuration, its rates at their defaults."""
 
 
 def evaluate(
@@ -83,42 +68,6 @@ def evaluate(
     Console(highlight=False).print(table)
 
 
-def tune(
-    out: Path,
-    preset: Literal["smoke", "laptop"] = "laptop",
-    pretraining_rates: tuple[float, ...] = (2e-3, 4e-3),
-    finetuning_rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3),
-    seed: int = 1000,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-) -> None:
-    """Choose the rate of pre-training on the mixture, then give every arm the same grid of rates of fine-tuning.
-
-    Pre-training is judged by the mean bits over all tasks and texts, held-out windows of the texts included, for its
-    rate is one for all arms; fine-tuning by bits on the last tenth of the training part of the corpus, without a look
-    at the held-out part. The seed is none of those that a run uses. Run it again to go on; a rate that is added to a
-    grid does not repeat the others.
-
-    Args:
-        out: a folder for checkpoints and ``tuning.json``.
-        preset: the setting to tune.
-        pretraining_rates: the first grid, for the mixture.
-        finetuning_rates: the second grid, for every arm.
-        seed: of weights, data and tasks.
-        device: where to compute.
-    """
-    from tenfold.papers.universal_pretraining import sweep
-
-    config = replace(getattr(presets, preset)(), rates=presets.RatesConfig())
-    claim_folder(out, Tuning(preset, seed, config), "tuning.yaml")
-    if not pretraining_rates or not finetuning_rates:
-        raise UserError("pretraining_rates and finetuning_rates: at least one rate of each is needed")
-    found = []
-    for arm, training, rate, bits in sweep.sweep(config, seed, out, device, pretraining_rates, finetuning_rates):
-        found.append({"arm": arm, "training": training, "rate": rate, "bits": bits})
-        print(f"{arm:12} {training:12} rate {rate:<8g} {bits:.3f} bits", flush=True)
-        write_atomically(out / "tuning.json", to_json(found, indent=2) + "\n")
-
-
 def throughput(
     preset: Literal["smoke", "laptop", "gpu"] = "laptop",
     steps: int = 20,
@@ -131,11 +80,11 @@ def throughput(
         steps: steps that are timed, after two that are not.
         device: where to compute.
     """
-    from tenfold.papers.universal_pretraining import sweep
+    from tenfold.papers.universal_pretraining.timing import time_of_a_step
 
     if steps < 1:
         raise UserError(f"steps = {steps}: must be at least 1")
-    for arm, (generating, training, tokens) in sweep.time_of_a_step(getattr(presets, preset)(), steps, device).items():
+    for arm, (generating, training, tokens) in time_of_a_step(getattr(presets, preset)(), steps, device).items():
         total = generating + training
         print(
             f"{arm:12} {1000 * total:8.1f} ms a step, generator's share {generating / total:6.1%}, "

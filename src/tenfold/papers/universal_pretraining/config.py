@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import log
 from typing import Literal
 
+from tenfold.core.config import refuse_idle
 from tenfold.core.errors import UserError
 from tenfold.papers.universal_pretraining.sources import SOURCES as SOURCES
 from tenfold.papers.universal_pretraining.sources import TASKS as TASKS
@@ -121,7 +122,7 @@ class PretrainingConfig:
     mup: bool = False
     """In both trainings, scale the rate of matrices in blocks and of the head by ``mup_base_width`` / width."""
     mup_base_width: int = 640
-    """The width at which the rates were tuned."""
+    """With ``mup``: the width at which the rates were tuned."""
     log_every: int = 20
     """Steps between logged losses."""
     evaluate_every: int = 100
@@ -220,6 +221,13 @@ class Config:
     """The test."""
     rates: RatesConfig = field(default_factory=RatesConfig)
     """Learning rates; what the arms are trained on is in ``recipe.ARMS``."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that would do nothing."""
+        if self.model.architecture == "modern":
+            refuse_idle(self, ["model.dropout"], acts="model.architecture = post_norm")
+        if not self.pretraining.mup:
+            refuse_idle(self, ["pretraining.mup_base_width"], acts="pretraining.mup")
 
 
 def smoke() -> Config:

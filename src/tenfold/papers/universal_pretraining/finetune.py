@@ -57,7 +57,7 @@ def data_order(corpus: Corpus, config: FinetuningConfig, context: int, seed: int
 
 
 def finetune(
-    model: nn.Module,
+    model: Any,
     corpus: Corpus,
     config: FinetuningConfig,
     rate: float,

@@ -6,94 +6,94 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.types import Picture, Report, Scores
+from tenfold.study.pictures import (
+    INK,
+    Finished,
+    colours,
+    draw_curves,
+    finish,
+    finished,
+    first,
+    has_curve,
+    mean_of,
+    named,
+    one_panel,
+    panels,
+)
 
-Finished = Mapping[str, Mapping[int, Scores]]
-"""Arm to seed to scores; no arm without a seed."""
-COLOURS = {"scratch": "#8a8f98", "lstm": "#1f6f8b", "mixture": "#d1603d", "noniterated": "#7a5c99"}
 _CURVES = ("rep-1", "rep-3", "dyck", "ndfa", "python", "licences")
-_MARKOV_ORDERS = 3
+_MARKERS = "ov^"
+"""Of the Markov models of the lowest orders, as many as are drawn."""
 
 
-def draw(report: Report) -> list[Picture]:
-    """The pictures of a report; arms without finished cells are left out."""
-    finished = {arm: cells for arm, cells in report.scores.items() if cells}
-    if not finished:
+def draw(report: Report, arms: Sequence[str], baseline: str, method: str) -> list[Picture]:
+    """The pictures of a report; arms without finished cells are left out.
+
+    Args:
+        report: what the run knows.
+        arms: all arms of the study, which tell the colours.
+        baseline: the arm that is not pre-trained.
+        method: the arm that captions compare with it.
+    """
+    cells, colour_of = finished(report), colours(arms)
+    if not cells:
         return []
-    pictures = [_zero_shot(finished), _finetuning(finished, report.config)]
-    pretrained = {arm: cells for arm, cells in finished.items() if _first(cells).samples["rows"]}
+    settings = report.config["finetuning"]
+    caption = _finetuning_caption(cells, baseline, method)
+    pictures = [_zero_shot(cells, colour_of, method), _finetuning(cells, colour_of, settings, caption)]
+    pretrained = {arm: of_arm for arm, of_arm in cells.items() if first(of_arm).samples["rows"]}
     if pretrained:
-        pictures += [_pretraining(pretrained), _rows(pretrained)]
+        pictures += [_pretraining(pretrained, colour_of), _rows(pretrained)]
     return pictures
 
 
-def _first(cells: Mapping[int, Scores]) -> Scores:
-    return next(iter(cells.values()))
-
-
-def _zero_shot(finished: Finished) -> Picture:
-    from matplotlib.figure import Figure
-
-    tables = {arm: [scores.samples["zero_shot"] for scores in cells.values()] for arm, cells in finished.items()}
-    tasks = list(next(iter(tables.values()))[0])
-    figure = Figure(figsize=(9.6, 4.4), layout="constrained")
-    axes = figure.subplots()
+def _zero_shot(cells: Finished, colour_of: Mapping[str, str], method: str) -> Picture:
+    """Bars for the arms, marks for the Markov models and for what cannot be gone below."""
+    tables = {arm: [scores.samples["zero_shot"] for scores in of_arm.values()] for arm, of_arm in cells.items()}
+    every_table = [table for of_arm in tables.values() for table in of_arm]
+    tasks = list(every_table[0])
+    figure, axes = one_panel(9.6, 4.4)
     places, width = np.arange(len(tasks)), 0.8 / len(tables)
     for index, (arm, of_arm) in enumerate(tables.items()):
         bits = np.mean([[table[task]["bits"] for task in tasks] for table in of_arm], axis=0)
-        axes.bar(places - 0.4 + (index + 0.5) * width, bits, width, color=COLOURS[arm], label=arm)
-    every_table = [table for of_arm in tables.values() for table in of_arm]
-    for order in range(min(_MARKOV_ORDERS, len(every_table[0][tasks[0]]["markov"]))):
+        axes.bar(places - 0.4 + (index + 0.5) * width, bits, width, color=colour_of[arm], label=arm)
+    marks: dict[str, Any] = dict(linestyle="none", color=INK, zorder=3)
+    for order in range(min(len(_MARKERS), len(every_table[0][tasks[0]]["markov"]))):
         rival = np.mean([[table[task]["markov"][order] for task in tasks] for table in every_table], axis=0)
-        axes.plot(places, rival, linestyle="none", marker="ov^"[order], color="#16181d", markersize=5, zorder=3)
-        axes.plot(
-            [], [], linestyle="none", marker="ov^"[order], color="#16181d", label=f"in-context Markov, order {order}"
-        )
+        label = f"in-context Markov, order {order}"
+        axes.plot(places, rival, marker=_MARKERS[order], markersize=5, label=label, **marks)
     bounds = [every_table[0][task]["lower_bound"] for task in tasks]
-    axes.plot(
-        places,
-        [np.nan if bound is None else bound for bound in bounds],
-        "_",
-        color="#16181d",
-        markersize=18,
-        markeredgewidth=2,
-        zorder=3,
-        label="lower bound",
-    )
-    axes.axhline(8, color="#16181d", linestyle="--", linewidth=1, label="8 bits: a uniform guess")
+    known = np.array(bounds, dtype=float)  # None, where nothing is known, becomes NaN
+    axes.plot(places, known, marker="_", markersize=18, markeredgewidth=2, label="lower bound", **marks)
+    axes.axhline(8, color=INK, linestyle="--", linewidth=1, label="8 bits: a uniform guess")
     axes.set(ylabel="bits per byte", ylim=(0, None))
     axes.set_xticks(places, tasks, rotation=40, ha="right")
-    _finish(axes, legend=False)
+    finish(axes)
     figure.legend(loc="outside upper center", frameon=False, fontsize=8, ncols=3)
-    return Picture("zero-shot", "Zero-shot bits per byte", _zero_shot_caption(finished, len(tasks)), figure)
+    return Picture("zero-shot", "Zero-shot bits per byte", _zero_shot_caption(cells, method, len(tasks)), figure)
 
 
-def _zero_shot_caption(finished: Finished, num_tasks: int) -> str:
+def _zero_shot_caption(cells: Finished, method: str, num_tasks: int) -> str:
     caption = "Bits per byte on tasks and texts that no arm was trained on, mean over seeds."
-    if "mixture" not in finished:
+    if method not in cells:
         return caption
-    won = np.mean([scores.metrics["markov/tasks_won"] for scores in finished["mixture"].values()])
-    uniform = np.mean([scores.metrics["uniform/tasks_won"] for scores in finished["mixture"].values()])
+    won, uniform = (mean_of(cells[method], f"{rival}/tasks_won") for rival in ("markov", "uniform"))
     return (
-        f"{caption} The mixture arm needs less than 8 bits on {uniform:.3g} of {num_tasks}, and less than the best "
+        f"{caption} The {method} arm needs less than 8 bits on {uniform:.3g} of {num_tasks}, and less than the best "
         f"Markov model fitted on the same window on {won:.3g}."
     )
 
 
-def _pretraining(pretrained: Finished) -> Picture:
-    from matplotlib.figure import Figure
-
-    known = _first(next(iter(pretrained.values()))).curves
-    tasks = [task for task in _CURVES if f"pretraining/zero_shot/{task}" in known]
-    figure = Figure(figsize=(9.6, 2.6 * -(-len(tasks) // 3)), layout="constrained")
-    grid = figure.subplots(-(-len(tasks) // 3), 3, squeeze=False)
+def _pretraining(cells: Finished, colour_of: Mapping[str, str]) -> Picture:
+    tasks = [task for task in _CURVES if has_curve(cells, f"pretraining/zero_shot/{task}")]
+    figure, grid = panels(3, -(-len(tasks) // 3), width=3.2, height=2.6)
     for axes in grid.flat[len(tasks) :]:
         axes.axis("off")
     for axes, task in zip(grid.flat, tasks, strict=False):
-        for arm, cells in pretrained.items():
-            _draw_curves(axes, [scores.curves[f"pretraining/zero_shot/{task}"] for scores in cells.values()], arm)
-        axes.axhline(8, color="#16181d", linestyle="--", linewidth=0.8)
+        draw_curves(axes, cells, named(f"pretraining/zero_shot/{task}"), colour_of)
+        axes.axhline(8, color=INK, linestyle="--", linewidth=0.8)
         axes.set_title(task, fontsize=10)
-        _finish(axes, legend=task == tasks[0])
+        finish(axes, legend=task == tasks[0])
     for axes in grid[-1]:
         axes.set_xlabel("steps of pre-training")
     for axes in grid[:, 0]:
@@ -107,37 +107,29 @@ def _pretraining(pretrained: Finished) -> Picture:
     )
 
 
-def _finetuning(finished: Finished, config: Mapping[str, Any]) -> Picture:
-    from matplotlib.figure import Figure
-
-    settings = config["finetuning"]
-    figure = Figure(figsize=(9.6, 3.8), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for arm, cells in finished.items():
-        for axes, name in ((left, "held_out"), (right, "retention")):
-            _draw_curves(axes, [scores.curves[f"finetuning/{name}/bits"] for scores in cells.values()], arm)
-    left.axhline(settings["target_bits"], color="#16181d", linestyle=":", linewidth=1)
+def _finetuning(cells: Finished, colour_of: Mapping[str, str], settings: Mapping[str, Any], caption: str) -> Picture:
+    figure, ((left, right),) = panels(2, width=4.8, height=3.8)
+    draw_curves(left, cells, named("finetuning/held_out/bits"), colour_of)
+    draw_curves(right, cells, named("finetuning/retention/bits"), colour_of)
+    left.axhline(settings["target_bits"], color=INK, linestyle=":", linewidth=1)
     left.set(ylabel="bits per byte", title=f"{settings['source']}, held out", xlabel="steps of fine-tuning")
     right.set(title=f"{settings['retention_task']}, not trained on", xlabel="steps of fine-tuning")
-    _finish(left)
-    _finish(right, legend=False)
-    return Picture("finetuning", "Fine-tuning on real bytes", _finetuning_caption(finished), figure)
+    finish(left, legend=True)
+    finish(right)
+    return Picture("finetuning", "Fine-tuning on real bytes", caption, figure)
 
 
-def _finetuning_caption(finished: Finished) -> str:
+def _finetuning_caption(cells: Finished, baseline: str, method: str) -> str:
     caption = "All arms see the same batches. Dotted: the target. Thin: one seed; thick: mean."
-    if not {"scratch", "mixture"} <= set(finished):
+    if not {baseline, method} <= set(cells):
         return caption
-    scratch, mixture = (
-        np.mean([scores.metrics["finetuning/steps_to_target"] for scores in finished[arm].values()])
-        for arm in ("scratch", "mixture")
-    )
-    costs = _first(finished["mixture"]).metrics
-    saved = costs["cost/finetuning_teraflops"] * (scratch - mixture) / _last_step(_first(finished["mixture"]))
+    without, steps = (mean_of(cells[arm], "finetuning/steps_to_target") for arm in (baseline, method))
+    costs = first(cells[method]).metrics
+    saved = costs["cost/finetuning_teraflops"] * (without - steps) / _last_step(first(cells[method]))
     spent = costs["cost/pretraining_teraflops"] + costs["cost/generation_teraflops"]
     verdict = "is repaid at once" if saved > spent else "is not repaid by one fine-tuning of this size"
     return (
-        f"{caption} To the target: {scratch:.0f} steps from scratch, {mixture:.0f} from the mixture. That saves "
+        f"{caption} To the target: {without:.0f} steps from {baseline}, {steps:.0f} from the {method}. That saves "
         f"{saved:.3g} teraFLOPs; pre-training took {spent:.3g}, which {verdict}."
     )
 
@@ -146,13 +138,10 @@ def _last_step(scores: Scores) -> float:
     return scores.curves["finetuning/held_out/bits"][-1][0]
 
 
-def _rows(pretrained: Finished) -> Picture:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 2.2 * len(pretrained)), layout="constrained")
-    grid = figure.subplots(len(pretrained), 2, squeeze=False)
-    for both, (arm, cells) in zip(grid, pretrained.items(), strict=True):
-        for axes, (name, rows) in zip(both, _first(cells).samples["rows"].items(), strict=True):
+def _rows(cells: Finished) -> Picture:
+    figure, grid = panels(2, len(cells), width=4.8, height=2.2)
+    for both, (arm, of_arm) in zip(grid, cells.items(), strict=True):
+        for axes, (name, rows) in zip(both, first(of_arm).samples["rows"].items(), strict=True):
             axes.imshow(np.array(rows), cmap="nipy_spectral", vmin=0, vmax=255, aspect="auto", interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             axes.set_title(f"{arm}: {name} batch", fontsize=9)
@@ -163,19 +152,3 @@ def _rows(pretrained: Finished) -> Picture:
         "constant; at the last, sources have read each other's output (those of noniterated: noise and constants).",
         figure,
     )
-
-
-def _draw_curves(axes: Any, curves: Sequence[Sequence[tuple[float, float]]], arm: str) -> None:
-    arrays = [np.array(curve) for curve in curves]
-    for curve in arrays if len(arrays) > 1 else ():
-        axes.plot(curve[:, 0], curve[:, 1], color=COLOURS[arm], alpha=0.35, linewidth=1)
-    common = min(len(curve) for curve in arrays)
-    mean = np.mean([curve[:common] for curve in arrays], axis=0)
-    axes.plot(mean[:, 0], mean[:, 1], color=COLOURS[arm], linewidth=2, label=arm)
-
-
-def _finish(axes: Any, *, legend: bool = True) -> None:
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    if legend:
-        axes.legend(frameon=False, fontsize=8)

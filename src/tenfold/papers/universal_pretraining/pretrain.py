@@ -77,7 +77,7 @@ def random_computation(config: GeneratorConfig, context: int, arm: ArmData) -> R
 
 
 def pretrain(
-    model: nn.Module,
+    model: Any,
     data: RandomComputation,
     config: PretrainingConfig,
     rate: float,

@@ -7,10 +7,11 @@ chosen on another seed over one grid (``tenfold tune universal_pretraining``); t
 pre-training itself has cost stands beside what it saves.
 """
 
-import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite, log2, nan
-from typing import Any
+from statistics import fmean
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -18,7 +19,7 @@ from torch import nn
 from tenfold.core.cell import Cell
 from tenfold.core.types import Claim, Picture, Report, Scores
 from tenfold.data.corpora import Corpus, load_corpus
-from tenfold.models.causal_lm import save_causal_lm
+from tenfold.models.causal_lm import load_causal_lm, save_causal_lm
 from tenfold.papers.universal_pretraining import pictures
 from tenfold.papers.universal_pretraining.config import Config
 from tenfold.papers.universal_pretraining.evaluation import (
@@ -29,7 +30,7 @@ from tenfold.papers.universal_pretraining.evaluation import (
     zero_shot_bits,
     zero_shot_metrics,
 )
-from tenfold.papers.universal_pretraining.finetune import data_order, finetune, steps_to_reach
+from tenfold.papers.universal_pretraining.finetune import data_order, finetune, steps_to_reach, without_held_out
 from tenfold.papers.universal_pretraining.optimization import (
     VOCABULARY,
     build_model,
@@ -37,15 +38,40 @@ from tenfold.papers.universal_pretraining.optimization import (
     training_flops_per_token,
 )
 from tenfold.papers.universal_pretraining.pretrain import ArmData, pretrain, random_computation, shown_rows
-from tenfold.train.distributed import computes_on_cpu, require_device
+from tenfold.study.stages import made_once
+from tenfold.train.distributed import compute_device
 from tenfold.train.loop import Trained
 
-ARMS: Mapping[str, ArmData | None] = {
-    "scratch": None,
-    "lstm": ArmData(mixture=False, iterate=True),
-    "mixture": ArmData(mixture=True, iterate=True),
-    "noniterated": ArmData(mixture=False, iterate=False),
+
+@dataclass(frozen=True)
+class Arm:
+    """An arm of the study: what it is pre-trained on.
+
+    Args:
+        text: what it is.
+        rate: the field of ``config.rates`` that holds its rate of fine-tuning.
+        data: of pre-training; ``None`` for none.
+    """
+
+    text: str
+    rate: Literal["scratch", "lstm", "mixture", "noniterated"]
+    data: ArmData | None
+
+
+ARMS = {
+    "scratch": Arm("fine-tuned from fresh weights", "scratch", None),
+    "lstm": Arm("pre-trained on iterated random LSTMs alone", "lstm", ArmData(mixture=False, iterate=True)),
+    "mixture": Arm("the same, mixed with simpler random sources", "mixture", ArmData(mixture=True, iterate=True)),
+    "noniterated": Arm(
+        "pre-trained on random LSTMs that read noise and constants in place of each other",
+        "noniterated",
+        ArmData(mixture=False, iterate=False),
+    ),
 }
+BASELINE, METHOD = "scratch", "mixture"
+_PRETRAINING_RATE, _FINETUNING_RATES = (2e-3, 4e-3), (1e-3, 2e-3, 4e-3)
+GRID = {"rates.pretraining": _PRETRAINING_RATE} | {f"rates.{arm.rate}": _FINETUNING_RATES for arm in ARMS.values()}
+"""The rate of pre-training is one for all arms, so it is chosen on the method's."""
 
 _MEASURED = "windows that no arm was trained on; a uniform guess needs 8 bits"
 _EQUAL = "identical fine-tuning batches, steps, warm-up; each arm's rate from one grid on another seed"
@@ -58,7 +84,7 @@ def _below(task: str, bits: float, what: str) -> Claim:
         kind="threshold",
         metric=f"zero_shot/{task}",
         split="zero-shot",
-        arm="mixture",
+        arm=METHOD,
         baseline=None,
         direction="lower",
         margin=bits,
@@ -77,8 +103,8 @@ CLAIMS = (
         kind="superiority",
         metric="finetuning/log2_steps_to_target",
         split="held-out Python source",
-        arm="mixture",
-        baseline="scratch",
+        arm=METHOD,
+        baseline=BASELINE,
         direction="lower",
         margin=-log2(0.7),
         budget=_EQUAL,
@@ -90,8 +116,8 @@ CLAIMS = (
         kind="superiority",
         metric="finetuning/retention",
         split="dyck",
-        arm="mixture",
-        baseline="scratch",
+        arm=METHOD,
+        baseline=BASELINE,
         direction="lower",
         margin=0.0,
         budget=_EQUAL,
@@ -114,7 +140,7 @@ CLAIMS = (
         kind="threshold",
         metric="markov/distance",
         split="zero-shot real bytes",
-        arm="mixture",
+        arm=METHOD,
         baseline=None,
         direction="lower",
         margin=0.0,
@@ -123,42 +149,101 @@ CLAIMS = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class Study:
+    """One arm with one seed: who learns what.
+
+    Args:
+        config: of the experiment.
+        arm: who learns.
+        seed: of weights, data and tasks.
+        corpus: what is fine-tuned on.
+    """
+
+    config: Config
+    arm: Arm
+    seed: int
+    corpus: Corpus
+
+
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     """Pre-train one arm with one seed, measure it, fine-tune it and measure it again."""
-    corpus = load_corpus(config.finetuning.source, limit=config.finetuning.limit)
-    pretraining_steps = config.pretraining.steps if ARMS[arm] else 0
-    total_steps = pretraining_steps + config.finetuning.steps
-    first = cell.part("pretraining", steps_before=0, total_steps=total_steps)
-    second = cell.part("finetuning", steps_before=pretraining_steps, total_steps=total_steps)
+    study = Study(config, ARMS[arm], seed, corpus_of(config))
+    pretraining_steps = config.pretraining.steps if study.arm.data else 0
+    parts = cell.parts({"pretraining": pretraining_steps, "finetuning": config.finetuning.steps})
+    first, second = parts["pretraining"], parts["finetuning"]
 
-    model, skipped = pretrained_model(config, arm, seed, first)
-    results = measure(model, config, seed)
-    tuned = finetuned(model, corpus, config, arm, seed, second)
+    model, skipped = pretrained_model(study, first)
+    if cell.is_main and study.arm.data:
+        save_causal_lm(model, first.directory / "model")
+    results = measure(model, study)
+    tuned = finetuned(model, study, second)
     if cell.is_main:
-        save_causal_lm(tuned.model, cell.directory / "finetuned")
+        learned: Any = tuned.model
+        save_causal_lm(learned, cell.directory / "finetuned")
     return Scores(
         metrics={
             **{claim.metric: nan for claim in CLAIMS},  # what was not measured decides nothing
             **zero_shot_metrics(results, config.evaluation.tasks),
             **finetuning_metrics(second.curves(), config),
-            **cost_metrics(model, config, arm),
+            **cost_metrics(model, config, study.arm),
             "train/skipped_steps": float(skipped + tuned.skipped),
         },
         items={f"zero_shot/{name}": result.windows for name, result in results.items()},
         curves=cell.curves(),
         samples={
             "zero_shot": as_plain(results),
-            "rows": shown_rows(first, config.pretraining.steps) if ARMS[arm] else {},
-            "data_order": data_order(corpus, config.finetuning, config.model.context, seed),
+            "rows": shown_rows(first, config.pretraining.steps) if study.arm.data else {},
+            "data_order": data_order(study.corpus, config.finetuning, config.model.context, seed),
         },
     )
 
 
-def pretrained_model(config: Config, arm: str, seed: int, cell: Cell) -> tuple[Any, int]:
+def validation_score(config: Config, field: str, cell: Cell) -> Mapping[str, float]:
+    """Bits per byte after a training at the rate at ``field``, for choosing rates.
+
+    Begin with ``--fields pretraining``, and write the best rate into the preset: fine-tuning is tried from a
+    pre-training at the rate that stands there, made once for each arm. Pre-training is judged by the mean bits over all
+    tasks and texts, held-out windows of the texts included; fine-tuning on the last tenth of the training part of the
+    corpus, without a look at the held-out part.
+    """
+    rate = field.removeprefix("rates.")
+    finetuned_arm = next((arm for arm in ARMS.values() if arm.rate == rate), None)
+    if finetuned_arm is None:
+        study = Study(config, ARMS[METHOD], cell.seed, corpus_of(config))
+        model, _ = pretrained_model(study, cell)
+        return {"validation/bits": fmean(result.bits for result in measure(model, study).values())}
+
+    study = Study(config, finetuned_arm, cell.seed, without_held_out(corpus_of(config)))
+    started_from = f"after-{config.rates.pretraining:g}"  # another rate of pre-training is another trial
+    part = cell.parts({started_from: config.finetuning.steps})[started_from]
+    finetuned(_pretrained_once(study, cell), study, part)
+    return {"validation/bits": part.curves()["held_out/bits"][-1][1]}
+
+
+def _pretrained_once(study: Study, cell: Cell) -> Any:
+    """The model that an arm fine-tunes at every rate."""
+    if study.arm.data is None:
+        return pretrained_model(study, cell)[0]
+    return made_once(
+        cell,
+        f"pretraining-{study.arm.rate}-{study.config.rates.pretraining:g}",
+        lambda stage: pretrained_model(study, stage)[0],
+        save=lambda model, folder: save_causal_lm(model, folder / "model"),
+        load=lambda folder: load_causal_lm(folder / "model").to(compute_device(cell.device)),  # type: ignore[arg-type]
+    )
+
+
+def corpus_of(config: Config) -> Corpus:
+    """The real bytes of fine-tuning."""
+    return load_corpus(config.finetuning.source, limit=config.finetuning.limit)
+
+
+def pretrained_model(study: Study, cell: Cell) -> tuple[Any, int]:
     """The model that an arm fine-tunes, where it will be computed, and the steps that its pre-training skipped."""
-    model = build_model(config.model, seed).to(device_of(cell))
-    data = ARMS[arm]
-    if data is None:
+    config, seed = study.config, study.seed
+    model = build_model(config.model, seed).to(compute_device(cell.device))
+    if study.arm.data is None:
         return model, 0
     e = config.evaluation
     windows = all_windows((*e.tasks, *e.corpora), e.curve_windows, config.model.context, seed)
@@ -167,31 +252,24 @@ def pretrained_model(config: Config, arm: str, seed: int, cell: Cell) -> tuple[A
         bits = zero_shot_bits(shown, windows, e.positions, e.batch_size)
         return {f"zero_shot/{name}": value for name, value in bits.items()}
 
-    trained = pretrain(
-        model,
-        random_computation(config.generator, config.model.context, data),
-        config.pretraining,
-        config.rates.pretraining,
-        seed,
-        cell,
-        evaluate=evaluate,
-    )
-    if cell.is_main:
-        save_causal_lm(trained.model, cell.directory / "model")
+    data = random_computation(config.generator, config.model.context, study.arm.data)
+    rate = config.rates.pretraining
+    trained = pretrain(model, data, config.pretraining, rate, seed, cell, evaluate=evaluate)
     fresh = build_model(config.model, seed)  # the trained one is wrapped for the precision of its training
     fresh.load_state_dict(trained.model.state_dict())
-    return fresh.to(device_of(cell)), trained.skipped
+    return fresh.to(compute_device(cell.device)), trained.skipped
 
 
-def finetuned(model: nn.Module, corpus: Corpus, config: Config, arm: str, seed: int, cell: Cell) -> Trained:
+def finetuned(model: Any, study: Study, cell: Cell) -> Trained:
     """Fine-tune at the arm's rate; ``model`` is trained in place."""
+    config = study.config
     return finetune(
         model,
-        corpus,
+        study.corpus,
         config.finetuning,
-        getattr(config.rates, arm),
+        getattr(config.rates, study.arm.rate),
         config.model.context,
-        seed,
+        study.seed,
         cell,
         optimization=config.pretraining,
         windows=config.evaluation.windows,
@@ -199,28 +277,19 @@ def finetuned(model: nn.Module, corpus: Corpus, config: Config, arm: str, seed: 
     )
 
 
-def measure(model: nn.Module, config: Config, seed: int) -> dict[str, ZeroShot]:
+def measure(model: nn.Module, study: Study) -> dict[str, ZeroShot]:
     """Bits per byte on every synthetic task and on real bytes, beside the in-context Markov models."""
-    e = config.evaluation
+    e = study.config.evaluation
     return evaluate_zero_shot(
         model,
         (*e.tasks, *e.corpora),
         e.windows,
-        config.model.context,
+        study.config.model.context,
         e.positions,
-        seed=seed,
+        seed=study.seed,
         markov_order=e.markov_order,
         batch_size=e.batch_size,
     )
-
-
-def device_of(cell: Cell) -> torch.device:
-    """Where the loop of ``tenfold.train`` will put the model of this process."""
-    require_device(cell.device)
-    accelerator = torch.accelerator.current_accelerator()
-    if computes_on_cpu(cell.device) or accelerator is None or not torch.accelerator.is_available():
-        return torch.device("cpu")
-    return torch.device(accelerator.type, int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def finetuning_metrics(curves: Mapping[str, Sequence[tuple[float, float]]], config: Config) -> dict[str, float]:
@@ -241,12 +310,12 @@ def finetuning_metrics(curves: Mapping[str, Sequence[tuple[float, float]]], conf
     }
 
 
-def cost_metrics(model: nn.Module, config: Config, arm: str) -> dict[str, float]:
+def cost_metrics(model: Any, config: Config, arm: Arm) -> dict[str, float]:
     """Tokens seen and operations spent by each training; generation counts for pre-training."""
     p, f, context = config.pretraining, config.finetuning, config.model.context
     per_token = training_flops_per_token(model, config.model)
-    pretraining_tokens = float(p.steps * p.batch_size * context) if ARMS[arm] else 0.0
-    generated_tokens = float(generated_per_step(config) * p.steps) if ARMS[arm] else 0.0
+    pretraining_tokens = float(p.steps * p.batch_size * context) if arm.data else 0.0
+    generated_tokens = float(generated_per_step(config) * p.steps) if arm.data else 0.0
     finetuning_tokens = float(f.steps * f.batch_size * context)
     return {
         "cost/parameters": float(model.num_parameters()),
@@ -267,7 +336,7 @@ def generated_per_step(config: Config) -> float:
 
 def figures(report: Report) -> list[Picture]:
     """Zero-shot bits, curves of pre-training and of fine-tuning, and rows of the data."""
-    return pictures.draw(report)
+    return pictures.draw(report, list(ARMS), BASELINE, METHOD)
 
 
 def estimate(config: Config) -> dict[str, float]:
@@ -280,7 +349,7 @@ def estimate(config: Config) -> dict[str, float]:
     with torch.device("meta"):
         model = build_model(m, seed=0)
     parameters, per_token = model.num_parameters(), training_flops_per_token(model, m)
-    pretrained = sum(data is not None for data in ARMS.values())
+    pretrained = sum(arm.data is not None for arm in ARMS.values())
     tokens = (pretrained * p.steps * p.batch_size + len(ARMS) * f.steps * f.batch_size) * m.context
     generated = pretrained * p.steps * generated_per_step(config)
     rows = max(p.batch_size / p.gradient_accumulation, f.batch_size / f.gradient_accumulation)

@@ -3,6 +3,8 @@ scripts); "draft": an earlier draft of the paper kept there; "abstract": the pub
 
 from collections.abc import Mapping
 
+from tenfold.study.sources import source_table
+
 TASKS = ("width-384", "width-512", "width-768", "width-1024", "width-1536")
 
 _GENERATOR = {
@@ -13,7 +15,6 @@ _GENERATOR = {
     "gain_power": "code: the scaling helper loops once per layer over the weights of all layers, 4 times",
     "embed_scale": "code: 1e-8",
     "temperature": "code: 0, the arg-max",
-    "compiled": "unstated: ours (off)",
     "buffer_rows": "code: 20 n",
     "rows_per_source": "code: n is twice the training micro-batch; unstated there: ours (micro-batch 16)",
     "reset_constant": "code: 50",
@@ -41,7 +42,6 @@ _PRETRAINING = {
     "clip": "code: 1.0",
     "mup": "code: rates of matrices in blocks and of the head times 640 / width",
     "mup_base_width": "code: base rate tuned at width 640",
-    "log_every": "unstated: ours",
     "evaluate_every": "code: 500,000 windows",
     "checkpoint_every": "code: 4,000,000 windows, with the buffer",
 }
@@ -52,23 +52,22 @@ _FINETUNING = {
     "batch_size": "code: 256 windows after the macro-batch's warm-up",
     "gradient_accumulation": "code: 16 windows before the macro-batch's warm-up",
     "warmup_steps": "code: 100,000 windows",
-    "target_bits": "unstated: ours",
     "evaluate_every": "code: 500,000 windows",
-    "checkpoint_every": "unstated: ours",
     "retention_task": "code: all other tasks are evaluated along the way; ours: dyck",
 }
 _EVALUATION = {
     "tasks": "code: the synthetic tasks of validation and test, and the repetitions",
     "corpora": "code: enwik8, a path of yours (others as well)",
     "windows": "code: 10,000",
-    "curve_windows": "unstated: ours",
     "positions": "code: the last byte of a full window; all of them for the repetitions",
-    "batch_size": "unstated: ours",
     "markov_order": "code: 0 to 5",
 }
 _RATES = {
     "pretraining": "code: base rate 3e-4, tuned at width 640",
-    **dict.fromkeys(("scratch", "lstm", "mixture", "noniterated"), "unstated: ours (the base rate of pre-training)"),
+    "scratch": "unstated: ours (the base rate of pre-training)",
+    "lstm": "unstated: ours (the base rate of pre-training)",
+    "mixture": "unstated: ours (the base rate of pre-training)",
+    "noniterated": "unstated: ours (the base rate of pre-training)",
 }
 _GROUPS = {
     "generator": _GENERATOR,
@@ -79,8 +78,5 @@ _GROUPS = {
     "rates": _RATES,
 }
 
-SOURCES: Mapping[str, Mapping[str, str]] = {
-    task: {f"{group}.{field}": source for group, fields in _GROUPS.items() for field, source in fields.items()}
-    for task in TASKS
-}
-"""Task to field to source; the values themselves are in ``config.paper``."""
+SOURCES: Mapping[str, Mapping[str, str]] = dict.fromkeys(TASKS, source_table(_GROUPS))
+"""Task to field to source; the values themselves are in ``config.paper``, and what is not named here is ours."""
