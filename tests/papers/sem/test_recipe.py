@@ -379,7 +379,7 @@ def test_first_answers_to_known_facts_are_logged_over_training_in_both_discounts
         scores = recipe.run(config, arm, 0, cell_of(tmp_path, arm))
         for name in ("first_known", "first_shown", "search_known", "search_unknown"):
             steps = [step for step, _ in scores.curves[f"reinforcement/validation/{name}"]]
-            assert steps == [4.0, 8.0], name
+            assert steps == [2.0, 4.0], name
         assert "reinforcement/rewards/first_f1/mean" in scores.curves
 
 

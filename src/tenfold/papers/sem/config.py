@@ -244,14 +244,14 @@ class Config:
 
 
 def smoke() -> Config:
-    """A few steps of everything, in seconds; proves nothing about searching."""
+    """A few steps of everything, until some responses are paid for; proves nothing about searching."""
     return Config(
         task=TaskConfig(num_known=12, num_test=4, num_validation=2, num_taught=20),
-        policy=PolicyConfig(width=32, layers=1, context=96),
-        warm_start=WarmStartConfig(num_examples=320, training=_warm_start(20, 16)),
+        policy=PolicyConfig(layers=1, context=96),
+        warm_start=WarmStartConfig(num_examples=480, num_drafts=2, training=_warm_start(30, 16, warmup_steps=4)),
         search=SearchConfig(deterministic=True),
-        training=_grpo(8, prompts=4, log_every=2, evaluate_every=4, checkpoint_every=2),
-        evaluation=EvaluationConfig(samples=2, closed_book_samples=2),
+        training=_grpo(4, prompts=8, length=28, log_every=2, evaluate_every=2, checkpoint_every=2),
+        evaluation=EvaluationConfig(max_new_tokens=28, samples=2, closed_book_samples=2),
     )
 
 
@@ -263,23 +263,25 @@ def laptop() -> Config:
     """
     return Config(
         policy=PolicyConfig(context=96),
-        warm_start=WarmStartConfig(training=_warm_start(800, 96)),
-        training=_grpo(80, prompts=32, log_every=5, evaluate_every=10, checkpoint_every=20),
+        warm_start=WarmStartConfig(training=_warm_start(800, 96, warmup_steps=20)),
+        training=_grpo(80, prompts=32, length=36, log_every=5, evaluate_every=10, checkpoint_every=20),
         evaluation=EvaluationConfig(samples=4),
     )
 
 
-def _warm_start(steps: int, batch_size: int) -> SFTSettings:
-    optimizer = OptimizerSettings(name="muon_clip", learning_rate=3e-2, schedule="cosine", warmup_steps=20)
+def _warm_start(steps: int, batch_size: int, warmup_steps: int) -> SFTSettings:
+    optimizer = OptimizerSettings(name="muon_clip", learning_rate=3e-2, schedule="cosine", warmup_steps=warmup_steps)
     return SFTSettings(steps=steps, batch_size=batch_size, max_length=0, optimizer=optimizer, checkpoint_every=400)
 
 
-def _grpo(steps: int, prompts: int, log_every: int, evaluate_every: int, checkpoint_every: int) -> GRPOSettings:
+def _grpo(
+    steps: int, prompts: int, length: int, log_every: int, evaluate_every: int, checkpoint_every: int
+) -> GRPOSettings:
     return GRPOSettings(
         steps=steps,
         prompts_per_step=prompts,
         num_generations=8,
-        max_completion_length=36,
+        max_completion_length=length,
         optimizer=OptimizerSettings(schedule="linear", beta2=0.99),
         lora=LoraSettings(rank=8, alpha=8.0, target_modules=("q_proj", "k_proj", "v_proj", "o_proj")),
         log_every=log_every,
