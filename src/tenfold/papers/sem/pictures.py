@@ -27,12 +27,17 @@ _CHARACTERS, _LINES = 96, 6
 _CURVE = "reinforcement/validation/"
 
 
-def draw(report: Report) -> list[Picture]:
-    """The pictures of a report; arms without finished cells are left out."""
+def draw(report: Report, method: str) -> list[Picture]:
+    """The pictures of a report; arms without finished cells are left out.
+
+    Args:
+        report: of a run.
+        method: the arm whose responses are shown, if it has any.
+    """
     cells = finished(report)
     if not cells:
         return []
-    shown = "sem" if "sem" in cells else next(iter(cells))
+    shown = method if method in cells else next(iter(cells))
     pictures = [_examples(shown, first(cells[shown])), _knowledge(cells)]
     if has_curve(cells, f"{_CURVE}search_known"):
         pictures += [_searching(cells), _first_answers(cells)]

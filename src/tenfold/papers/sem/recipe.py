@@ -210,7 +210,7 @@ def validation_score(config: Config, field: str, cell: Cell) -> Mapping[str, flo
 
 def figures(report: Report) -> Sequence[Picture]:
     """Example responses, searching over training, first answers over training, searching over knowledge."""
-    return pictures.draw(report)
+    return pictures.draw(report, method=CLAIMS[0].arm)
 
 
 def estimate(config: Config) -> dict[str, float]:
