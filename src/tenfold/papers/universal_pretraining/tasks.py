@@ -16,6 +16,7 @@ description, so numbers on these three cannot be compared with published ones. R
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -88,7 +89,7 @@ def sample_task(name: str, count: int, length: int, *key: Key, stream_length: in
     if block:
         blocks = numpy_generator("task", name, *key).integers(256, size=(count, block), dtype=np.uint8)
         return np.tile(blocks, -(-length // block))[:, :length]
-    stream = task_stream(name, stream_length, *key)
+    stream = _kept_stream(name, stream_length, *key)
     last = max(len(stream) - length, 0)
     return windows(stream, length, numpy_generator("task", name, *key, "starts").integers(last + 1, size=count))
 
@@ -115,6 +116,11 @@ def task_stream(name: str, length: int, *key: Key) -> np.ndarray:
     if task.stream is None:
         raise UserError(f"task {name!r} draws each window by itself, so it has no stream.")
     return task.stream(numpy_generator("task", name, *key), length)
+
+
+@lru_cache(maxsize=16)  # arms of a seed, and curves and results of an arm, cut their windows from the same streams
+def _kept_stream(name: str, length: int, *key: Key) -> np.ndarray:
+    return task_stream(name, length, *key)
 
 
 def lower_bound(name: str, length: int, positions: Positions = "all") -> float:
