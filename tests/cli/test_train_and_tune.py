@@ -29,7 +29,7 @@ def test_train_uses_the_papers_own_configuration(smallest, tenfold, tmp_path):
     assert len(about["data_sha256"]) == 64
 
 
-def test_train_goes_on_with_the_same_and_refuses_anything_else(smallest, tenfold, tmp_path):
+def test_train_goes_on_with_the_same_and_refuses_anything_else(smallest, tenfold, tmp_path, monkeypatch):
     out, moved = tmp_path / "out", tmp_path / "moved.txt"
     words = ("train", "smallest", "--out", out)
     assert tenfold(*words, "--data", smallest)[0] == 0
@@ -38,6 +38,8 @@ def test_train_goes_on_with_the_same_and_refuses_anything_else(smallest, tenfold
     for change, field in ((("--seed", "1"), "seed"), (("--steps", "9"), "steps"), (("--arm", "slow"), "arm")):
         status, _, err = tenfold(*words, "--data", smallest, *change)
         assert status == 2 and f"tenfold: {field} is " in err and "give another --out" in err
+    monkeypatch.chdir(tmp_path)
+    assert tenfold(*words, "--data", smallest.name)[0] == 0, "a path is the same whether it is whole or not"
     smallest.write_text("7")
     status, _, err = tenfold(*words, "--data", smallest)
     assert status == 2 and "data_sha256 is" in err

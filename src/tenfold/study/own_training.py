@@ -27,6 +27,7 @@ from tenfold.core.config import differences, leaves
 from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.policies import Policy
+from tenfold.study.tuning import with_value
 
 ABOUT = "training.yaml"
 
@@ -60,7 +61,7 @@ def train_in(paper: str, module: OwnTraining, config: Any, data: Path, cell: Cel
     data_sha256 = sha256_of(data)
     material = module.read(config, cell.arm)
     facts = {"paper": paper, "arm": cell.arm, "seed": cell.seed, "dtype": cell.dtype, "data_sha256": data_sha256}
-    claim_folder(cell.directory, ABOUT, facts, config, ignored=_naming(data, config))
+    claim_folder(cell.directory, ABOUT, facts, _with_whole_paths(config), ignored=_naming(data, config))
     policy = module.train(config, cell.arm, material, cell)
     if policy is not None:
         save_trained(policy, cell)
@@ -69,6 +70,14 @@ def train_in(paper: str, module: OwnTraining, config: Any, data: Path, cell: Cel
 def _naming(data: Path, config: Any) -> list[str]:
     """The fields that hold the path of the data: the file may be moved, for the hash of its content counts."""
     return [field for field, value in leaves(config).items() if value in (str(data), (str(data),))]
+
+
+def _with_whole_paths(config: Any) -> Any:
+    """The configuration with absolute paths: ``model`` and ``/home/me/model`` may be the same."""
+    for field, value in leaves(config).items():
+        if isinstance(value, str) and value and Path(value).exists():
+            config = with_value(config, field, str(Path(value).resolve()))
+    return config
 
 
 def refuse_unread(module: OwnTraining, default: Any, config: Any, paper: str) -> None:

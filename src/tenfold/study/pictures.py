@@ -172,7 +172,10 @@ def draw_text(lines: Sequence[Sequence[Piece]], columns: int, colour_of: Mapping
     for number, line in enumerate(lines):
         column = 0
         for kind, text in line:
-            style: dict[str, Any] = {"color": colour_of.get(kind, INK), "weight": "bold" if kind == "heading" else "normal"}
+            style: dict[str, Any] = {
+                "color": colour_of.get(kind, INK),
+                "weight": "bold" if kind == "heading" else "normal",
+            }
             for place, letter in enumerate(text):  # one by one, so that columns are as wide in every font
                 axes.text(
                     column + place, -number, letter, family="monospace", fontsize=POINTS, parse_math=False, **style
