@@ -6,7 +6,7 @@ import pytest
 
 from tenfold.core.cell import Cell, read_stages
 from tenfold.core.errors import UserError
-from tenfold.papers.cort import multiplication, recipe, stages
+from tenfold.papers.cort import answering, multiplication, recipe, stages
 from tenfold.papers.cort.config import Config, EvaluationConfig, LoopConfig, RatesConfig, TaskConfig, TracesConfig
 from tenfold.papers.cort.environment import CodeEnvironment
 from tenfold.papers.cort.formats import OPENING
@@ -102,7 +102,7 @@ class Calculator:
 def study_of(tmp_path, arm, config=CONFIG):
     directory, shared = tmp_path / "cells" / arm / "seed-0", tmp_path / "shared/seed-0"
     cell = Cell(arm=arm, seed=0, directory=directory, shared_directory=shared, device="cpu")
-    return stages.Study(config, cell, Calculator())
+    return answering.Study(config, cell, Calculator())
 
 
 @pytest.fixture

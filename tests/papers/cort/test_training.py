@@ -7,8 +7,8 @@ import torch
 from datasets import Dataset
 
 from tenfold.core.cell import Cell
+from tenfold.papers.cort import answering, recipe, stages
 from tenfold.papers.cort import config as presets
-from tenfold.papers.cort import recipe, stages
 from tenfold.papers.cort.environment import CodeEnvironment
 from tenfold.papers.cort.method import cort_rewards
 from tenfold.papers.cort.questions import load_questions
@@ -124,11 +124,11 @@ def test_reinforcement_with_the_tool_goes_above_the_ceiling_without_it(tmp_path)
         for name in ("rl", "rl_from_base_unmasked", "no_tool"):
             arm, folder, shared = recipe.ARMS[name], tmp_path / "cells" / name, tmp_path / "shared"
             cell = Cell(arm=name, seed=3, directory=folder, shared_directory=shared, device="cpu")
-            study = stages.Study(config, cell, sandbox)
+            study = answering.Study(config, cell, sandbox)
             trained = recipe.trained(study, replace(arm, start=stages.base, examples=None))
             questions = load_questions(config.task, 1, 3).validation
-            traces = stages.sample(study, trained, questions, with_tool=arm.with_tool)
-            samples = stages.measured(study, trained, traces, questions)
+            traces = answering.sample(study, trained, questions, with_tool=arm.with_tool)
+            samples = answering.measured(study, trained, traces, questions)
             accuracy[name] = sum(sample.right for sample in samples) / len(samples)
             rewards[name] = [value for _, value in cell.curves()["reinforcement/train/reward"]]
     assert rewards["rl"][-1] > rewards["rl"][0] + 0.15, "the reward rises"
