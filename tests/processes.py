@@ -9,6 +9,7 @@ import socket
 import time
 import traceback
 
+DEADLINE = 300  # seconds, for what would hang if it were broken
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["tenfold.train.sft", "tenfold.train.grpo"])
 
@@ -31,13 +32,21 @@ def launch(function, *arguments, folder):
         start(function, *arguments, log=log, RANK=str(rank), LOCAL_RANK=str(rank), **shared)
         for rank, log in enumerate(logs)
     ]
+    ended = _wait(started)
+    assert ended == [0, 0], f"{ended}\n" + "".join(log.read_text()[-3000:] for log in logs if log.is_file())
+
+
+def _wait(started):
+    """The exit codes of processes; where one has failed, the others wait for it, and are killed."""
+    until = time.monotonic() + DEADLINE
     while any(process.is_alive() for process in started) and not any(process.exitcode for process in started):
+        if time.monotonic() > until:
+            break
         time.sleep(0.01)
     for process in started:
-        process.kill()  # where one has failed, the other waits for it
+        process.kill()
         process.join()
-    failed = [process.exitcode for process in started] != [0, 0]
-    assert not failed, "".join(log.read_text()[-3000:] for log in logs if log.is_file())
+    return [process.exitcode for process in started]
 
 
 def _call(function, arguments, log, variables):

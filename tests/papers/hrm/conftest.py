@@ -1,9 +1,11 @@
-"""Small reasoners of every kind, rows for them, and counters that several files of tests need."""
+"""Small reasoners of every kind, rows for them, and counters; makes ``process_worker`` importable."""
 
+import sys
 import weakref
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,8 @@ import torch
 from tenfold.papers.hrm.config import ReasonerConfig
 from tenfold.papers.hrm.halting import Rows
 from tenfold.papers.hrm.method import Latents, RecursiveReasoner
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 BASE = ReasonerConfig(
     vocab_size=6,

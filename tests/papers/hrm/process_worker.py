@@ -1,14 +1,10 @@
 """What each process of a launch does in ``test_processes.py``: trains the smoke model, with and without a break.
 
-    python process_worker.py DIRECTORY
-
-Each rank leaves ``DIRECTORY/rank-K.pt``: the puzzle table and the weights after each run.
+Each rank leaves ``rank-K.pt`` in the directory: the puzzle table and the weights after each run.
 """
 
 import os
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -74,8 +70,3 @@ def main(directory):
         run(directory / "left", stop=STOP, rank=rank)
     except Interrupted:
         torch.save(kept, directory / f"rank-{rank}.pt")
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    main(Path(sys.argv[1]))

@@ -3,26 +3,23 @@
 import json
 import os
 import random
-import runpy
 import signal
-import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+import process_worker
 import pytest
 import torch
+from process_worker import SETTINGS
+from processes import launch
 
 from tenfold.core.errors import UserError
 
-WORKER = Path(__file__).parent / "process_worker.py"
 LAUNCH = (
     *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
     *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "tenfold"),
 )
-SETTINGS = ("offered", "free")
-
 pytestmark = pytest.mark.alone
 
 
@@ -30,40 +27,16 @@ def environment(**more):
     return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 class Runs:
     """The worker's runs by two processes, and the same trained here by one."""
 
     def __init__(self, directory):
         self.two, self.one = directory / "two", directory / "one"
-        self._launch()
+        self.two.mkdir()
+        launch(process_worker.main, self.two, folder=self.two)
         self.weights = [torch.load(self.two / f"rank-{rank}.pt") for rank in range(2)]
-        self.run = runpy.run_path(str(WORKER))["run"]
-        self.settings = runpy.run_path(str(WORKER))["SETTINGS"]
-        for name, training in self.settings.items():
-            self.run(self.one / name, **training | {"gradient_accumulation": 1})
-
-    def _launch(self):
-        """As torchrun does."""
-        shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-        variables = [environment(RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank in range(2)]
-        started = [self._start(rank, variables[rank]) for rank in range(2)]
-        try:
-            ended = [process.wait(timeout=120) for process in started]
-        finally:
-            for process in started:
-                process.kill()
-                process.wait()
-        assert ended == [0, 0], "".join(log.read_text() for log in self.two.glob("*.log"))
-
-    def _start(self, rank, variables):
-        with open(self.two / f"rank-{rank}.log", "w") as log:
-            return subprocess.Popen([sys.executable, str(WORKER), str(self.two)], env=variables, stderr=log)
+        for name, training in SETTINGS.items():
+            process_worker.run(self.one / name, **training | {"gradient_accumulation": 1})
 
     def losses(self, directory):
         lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
@@ -77,9 +50,7 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("processes")
-    (directory / "two").mkdir()
-    return Runs(directory)
+    return Runs(tmp_path_factory.mktemp("processes"))
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -125,7 +96,7 @@ def test_weights_and_puzzle_table_are_the_same_on_both_ranks(runs):
 
 def test_a_checkpoint_of_two_processes_is_refused_by_one(runs):
     with pytest.raises(UserError, match=r"step-00000007 was written by 2 process"):
-        runs.run(runs.two / "left")
+        process_worker.run(runs.two / "left")
 
 
 def scores(directory, arm="hrm"):
@@ -210,7 +181,7 @@ def resume_and_compare(killed, arguments, directory, arms):
 
 
 def test_a_run_killed_at_several_moments_ends_with_the_scores_of_one_that_was_not(tmp_path):
-    training = ("--training.steps", "160", "--training.checkpoint-every", "4", "--training.log-every", "3")
+    training = ("--training.steps", "80", "--training.checkpoint-every", "4", "--training.log-every", "3")
     arguments = command(*training)
     killed = Killed(tmp_path / "killed", [*arguments, "--out", str(tmp_path / "killed")])
     moments = random.Random(0)

@@ -209,6 +209,7 @@ def test_returns_to_go_and_expectiles_by_hand():
 def test_values_prefer_the_safe_route(tmp_path):
     """Crossing on the right is worth 1, on the left 1/2: both methods must see it just before the gap."""
     config = laptop()
+    config = replace(config, baselines=replace(config.baselines, value_steps=300))
     data = two_route.dataset(400, 0, "train")
     right = torch.from_numpy(data.observations[:, 5, 0] > 0)
     for name, function in (("awr", awr_advantages), ("iql", iql_advantages)):
