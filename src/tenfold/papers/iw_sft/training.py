@@ -70,26 +70,27 @@ def columns(
         quality: [N] scores >= 0, stored over their mean; without them all are 1.
         advantages: [N, T]; without them 0.
     """
-    observations, actions, mask = (torch.from_numpy(part) for part in (data.observations, data.actions, data.mask))
-    zeros = torch.zeros(mask.shape)
-    reference_NT = zeros
+    observations, actions = torch.from_numpy(data.observations), torch.from_numpy(data.actions)
+    mask = torch.from_numpy(data.mask)
+    reference_NT = advantages_NT = torch.zeros(mask.shape)
     if reference is not None:
         device = next(reference.parameters()).device
         with torch.no_grad():
             reference_NT = reference(observations.to(device), actions.to(device)).cpu()
-    scores = torch.ones(len(data))
+    if advantages is not None:
+        advantages_NT = advantages.cpu()
+    quality_N = torch.ones(len(data))
     if quality is not None:
-        scores = torch.as_tensor(quality_probabilities(quality) * len(data), dtype=torch.float32)
-    returns = torch.from_numpy(data.returns - data.returns.max())
-    return Columns(
-        observations, actions, mask, reference_NT, zeros if advantages is None else advantages.cpu(), returns, scores
-    )
+        quality_N = torch.as_tensor(quality_probabilities(quality) * len(data), dtype=torch.float32)
+    below_best_N = torch.from_numpy(data.returns - data.returns.max())
+    return Columns(observations, actions, mask, reference_NT, advantages_NT, below_best_N, quality_N)
 
 
 def drawn_rows(data: Columns, weighting: IWSFTConfig, batch_size: int, *key: int | str) -> np.ndarray:
     """Rows of one batch, with replacement: uniform, or by quality where quality enters by sampling."""
-    by_quality = weighting.quality_column is not None and weighting.quality == "sample"
-    probabilities = quality_probabilities(data.quality_N.numpy()) if by_quality else None
+    probabilities = None
+    if weighting.quality_column is not None and weighting.quality == "sample":
+        probabilities = quality_probabilities(data.quality_N.numpy())
     return numpy_generator(*key).choice(len(data.quality_N), size=batch_size, p=probabilities)
 
 
@@ -104,27 +105,39 @@ def batch_weights(
         batch: the whole batch of an optimizer step.
         weighting: which weight.
     """
+    q_NT, scores = batch.reference_NT, batch.returns_below_best_N
     with torch.no_grad():
-        q_NT = batch.reference_NT  # not looked at by the other weights
-        if weighting.weight_fn in ("iw", "dft"):
+        if weighting.weight_fn in ("iw", "dft"):  # the other weights don't look at q
             inputs = (batch.observations_NTO, batch.actions_NTA)
             q_NT = functional_call(policy, as_parameters(policy, q.parameters), inputs)
+        if weighting.weight_fn == "awr":
+            scores = batch.advantages_NT
         raw = method.raw_weights(
             weighting.weight_fn,
             q_NT,
             batch.mask_NT,
             reference_log_probs_BT=batch.reference_NT,
-            scores=batch.advantages_NT if weighting.weight_fn == "awr" else batch.returns_below_best_N,
+            scores=scores,
             level=weighting.level,
             log_ratio=weighting.log_ratio,
             temperature=weighting.temperature,
             clip=weighting.clip,
         )
-        weights = None if raw is None else method.normalize_weights(raw, weighting.normalize, batch.mask_NT)
-        if weighting.quality_column is not None and weighting.quality == "weight":
-            by_quality = batch.quality_N  # over its mean in the whole data, so that the expectation is that of sampling
-            weights = by_quality if weights is None else weights * by_quality.reshape(-1, *[1] * (weights.dim() - 1))
-    return weights, torch.ones_like(batch.returns_below_best_N) if raw is None else raw
+    weights = None
+    if raw is not None:
+        weights = method.normalize_weights(raw, weighting.normalize, batch.mask_NT)
+    if weighting.quality_column is not None and weighting.quality == "weight":
+        weights = _scaled(weights, batch.quality_N)
+    if raw is None:
+        raw = torch.ones_like(batch.returns_below_best_N)
+    return weights, raw
+
+
+def _scaled(weights: Tensor | None, quality_N: Tensor) -> Tensor:
+    """Weights [N] or [N, T] times quality, whose mean over the whole data is 1: in the mean as if drawn by it."""
+    if weights is None:
+        return quality_N
+    return weights * quality_N.reshape(-1, *[1] * (weights.dim() - 1))
 
 
 def fit(
