@@ -1,4 +1,4 @@
-"""A prompt of one's own reaches the rollout, with its key and features; the loss of training would not see these."""
+"""A prompt of one's own reaches the rollout and the loss, with its key and features."""
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from trl import GRPOConfig
 from tenfold.core.errors import UserError
 from tenfold.core.types import Prompt
 from tenfold.train.grpo import RolloutGRPOTrainer
+from tenfold.train.policy_loss import GRPOLoss, PolicyLoss
 from tenfold.train.trl_run import quiet
 
 IMAGE, SIDE = 39, 8  # the token that stands for a quarter of an image, and pixels along an edge
@@ -42,8 +43,9 @@ def drawing(actor, row):
 def trainer_of(directory, recorded, prompt_of=drawing, **options):
     def reward(prompts, completions, trajectory, **columns):
         recorded.append((prompts, trajectory, columns))
-        return [float(len(one.token_ids)) for one in trajectory]
+        return [float(sum(one.token_ids) % 7) for one in trajectory]
 
+    ours = {name: options.pop(name) for name in ("policy_loss", "max_prompt_length") if name in options}
     arguments = GRPOConfig(
         output_dir=str(directory),
         use_cpu=True,
@@ -52,10 +54,12 @@ def trainer_of(directory, recorded, prompt_of=drawing, **options):
         report_to="none",
         dataloader_pin_memory=False,
         max_completion_length=4,
-        per_device_train_batch_size=8,
         num_generations=2,
         max_steps=1,
+        learning_rate=1e-3,
+        seed=5,  # with which the untrained model never says that an image follows
         disable_tqdm=True,
+        **({"per_device_train_batch_size": 8} | options),
     )
     with quiet():
         return RolloutGRPOTrainer(
@@ -66,8 +70,13 @@ def trainer_of(directory, recorded, prompt_of=drawing, **options):
             train_dataset=ROWS,
             eval_dataset=ROWS,
             prompt_of=prompt_of,
-            **options,
+            **ours,
         )
+
+
+def train(trainer):
+    with quiet():
+        trainer.train()
 
 
 def test_features_of_a_row_reach_the_rollout_and_its_trajectories(tmp_path):
@@ -86,12 +95,49 @@ def test_features_of_a_row_reach_the_rollout_and_its_trajectories(tmp_path):
     assert len(each_once) == 4 and torch.equal(shown, torch.cat(each_once)), "though their tokens are equal"
 
 
-def test_training_on_what_the_loss_would_not_see_is_refused(tmp_path):
-    with (
-        quiet(),
-        pytest.raises(UserError, match="prompt_of: gave features = pixel_values, which the loss would not see"),
-    ):
-        trainer_of(tmp_path, []).train()
+@pytest.mark.parametrize("more", [{}, {"num_iterations": 2, "beta": 0.1}], ids=str)
+def test_the_loss_computes_probabilities_with_the_features_that_they_were_sampled_with(tmp_path, more):
+    given = []
+
+    def recorded(inputs):
+        given.append(inputs)
+        return (inputs.log_probs_BT * inputs.advantages_B[:, None] * inputs.mask_BT).sum(), {}
+
+    loss = PolicyLoss(recorded, needs_reference="beta" in more)
+    iterations = {name: value for name, value in more.items() if name != "beta"}
+    trainer = trainer_of(
+        tmp_path, [], policy_loss=loss, **iterations, per_device_train_batch_size=4, gradient_accumulation_steps=2
+    )
+    train(trainer)
+    assert len(given) == 2, "a step of two pieces, the completions of a round shuffled"
+    for inputs in given:
+        known = [inputs.log_probs_BT, inputs.old_log_probs_BT, inputs.reference_log_probs_BT]
+        for log_probs_BT in known[: 3 if more else 1]:
+            torch.testing.assert_close(
+                log_probs_BT[inputs.mask_BT], inputs.sampler_log_probs_BT[inputs.mask_BT], atol=1e-5, rtol=0
+            )
+
+
+def test_trls_loss_sees_the_features_too(tmp_path):
+    trained = []
+    for own in ({}, {"policy_loss": GRPOLoss(loss_type="dapo").policy_loss}):
+        trainer = trainer_of(tmp_path, [], **own)
+        train(trainer)
+        trained.append(trainer.model.state_dict())
+    untrained = image_model().state_dict()
+    learned = [name for name in untrained if "vision" in name and not torch.equal(trained[0][name], untrained[name])]
+    assert len(learned) > 10, "the encoder of images too"
+    for name, value in trained[0].items():
+        assert torch.equal(trained[1][name], value), name
+
+
+def test_features_that_cannot_be_batched_are_refused(tmp_path):
+    def some(actor, row):
+        prompt = drawing(actor, row)
+        return prompt if row["drawing"] else Prompt(tuple(actor.encode("1")))
+
+    with pytest.raises(UserError, match="must have the same names and sizes in all prompts of a batch"):
+        train(trainer_of(tmp_path, [], prompt_of=some))
 
 
 def test_prompts_without_features_are_trained_on(tmp_path):

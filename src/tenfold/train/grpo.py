@@ -35,13 +35,14 @@ from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
 from tenfold.core.types import Environment, Message, Prompt, Trajectory
 from tenfold.policies import Policy, Sampling, rollout
+from tenfold.train.features import WithFeatures
+from tenfold.train.grpo_arguments import OPEN_OF_GRPO, grpo_arguments
 from tenfold.train.grpo_refusals import (
     check_cycle,
     check_data,
     check_loss,
     require_nothing_of_trls_loss,
     require_served,
-    require_tokens_alone,
     require_whole_cycles,
     require_whole_groups,
 )
@@ -49,7 +50,6 @@ from tenfold.train.policy_loss import PolicyLoss, PolicyLossInputs
 from tenfold.train.scoring import RewardFunction, check_rewards, completion_text, finite, without_variance
 from tenfold.train.settings import GRPOSettings
 from tenfold.train.trl_run import (
-    OPEN,
     Evaluate,
     Watcher,
     bare,
@@ -62,16 +62,6 @@ from tenfold.train.trl_run import (
     with_extra,
 )
 
-# What no setting decides and ``extra`` may change, as GRPO was published.
-OPEN_OF_GRPO = OPEN | {
-    "use_bias_correction_kl": False,
-    "delta": None,
-    "multi_objective_aggregation": "sum_then_normalize",
-    "top_entropy_quantile": 1.0,
-    "off_policy_mask_threshold": None,
-    "use_adaptive_entropy": False,
-    "cast_lm_head_to_fp32": False,
-}
 # What a model may be given beside tokens, in trl's names.
 FEATURES = (
     "pixel_values",
@@ -109,15 +99,14 @@ class RolloutGRPOTrainer(GRPOTrainer):
         mask_replies: leave the environment's tokens out of the loss; off is for showing what that does.
         policy_loss: in place of trl's loss, whose ``loss_type`` and clip range then mean nothing; ``None`` for trl's.
         prompt_of: makes the prompt of a row, with a key and features; by default the column ``prompt`` is encoded,
-            which rewards read in any case. Features are for evaluation, and there for sampling and rewards: the loss,
-            and with it the entropy, is computed without them.
+            which rewards read in any case. Features go into sampling and into the loss, so all prompts of a batch have
+            features of the same names and sizes.
         **options: as for ``GRPOTrainer``.
 
     Raises:
         UserError: if two rewards share a name, their weights are not as many, a process would get parts of groups,
             checkpoints would not fall on the generation cycle, or the configuration asks for what is not served,
-            for a part of trl's loss beside ``policy_loss``, or for shorter prompts beside ``prompt_of``; and where a
-            prompt has features, in training.
+            for a part of trl's loss beside ``policy_loss``, or for shorter prompts beside ``prompt_of``.
 
     Example:
         >>> RolloutGRPOTrainer.__mro__[1].__name__
@@ -152,6 +141,7 @@ class RolloutGRPOTrainer(GRPOTrainer):
         self.sampling = Sampling(args.max_completion_length, args.temperature, args.top_p, stop, count_replies)
         self.deterministic, self.mask_replies = deterministic, mask_replies
         self.rows: list[dict[str, Any]] = []
+        self.features: Sequence[Mapping[str, Any]] = []  # of the rows whose probabilities are computed next
         self.policy_loss, beta = policy_loss, args.beta
         if policy_loss is not None:
             require_nothing_of_trls_loss(args)
@@ -193,27 +183,26 @@ class RolloutGRPOTrainer(GRPOTrainer):
         if len(prompts) % num_samples:
             batch = f"per_device_eval_batch_size = {len(prompts)}"
             raise UserError(f"{batch}: must be a multiple of num_generations_eval = {num_samples}, for whole groups")
-        first, rows, keys = prompts[::num_samples], self.rows[::num_samples], self._keys(prompts[::num_samples])
+        first, rows = prompts[::num_samples], self.rows[::num_samples]
         wrapped = unwrap_model_for_generation(
             self.model_wrapped, self.accelerator, gather_deepspeed3_params=self.args.ds3_gather_for_generation
         )
         with wrapped as model, self.accelerator.autocast():
             policy = Policy(model.eval(), self.processing_class)
             encoded = [self._encode(policy, prompt, row) for prompt, row in zip(first, rows, strict=True)]
-            if was_training:
-                require_tokens_alone(encoded)
             trajectories = rollout(
                 policy,
                 encoded,
                 self.sampling,
                 num_samples=num_samples,
                 seed=self.args.seed,
-                keys=keys,
+                keys=self._keys(first, encoded, was_training),
                 environment=self.environment_of(rows) if self.environment_of else None,
                 batch_size=self.rollout_batch_size or len(prompts),
                 deterministic=self.deterministic,
             )
             model.train(was_training)
+        self.features = [trajectory.features for trajectory in trajectories]
         return {
             "prompt_ids": [list(trajectory.prompt_ids) for trajectory in trajectories],
             "completion_ids": [trajectory.token_ids for trajectory in trajectories],
@@ -222,10 +211,15 @@ class RolloutGRPOTrainer(GRPOTrainer):
             "trajectory": trajectories,
         }
 
-    def _keys(self, prompts: Sequence[Any]) -> list[tuple[int | str, ...]]:
+    def _keys(
+        self, prompts: Sequence[Any], encoded: Sequence[Prompt], in_training: bool
+    ) -> list[tuple[int | str, ...]]:
         """What tells the noise of each prompt apart; the number of processes plays no part."""
-        if not self.model.training:
-            return [("evaluation", repr(prompt)) for prompt in prompts]
+        if not in_training:
+            return [
+                ("evaluation", repr(prompt), *([repr(one.key)] if one.key else []))  # images with equal words differ
+                for prompt, one in zip(prompts, encoded, strict=True)
+            ]
         # A round may begin within a step: trl counts rounds in pieces.
         moment = (self.state.global_step, self._step % self.args.gradient_accumulation_steps)
         first = self.accelerator.process_index * len(prompts)
@@ -249,7 +243,15 @@ class RolloutGRPOTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.rows = inputs
-        return super()._generate_and_score_completions(inputs)
+        scored = super()._generate_and_score_completions(inputs)
+        if any(self.features):
+            scored["features"] = self.features  # trl shuffles and splits what is in here with the completions
+        return scored
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **options: Any) -> Any:
+        if any(self.features):
+            model = WithFeatures(model, self.features)
+        return super()._get_per_token_logps_and_entropies(model, *args, **options)
 
     def _calculate_rewards(
         self, inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any], completion_ids_list: Any
@@ -292,6 +294,7 @@ class RolloutGRPOTrainer(GRPOTrainer):
 
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         """The piece's part of a step's loss: trl's, or the one that was given."""
+        self.features = inputs.get("features", ())
         if self.policy_loss is None:
             return super()._compute_loss(model, inputs)
         given, aux_loss = self._policy_loss_inputs(model, inputs)
@@ -392,7 +395,7 @@ def grpo(
     if policy_loss is not None:
         check_loss(settings)
     sequences = settings.prompts_per_step * settings.num_generations
-    arguments = shared_arguments(settings, cell, settings.steps, sequences) | _grpo_arguments(settings)
+    arguments = shared_arguments(settings, cell, settings.steps, sequences) | grpo_arguments(settings)
     prompts = settings.steps // settings.num_iterations * settings.prompts_per_step
     lora = make_lora(settings.lora)
     watcher = Watcher(cell, settings, settings.steps, sequences, settings.cycle, evaluate)
@@ -419,26 +422,3 @@ def grpo(
         )
         watcher.train(trainer)
     return replace(policy, model=trainer.accelerator.unwrap_model(trainer.model).eval())
-
-
-def _grpo_arguments(settings: GRPOSettings) -> dict[str, Any]:
-    return {
-        "num_generations": settings.num_generations,
-        "steps_per_generation": settings.gradient_accumulation * settings.updates_per_generation,
-        "num_iterations": settings.num_iterations,
-        "max_completion_length": settings.max_completion_length,
-        "temperature": settings.temperature,
-        "top_p": settings.top_p,
-        "mask_truncated_completions": settings.mask_truncated,
-        "loss_type": settings.loss_type,
-        "scale_rewards": settings.scale_rewards,
-        "reward_weights": list(settings.reward_weights) or None,
-        "epsilon": settings.epsilon,
-        "epsilon_high": settings.epsilon_high or None,
-        "importance_sampling_level": settings.importance_sampling_level,
-        "beta": settings.beta,
-        "entropy_coef": settings.entropy_coefficient,
-        "disable_dropout": True,
-        "remove_unused_columns": False,  # rewards read them
-        "use_vllm": False,
-    }

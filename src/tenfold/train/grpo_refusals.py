@@ -4,14 +4,13 @@ The functions named ``check`` read our settings and data, those named ``require`
 the trainer make themselves. Each raises ``UserError`` with the field, its value and what is allowed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from datasets import Dataset
 
 from tenfold.core.config import refuse_idle
 from tenfold.core.errors import UserError
-from tenfold.core.types import Prompt
 from tenfold.train.distributed import num_launched
 from tenfold.train.settings import GRPOSettings
 
@@ -115,13 +114,3 @@ def require_served(args: Any, options: Mapping[str, Any]) -> None:
     for name in ("tools", "environment_factory"):
         if options.get(name) is not None:
             raise UserError(f"{name}: tools and environments come in by environment = …; {name} must be None")
-
-
-def require_tokens_alone(prompts: Sequence[Prompt]) -> None:
-    """In training: completions would be sampled with the features, and their probabilities computed without them."""
-    for prompt in prompts:
-        if prompt.features:
-            names = ", ".join(prompt.features)
-            raise UserError(
-                f"prompt_of: gave features = {names}, which the loss would not see; evaluation alone takes them"
-            )
