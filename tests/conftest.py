@@ -20,9 +20,10 @@ def pytest_collection_modifyitems(config, items):
     """
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
+            file = item.nodeid.partition("::")[0]
             study = getattr(item, "callspec", None) and item.callspec.params.get("study")
-            of_a_study = f", {study.name}" if study is not None else ""
-            item.add_marker(pytest.mark.xdist_group(f"{item.path}{of_a_study}"))
+            of_a_study = f" of {study.name}" if study is not None else ""
+            item.add_marker(pytest.mark.xdist_group(f"{file}{of_a_study}"))
 
 
 @pytest.fixture(autouse=True)

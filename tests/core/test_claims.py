@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tenfold.core import claims
 from tenfold.core.claims import judge, judge_all, mean_interval, seeds_to_decide, verdict_text
 from tenfold.core.types import Claim, Scores
 
@@ -116,6 +117,13 @@ def test_no_common_seed_is_refused():
         judge(make_claim(), {})
 
 
+@pytest.fixture
+def _no_notes(monkeypatch):
+    """How many seeds would decide takes most of the time of a judgement, and decides nothing."""
+    monkeypatch.setattr(claims, "seeds_to_decide", lambda values, line: None)
+
+
+@pytest.mark.usefixtures("_no_notes")
 @pytest.mark.parametrize("seeds", [3, 5, 12])
 @pytest.mark.parametrize(("kind", "margin", "shift"), [("superiority", 0.0, 0.0), ("non_inferiority", 0.1, -0.1)])
 def test_without_an_effect_at_most_three_percent_are_supported(seeds, kind, margin, shift):
@@ -128,6 +136,7 @@ def test_without_an_effect_at_most_three_percent_are_supported(seeds, kind, marg
     assert verdicts.count("not supported") > 0
 
 
+@pytest.mark.usefixtures("_no_notes")
 @pytest.mark.parametrize("seeds", [3, 5, 12])
 @pytest.mark.parametrize("direction", ["higher", "lower"])
 def test_at_the_threshold_itself_at_most_three_percent_are_supported(seeds, direction):
