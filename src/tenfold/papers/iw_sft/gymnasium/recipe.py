@@ -74,7 +74,7 @@ def estimate(config: Config) -> dict[str, float]:
     trained = control.estimate(config, observation_size, action_size, task.num_trajectories, longest)
     validations = config.cloning.steps // config.cloning.evaluate_every
     validations += len(ARMS) * config.fine_tuning.steps // config.fine_tuning.evaluate_every
-    episodes = task.num_trajectories + 2 * len(ARMS) * task.num_test + validations * task.num_validation
+    episodes = len(ARMS) * (task.num_trajectories + 2 * task.num_test) + validations * task.num_validation
     return trained | {"seconds": trained["seconds"] + episodes * longest * _SECONDS_PER_STEP}
 
 
