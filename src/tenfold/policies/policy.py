@@ -95,7 +95,15 @@ class Policy:
 
     def save(self, folder: str | Path) -> None:
         """Write model and tokenizer so that :func:`~tenfold.policies.load_policy` and transformers load them."""
-        self.model.save_pretrained(folder)
+        from transformers.utils import logging
+
+        had_bars = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()  # it would be drawn through the display of a run
+        try:
+            self.model.save_pretrained(folder)
+        finally:
+            if had_bars:
+                logging.enable_progress_bar()
         self.tokenizer.save_pretrained(folder)
 
     def merged(self) -> "Policy":
