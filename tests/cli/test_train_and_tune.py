@@ -50,6 +50,7 @@ def test_train_goes_on_with_the_same_and_refuses_anything_else(smallest, tenfold
     [
         (("--target", "3"), "--target = 3.0: does nothing in tenfold train smallest; what acts: steps, file, rates"),
         (("--arm", "fats"), "--arm is 'fats'; did you mean fast?"),
+        (("--rates.slow", "0.2"), "--rates.slow = 0.2: acts with --arm slow, not with fast"),
         (("--steps", "0"), "steps = 0: must be at least 1"),
     ],
 )
@@ -58,6 +59,13 @@ def test_train_refuses_what_cannot_be_and_writes_nothing(smallest, tenfold, tmp_
     status, _, err = tenfold("train", "smallest", "--data", smallest, "--out", out, *words)
     assert status == 2 and message in err
     assert not out.exists()
+
+
+def test_a_field_of_an_arm_acts_in_that_arm(smallest, tenfold, tmp_path):
+    out = tmp_path / "out"
+    words = ("train", "smallest", "--data", smallest, "--out", out, "--steps", "1", "--arm", "slow")
+    assert tenfold(*words, "--rates.slow", "0.2")[0] == 0
+    assert (out / "value.txt").read_text() == "slow 0 0.400"
 
 
 def test_train_asks_for_data_and_a_folder(smallest, tenfold, tmp_path):

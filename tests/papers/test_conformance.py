@@ -153,7 +153,9 @@ def test_what_trains_on_own_data_says_what_acts(study):
     config, module = discovery.config_module(study.name).own("my-data"), discovery.own_training_module(study.name)
     assert isinstance(config, discovery.config_module(study.name).Config)
     assert module.ARMS and callable(module.read) and callable(module.train)
-    for acting in module.ACTING:
+    of_arm = getattr(module, "OF_ARM", {})
+    assert set(of_arm) <= set(module.ARMS)
+    for acting in (*module.ACTING, *(field for fields in of_arm.values() for field in fields)):
         assert any(leaf == acting or leaf.startswith(f"{acting}.") for leaf in leaves(config)), acting
 
 

@@ -7,7 +7,6 @@ training are refused, and so is a folder that was begun with other settings.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
@@ -62,13 +61,18 @@ def main(arguments: Sequence[str]) -> int:
     default = discovery.config_module(study.name).own(str(options.data or "FILE"))
     command = _parse(study, TrainCommand(config=default), options.config_file, words, prog)
     module = discovery.own_training_module(study.name)
-    from tenfold.study.own_training import refuse_unread
+    from tenfold.study.own_training import refuse_fields_of_others, refuse_unread
 
-    refuse_unread(module, default, command.config, study.name)
+    arm = command.arm or module.ARMS[0]
+    if arm not in module.ARMS:
+        raise UserError(f"--arm is {arm!r}; {nearest(arm, module.ARMS)}")
+    own: Any = module
+    refuse_unread(own, default, command.config, study.name)
+    refuse_fields_of_others(own, default, command.config, arm)
     if command.dry_run:
         print(to_yaml(command.config), end="")
         return 0
-    _train(study, module, command)
+    _train(study, own, command, arm)
     return 0
 
 
@@ -107,17 +111,13 @@ def _parse(
     )
 
 
-def _train(study: Study, module: ModuleType, command: TrainCommand[Any]) -> None:
+def _train(study: Study, own: Any, command: TrainCommand[Any], arm: str) -> None:
     from tenfold.core.cell import Cell
     from tenfold.study.own_training import train_in
 
-    arm = command.arm or module.ARMS[0]
-    if arm not in module.ARMS:
-        raise UserError(f"--arm is {arm!r}; {nearest(arm, module.ARMS)}")
     for name in ("data", "out"):
         if getattr(command, name) is None:
             raise UserError(f"--{name} is missing; it is required")
     assert command.data is not None and command.out is not None
     cell = Cell(arm=arm, seed=command.seed, directory=command.out, device=command.device, dtype=command.dtype)
-    own: Any = module
     train_in(study.name, own, command.config, command.data, cell)

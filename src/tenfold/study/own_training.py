@@ -4,21 +4,24 @@ A paper that offers it has a preset ``own(data)`` in its ``config.py``, whose fi
 module ``own_training.py``::
 
     ARMS = ("rl", "sft")
-    ACTING = ("policy", "reward", "training")
+    ACTING = ("policy", "rates", "reward", "training")
 
-    def read(config: Config, arm: str) -> Material: ...
+    OF_ARM = {"rl": ("rates.rl", "reward"), "sft": ("rates.sft",)}
 
-    def train(config: Config, arm: str, material: Material, cell: Cell) -> Policy | None: ...
+    def read(config: Config, arm: str) -> Given: ...
+
+    def train(config: Config, arm: str, given: Given, cell: Cell) -> Policy | None: ...
 
 ``ARMS`` names what can be trained, the first by default. ``ACTING`` names the fields, or groups of them, that act in
-it. ``read`` refuses all that can be refused, before anything is written. ``train`` returns the trained policy, or
-nothing if it has saved a model of another kind.
+it. ``OF_ARM``, which may be left out, names those of them that act in some arms alone. ``read`` refuses all else that
+can be refused, before anything is written. ``train`` returns the trained policy, or nothing if it has saved a model of
+another kind.
 
 The folder says what it is about, and goes on with it: the same again resumes, anything else is refused.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,7 +44,7 @@ class OwnTraining(Protocol):
     def read(self, config: Any, arm: str) -> Any:
         """Data, model and all else that is needed, each checked."""
 
-    def train(self, config: Any, arm: str, material: Any, cell: Cell) -> Policy | None:
+    def train(self, config: Any, arm: str, given: Any, cell: Cell) -> Policy | None:
         """The training, or what is left of it."""
 
 
@@ -59,10 +62,10 @@ def train_in(paper: str, module: OwnTraining, config: Any, data: Path, cell: Cel
         UserError: something cannot be used, before anything is written; or the folder is about something else.
     """
     data_sha256 = sha256_of(data)
-    material = module.read(config, cell.arm)
+    given = module.read(config, cell.arm)
     facts = {"paper": paper, "arm": cell.arm, "seed": cell.seed, "dtype": cell.dtype, "data_sha256": data_sha256}
     claim_folder(cell.directory, ABOUT, facts, _with_whole_paths(config), ignored=_naming(data, config))
-    policy = module.train(config, cell.arm, material, cell)
+    policy = module.train(config, cell.arm, given, cell)
     if policy is not None:
         save_trained(policy, cell)
 
@@ -93,10 +96,34 @@ def refuse_unread(module: OwnTraining, default: Any, config: Any, paper: str) ->
         UserError: naming the first such field, and those that act.
     """
     for field, (_, value) in differences(default, config).items():
-        if not any(field == acting or field.startswith(f"{acting}.") for acting in module.ACTING):
+        if not _is_among(field, module.ACTING):
             raise UserError(
                 f"--{field} = {value}: does nothing in tenfold train {paper}; what acts: {', '.join(module.ACTING)}"
             )
+
+
+def refuse_fields_of_others(module: OwnTraining, default: Any, config: Any, arm: str) -> None:
+    """Refuse values of fields that act in other arms alone.
+
+    Args:
+        module: the paper's ``own_training``.
+        default: the preset ``own``.
+        config: the same with the user's values.
+        arm: what is trained.
+
+    Raises:
+        UserError: naming the first such field, and the arms in which it acts.
+    """
+    of_arm: Mapping[str, Sequence[str]] = getattr(module, "OF_ARM", {})
+    for field, (_, value) in differences(default, config).items():
+        acts_in = [name for name, fields in of_arm.items() if _is_among(field, fields)]
+        if acts_in and arm not in acts_in:
+            raise UserError(f"--{field} = {value}: acts with --arm {' or '.join(acts_in)}, not with {arm}")
+
+
+def _is_among(field: str, names: Sequence[str]) -> bool:
+    """Whether a field, or a group that holds it, is among names."""
+    return any(field == name or field.startswith(f"{name}.") for name in names)
 
 
 def sha256_of(path: Path) -> str:

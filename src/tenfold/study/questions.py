@@ -43,6 +43,27 @@ def as_dataset(questions: Sequence[Question], prompt_of: PromptOf | None = None)
     return datasets.Dataset.from_dict(columns)
 
 
+def as_demonstrations(
+    questions: Sequence[Question], completion_of: Callable[[Question], str], prompt_of: PromptOf | None = None
+) -> "datasets.Dataset":
+    """Rows with ``prompt`` and ``completion``, for supervised training.
+
+    Args:
+        questions: at least one.
+        completion_of: what is to be said to a question.
+        prompt_of: a question to its prompt; by default the question's own.
+
+    Example:
+        >>> as_demonstrations([Question("1+2=", ("3",), "1")], lambda question: question.answers[0])[0]
+        {'prompt': '1+2=', 'completion': '3'}
+    """
+    import datasets
+
+    prompts = [question.prompt if prompt_of is None else prompt_of(question) for question in questions]
+    completions = [completion_of(question) for question in questions]
+    return datasets.Dataset.from_dict({"prompt": prompts, "completion": completions})
+
+
 def answers_of(questions: Sequence[Question]) -> list[Any]:
     """What counts as right for each: a text, or, if some question has several answers, a list for every one."""
     if all(len(question.answers) == 1 for question in questions):

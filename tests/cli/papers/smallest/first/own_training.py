@@ -11,6 +11,7 @@ from tenfold.papers.smallest.first.recipe import moved
 
 ARMS = ("fast", "slow")
 ACTING = ("steps", "file", "rates")
+OF_ARM = {"fast": ("rates.fast",), "slow": ("rates.slow",)}
 
 
 def read(config: Config, arm: str) -> float:
@@ -21,7 +22,7 @@ def read(config: Config, arm: str) -> float:
     return sum(map(float, words)) / len(words)
 
 
-def train(config: Config, arm: str, material: float, cell: Cell) -> None:
+def train(config: Config, arm: str, given: float, cell: Cell) -> None:
     """Store where it ends."""
-    value = moved(config, getattr(config.rates, ALL[arm].rate), 0.0, material)
+    value = moved(config, getattr(config.rates, ALL[arm].rate), 0.0, given)
     write_atomically(cell.directory / "value.txt", f"{arm} {cell.seed} {value:.3f}")
