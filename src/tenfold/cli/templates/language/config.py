@@ -14,12 +14,12 @@ class TaskConfig:
 
     file: str = ""
     """Questions of one's own, JSON lines with prompt and answer, for `tenfold train`; empty for sums."""
-    largest: int = 9
+    largest: int = 19
     """Sums: the largest summand."""
     num_validation: int = 50
     """Sums: questions for curves and for choosing rates."""
-    num_test: int = 200
-    """Sums: test questions."""
+    num_test: int = 100
+    """Sums: test questions; all that are left are trained on."""
 
     def __post_init__(self) -> None:
         """Refuse settings of sums where a file is read."""
@@ -28,15 +28,20 @@ class TaskConfig:
         for name in ("largest", "num_validation", "num_test"):
             if getattr(self, name) < 1:
                 raise UserError(f"task.{name} is {getattr(self, name)}; allowed: at least 1")
+        num_held_out, num_sums = self.num_validation + self.num_test, (self.largest + 1) ** 2
+        if num_held_out >= num_sums:
+            raise UserError(
+                f"task.num_test is {self.num_test}: {num_held_out} of {num_sums} sums are held out, not all"
+            )
 
 
 @dataclass(frozen=True)
 class RatesConfig:
     """Each arm's learning rate; `tenfold tune` tries the same grid for both."""
 
-    exact: float = 1e-3
+    exact: float = 1e-4
     """Right answers alone."""
-    graded: float = 1e-3
+    graded: float = 1e-4
     """Nearly right ones, too."""
 
 
@@ -76,7 +81,7 @@ def _training(steps: int, prompts: int, checkpoint_every: int) -> GRPOSettings:
 
 def _warm_start(steps: int, checkpoint_every: int) -> SFTSettings:
     optimizer = OptimizerSettings(learning_rate=3e-3, schedule="cosine", warmup_steps=5)
-    return SFTSettings(steps=steps, batch_size=16, optimizer=optimizer, checkpoint_every=checkpoint_every)
+    return SFTSettings(steps=steps, batch_size=32, optimizer=optimizer, checkpoint_every=checkpoint_every)
 
 
 def smoke() -> Config:
@@ -93,7 +98,7 @@ def laptop() -> Config:
     """For a reader who wants to see the claim."""
     return Config(
         policy=PolicyConfig(width=64, layers=2, heads=4, context=16),
-        warm_start=_warm_start(150, checkpoint_every=50),
+        warm_start=_warm_start(400, checkpoint_every=100),
         training=_training(100, prompts=32, checkpoint_every=50),
     )
 
