@@ -1,5 +1,6 @@
 """What holds for every test: no network, one torch thread for equal numbers on all machines, no earlier precision."""
 
+import gc
 import importlib.util
 import os
 import sys
@@ -24,6 +25,12 @@ def pytest_collection_modifyitems(config, items):
             study = getattr(item, "callspec", None) and item.callspec.params.get("study")
             of_a_study = f" of {study.name}" if study is not None else ""
             item.add_marker(pytest.mark.xdist_group(f"{file}{of_a_study}"))
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: trainings collect garbage often, and need not look through all of torch."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
