@@ -8,7 +8,7 @@ from tenfold.cli.published import print_published
 from tenfold.core.results import publish, read, write
 from tenfold.core.runner import partial_report
 
-SHORT = ("--training.steps", "100", "--training.save-every", "50")
+SHORT = ("--training.steps", "100", "--training.checkpoint-every", "25")
 
 
 def printed(report, repository):
@@ -37,7 +37,7 @@ def test_a_runs_verdicts_stand_beside_the_published_ones(tried_out, tenfold, rep
     assert printed(report, repository) == ""
     publish(long, repository)
     (stored,) = json.loads((repository / "results" / f"{tried_out}.json").read_text())
-    assert stored["changed"] == {"training.steps": 100, "training.save_every": 50}
+    assert stored["changed"] == {"training.steps": 100, "training.checkpoint_every": 25}
     shown = printed(report, repository)
     row = next(line for line in shown.splitlines() if line.startswith("│ decay "))
     assert "undecided (1 seed)" in row
@@ -59,10 +59,10 @@ def test_the_published_run_with_the_same_changes_is_preferred_else_the_title_say
     write(path, [same, longer, smoke])
     assert "published with" not in printed(report, repository)
     write(path, [longer, smoke])
-    text = "published with training.steps 150, this run 100; training.save_every"
-    assert text in printed(report, repository) and ", this run 50\n" in printed(report, repository)
+    text = "published with training.steps 150, this run 100; training.checkpoint_every"
+    assert text in printed(report, repository) and ", this run 25\n" in printed(report, repository)
     write(path, [smoke])
-    text = "published with preset smoke with training.steps 150, this run laptop with training.steps 100, training.save"
+    text = "published with preset smoke with training.steps 150, this run laptop with training.steps 100, training.chec"
     assert text in printed(report, repository)
 
 

@@ -6,21 +6,21 @@ from scipy import stats
 from tenfold.cli.compare import paired_difference
 from tenfold.core.types import Scores
 
-SHORT = ("--training.steps", "20", "--training.save-every", "5")
+SHORT = ("--training.steps", "20", "--training.checkpoint-every", "5")
 
 
 def test_show_prints_claims_and_configuration(tried_out, tenfold):
     status, out, _ = tenfold("show", tried_out)
     assert status == 0
     assert "Weight decay lowers the error on held-out data." in out
-    assert "plain: gradient descent alone" in out and "decayed: gradient descent with weight decay" in out
+    assert "plain: the squared error alone" in out and "decayed: the squared error and weight decay" in out
     assert "weight_decay: 0.3" in out
 
 
 def test_show_puts_sources_beside_published_values(tried_out, tenfold):
     status, out, _ = tenfold("show", tried_out, "--preset", "paper", "--task", "synthetic")
     assert status == 0
-    assert any(line.split()[:3] == ["training.steps", "400", "unstated:"] for line in out.splitlines())
+    assert any(line.split()[:3] == ["training.steps", "300", "unstated:"] for line in out.splitlines())
 
 
 def test_show_of_an_announced_paper_says_so(paper_root, tenfold, tmp_path, monkeypatch):

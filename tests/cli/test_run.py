@@ -8,7 +8,7 @@ from tenfold.cli.run import parse_seeds
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
 
-SHORT = ("--training.steps", "20", "--training.save-every", "5")
+SHORT = ("--training.steps", "20", "--training.checkpoint-every", "5")
 
 
 def facts(run):
@@ -95,7 +95,7 @@ def test_misspelt_flags_and_bad_values_get_a_suggestion(tried_out, tenfold):
 def test_help_lists_options_and_fields(tried_out, tenfold):
     status, out, _ = tenfold("run", tried_out, "--help")
     assert status == 0
-    assert "--resume" in out and "--training.steps" in out and "Steps of gradient descent." in out
+    assert "--resume" in out and "--training.steps" in out and "Optimizer steps." in out
 
 
 def test_a_run_is_extended_by_seeds_and_arms_but_not_changed(tried_out, tenfold, tmp_path):

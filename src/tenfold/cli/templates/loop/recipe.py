@@ -62,7 +62,10 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     model = fit(config, ARMS[arm], rows, cell)
     errors = squared_errors(model, rows.test)
     return Scores(
-        metrics={"test/error": float(errors.mean())},
+        metrics={
+            "test/error": float(errors.mean()),
+            "train/error": float(squared_errors(model, rows.train).mean()),
+        },
         items={"test/error": errors.tolist()},
         curves=cell.curves(),
     )
