@@ -118,7 +118,10 @@ def refuse_fields_of_others(module: OwnTraining, default: Any, config: Any, arm:
     for field, (_, value) in differences(default, config).items():
         acts_in = [name for name, fields in of_arm.items() if _is_among(field, fields)]
         if acts_in and arm not in acts_in:
-            raise UserError(f"--{field} = {value}: acts with --arm {' or '.join(acts_in)}, not with {arm}")
+            raise UserError(
+                f"--{field} = {value}: acts with --arm {' or '.join(acts_in)}, not with {arm}; "
+                f"what acts with {arm}, and not with every arm: {', '.join(of_arm.get(arm, ())) or 'nothing'}"
+            )
 
 
 def _is_among(field: str, names: Sequence[str]) -> bool:

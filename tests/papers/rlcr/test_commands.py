@@ -111,10 +111,13 @@ def test_train_refuses_instructions_for_other_blocks_and_takes_those_of_its_own(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--ablation-steps", "7"], "ablation_steps = 7: acts with --arm brier_only, not with rlcr"),
+        (["--ablation-steps", "7"], "ablation_steps = 7: acts with --arm brier_only or log_score, not with rlcr"),
         (["--rates.rlvr", "1e-4"], "rates.rlvr = 0.0001: acts with --arm rlvr, not with rlcr"),
         (["--evaluation.votes", "3"], "--evaluation.votes = 3: does nothing in tenfold train rlcr"),
-        (["--arm", "log_score"], "training.steps = 2: acts with --arm rlcr, not with log_score; there ablation_steps"),
+        (
+            ["--arm", "log_score"],
+            "training.steps = 2: acts with --arm rlcr or rlvr, not with log_score; what acts with log_score, ",
+        ),
     ],
 )
 def test_train_refuses_what_acts_elsewhere(own, words, message, capsys):

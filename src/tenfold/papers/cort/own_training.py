@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenfold.core.cell import Cell
-from tenfold.core.config import differences
 from tenfold.core.errors import UserError
-from tenfold.papers.cort import config as presets
 from tenfold.papers.cort import recipe, stages
 from tenfold.papers.cort.answering import Study, grade_of, right_ones
 from tenfold.papers.cort.config import Config
@@ -93,6 +91,7 @@ _OWN_ARMS: Mapping[str, OwnArm] = {
 }
 _IN_EVERY_ARM = ("task.grade", "policy", "loop")
 ARMS = tuple(_OWN_ARMS)
+OF_ARM = {name: arm.acting for name, arm in _OWN_ARMS.items()}
 ACTING = (*_IN_EVERY_ARM, *dict.fromkeys(field for arm in _OWN_ARMS.values() for field in arm.acting))
 
 
@@ -100,9 +99,8 @@ def read(config: Config, arm: str) -> Given:
     """Problems, model, drafts and places, each checked.
 
     Raises:
-        UserError: one of them, or of the settings, cannot be used, or a setting does nothing in this arm.
+        UserError: one of them, or of the settings, cannot be used.
     """
-    _refuse_unread(config, arm)
     loop, traces = config.loop, config.traces
     LoopSettings(loop.state, loop.max_tool_calls)
     grade_of(config.task)
@@ -134,14 +132,6 @@ def train(config: Config, arm: str, given: Given, cell: Cell) -> Policy | None:
     given.policy.model.to(compute_device(cell.device))  # type: ignore[arg-type]
     with recipe.open_sandbox(config.loop) as sandbox:
         return _OWN_ARMS[arm].train(Study(config, cell, sandbox), given)
-
-
-def _refuse_unread(config: Config, arm: str) -> None:
-    """Refuse what another arm would read."""
-    acting = (*_IN_EVERY_ARM, *_OWN_ARMS[arm].acting)
-    for field, (_, value) in differences(presets.own(config.task.train_file), config).items():
-        if not any(field == name or field.startswith(f"{name}.") for name in acting):
-            raise UserError(f"{field} = {value}: does nothing with --arm {arm}; what acts: {', '.join(acting)}")
 
 
 def _require_questions(drafts: Sequence[Trace], questions: Sequence[Question], policy: Policy, file: str) -> None:

@@ -5,10 +5,8 @@ from pathlib import Path
 from datasets import Dataset
 
 from tenfold.core.cell import Cell
-from tenfold.core.config import differences
-from tenfold.core.errors import UserError
 from tenfold.papers.rlcr import arms
-from tenfold.papers.rlcr.config import Config, own
+from tenfold.papers.rlcr.config import Config
 from tenfold.papers.rlcr.questions import read_file
 from tenfold.papers.rlcr.recipe import build
 from tenfold.policies import Policy
@@ -19,16 +17,16 @@ from tenfold.train.grpo import grpo
 ARMS = ("rlcr", "rlvr", "brier_only", "log_score")
 _OF_THE_TASK = ("task.layout", "task.system_prompt", "task.verifier")
 ACTING = (*_OF_THE_TASK, "policy", "reward", "training", "ablation_steps", "rates")
+OF_ARM = {arm: tuple(sorted(arms.ARMS[arm].fields)) for arm in ARMS}
 
 
 def read(config: Config, arm: str) -> tuple[Policy, Dataset]:
     """The model of a training, and the questions as they are put to it.
 
     Raises:
-        UserError: a field acts in other arms alone, the reward is not safe, the file or the model cannot be used, or
+        UserError: the reward is not safe, the file or the model cannot be used, or
             the model cannot spell a question.
     """
-    _refuse_fields_of_others(config, arm)
     arms.rewards_of(config, arms.ARMS[arm])  # refuses what is not safe
     examiner = arms.examiner_of(config, arms.ARMS[arm])
     questions = read_file(config.task, Path(config.task.train_file))
@@ -36,16 +34,6 @@ def read(config: Config, arm: str) -> tuple[Policy, Dataset]:
     for question in questions:
         prompt_ids(policy, examiner.prompt_of(question))
     return policy, as_dataset(questions, examiner.prompt_of)
-
-
-def _refuse_fields_of_others(config: Config, arm: str) -> None:
-    """Refuse what is set and acts in another arm, not in this one."""
-    fields = arms.ARMS[arm].fields
-    for field, (_, value) in differences(own(config.task.train_file), config).items():
-        acts_in = [other for other in ARMS if field in arms.ARMS[other].fields]
-        if acts_in and field not in fields:
-            there = ", ".join(sorted(fields))
-            raise UserError(f"{field} = {value}: acts with --arm {acts_in[0]}, not with {arm}; there {there} act")
 
 
 def train(config: Config, arm: str, given: tuple[Policy, Dataset], cell: Cell) -> Policy:

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenfold.core.cell import Cell
-from tenfold.core.config import differences
 from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.envs import load_index
 from tenfold.papers.sem import recipe, stages
-from tenfold.papers.sem.config import Config, own
+from tenfold.papers.sem.config import Config
 from tenfold.papers.sem.data import Questions
 from tenfold.papers.sem.prompts import prompt_of
 from tenfold.papers.sem.questions import read_own
@@ -27,6 +26,7 @@ ACTING = (
     "training",
     *dict.fromkeys(field for arm in ARMS for field in recipe.ARMS[arm].fields),
 )
+OF_ARM = {arm: recipe.ARMS[arm].fields for arm in ARMS}
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,8 @@ def read(config: Config, arm: str) -> Given:
     """Model, questions and index of a training.
 
     Raises:
-        UserError: a field acts in another arm alone, one of the three cannot be used, or a question leaves no room for
-            an answer.
+        UserError: one of the three cannot be used, or a question leaves no room for an answer.
     """
-    _refuse_fields_of_others(config, arm)
     asked = read_own(Path(config.task.data))
     if not config.search.index:
         raise UserError("search.index is empty; allowed: a folder that tenfold index build has written")
@@ -67,14 +65,6 @@ def read(config: Config, arm: str) -> Given:
             )
     questions = Questions(train=asked, shown=[], validation=[], test=[], retriever=index)
     return Given(policy, questions, index.corpus_hash)
-
-
-def _refuse_fields_of_others(config: Config, arm: str) -> None:
-    """Refuse what is set and acts in another arm, not in this one."""
-    for field, (_, value) in differences(own(config.task.data), config).items():
-        acts_in = [other for other in ARMS if field in recipe.ARMS[other].fields]
-        if acts_in and arm not in acts_in:
-            raise UserError(f"{field} = {value}: acts with --arm {acts_in[0]}, not with {arm}")
 
 
 def train(config: Config, arm: str, given: Given, cell: Cell) -> Policy:
