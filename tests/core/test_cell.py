@@ -217,6 +217,21 @@ def test_stages_within_each_other_have_seconds_of_their_own(tmp_path, clock):
     assert seconds == {"base": 7.0, "rft": 5.0} and cell.seconds() == 0.0
 
 
+def test_a_stage_within_a_part_stops_the_clock_of_the_whole(tmp_path, clock):
+    cell = arm_of(tmp_path, "sem")
+    warm(cell.parts({"reinforcement": 3})["reinforcement"], clock, 60.0)
+    clock.now += 2.0
+    assert cell.seconds() == 2.0
+
+
+def test_a_kill_right_after_a_stage_loses_none_of_its_seconds(tmp_path, clock):
+    cell = arm_of(tmp_path, "sem")
+    with cell.shared("warm-start") as stage:
+        clock.now += 9.0
+        stage.finish()
+        assert read_stages(tmp_path / "shared")["warm-start"].seconds == 9.0
+
+
 def test_the_display_hears_of_stages_that_are_made_and_not_of_those_that_are_found(tmp_path, clock):
     display = Display()
     warm(arm_of(tmp_path, "sem", display=display), clock, 1.0)

@@ -39,8 +39,8 @@ def recording(config, read, path=""):
     def initialise(self, *args, **values):
         original.__init__(self, *args, **values)
         caller = sys._getframe(1)
-        if caller.f_code.co_filename == dataclasses.__file__ and "obj" in caller.f_locals:  # dataclasses.replace
-            before = caller.f_locals["obj"]
+        if caller.f_code.co_filename == dataclasses.__file__ and caller.f_code.co_name in ("replace", "_replace"):
+            before = caller.f_locals.get("obj", caller.f_locals.get("self"))  # the latter from Python 3.13 on
             changed = {name for name in names if differs(before, self, name)}
             object.__setattr__(self, "_overridden", overridden(before) | changed)
 

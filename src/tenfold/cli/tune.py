@@ -1,6 +1,7 @@
 """``tenfold tune PAPER``: give every arm the same grid of learning rates, measured on validation data.
 
-The seed is none of those that a run uses, so its data are others too. The same again goes on, and rates may be added.
+The default seed is one that no published run uses, so that its data are others too. The same again goes on, and rates
+may be added; after a change of the preset another folder is needed.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ class TuneCommand:
     rates: tuple[float, ...] = ()
     """The grid of each; the paper's own by default."""
     seed: int = 1000
-    """Seed of data, samples and weights; none that a run uses."""
+    """Seed of data, samples and weights; take none that a run uses."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes a GPU when there is one."""
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     command = tyro.cli(TuneCommand, args=arguments, prog="tenfold tune")
     from tenfold.core.cell import Cell
     from tenfold.core.directory import claim_folder
-    from tenfold.study.tuning import chosen_fields, try_rates, with_value, without_rates
+    from tenfold.study.tuning import chosen_fields, try_rates, with_value
 
     study = discovery.find_study(command.paper)
     recipe: Any = discovery.recipe_module(study.name)
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     config = discovery.preset_config(study.name, command.preset)
     fields = chosen_fields(command.fields, recipe.GRID)
     facts = {"paper": study.name, "preset": command.preset, "seed": command.seed}
-    claim_folder(command.out, ABOUT, facts, without_rates(config, recipe.GRID))
+    claim_folder(command.out, ABOUT, facts, config)  # what arms share may depend on a rate of the preset
 
     def score(field: str, rate: float) -> Any:
         cell = Cell(

@@ -101,6 +101,7 @@ class Cell:
         self._stop = StopFlag() if stop is None else stop
         self._log_checked = False
         self._parts: dict[str, Cell] = {}
+        self._whole: Cell | None = None
         self._seconds_before = read_seconds(directory)
         self._running_since: float | None = time.monotonic()
         self._saved = time.monotonic()
@@ -123,6 +124,7 @@ class Cell:
         for name, steps_of_part in steps.items():
             display = _PartOfDisplay(self, steps_before, total_steps)
             self._parts[name] = self._beside(self.directory / name, display)
+            self._parts[name]._whole = self
             steps_before += steps_of_part
         return {name: self._parts[name] for name in steps}
 
@@ -166,12 +168,13 @@ class Cell:
         return (self.directory / FINISHED).is_file()
 
     def finish(self, facts: Mapping[str, Any] | None = None) -> None:
-        """Mark this stage as finished, after all that it leaves is written.
+        """Mark this stage as finished, after all that it leaves is written, its seconds among it.
 
         Args:
             facts: JSON-able, kept in the mark.
         """
-        if self.is_main:
+        if self.is_main and not self.is_finished():
+            self.save_seconds()
             write_atomically(self.directory / FINISHED, to_json(dict(facts or {})))
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -270,9 +273,13 @@ class Cell:
 
     def _pause(self) -> None:
         self._seconds_before, self._running_since = self.seconds(), None
+        if self._whole is not None:
+            self._whole._pause()
 
     def _resume(self) -> None:
         self._running_since = time.monotonic()
+        if self._whole is not None:
+            self._whole._resume()
 
     @property
     def _log_path(self) -> Path:

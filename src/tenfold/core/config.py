@@ -235,7 +235,7 @@ def refuse_idle(settings: object, names: Iterable[str], acts: str) -> None:
         acts: what the user has to set instead.
 
     Raises:
-        UserError: naming the first such field with its value, and ``acts``.
+        UserError: naming the first such field with its value, ``acts``, and the value at which the field may stay.
 
     Example:
         >>> @dataclass(frozen=True)
@@ -245,7 +245,7 @@ def refuse_idle(settings: object, names: Iterable[str], acts: str) -> None:
         >>> refuse_idle(Adapters(), ["dropout"], acts="rank")
         >>> refuse_idle(Adapters(dropout=0.1), ["dropout"], acts="rank")
         Traceback (most recent call last):
-        tenfold.core.errors.UserError: dropout = 0.1: does not act here; set rank
+        tenfold.core.errors.UserError: dropout = 0.1: does not act here; set rank, or leave it at 0.0
     """
     for name in names:
         value: Any = settings
@@ -253,8 +253,9 @@ def refuse_idle(settings: object, names: Iterable[str], acts: str) -> None:
             value = getattr(value, part)
         if dataclasses.is_dataclass(value):
             refuse_idle(settings, [f"{name}.{field.name}" for field in dataclasses.fields(value)], acts)
-        elif value not in _defaults_of(settings, name):
-            raise UserError(f"{name} = {value}: does not act here; set {acts}")
+        elif value not in (defaults := _defaults_of(settings, name)):
+            unset = f", or leave it at {defaults[-1]!r}" if defaults else ""
+            raise UserError(f"{name} = {value}: does not act here; set {acts}{unset}")
 
 
 def _defaults_of(settings: object, name: str) -> list[Any]:

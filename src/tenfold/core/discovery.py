@@ -261,6 +261,9 @@ def _studies(path: Path, data: Mapping[str, Any]) -> tuple[Study, ...]:
     if (folder / "recipe.py").is_file():
         if inner:
             raise UserError(f"{folder} holds a recipe.py and studies ({inner[0].name}); allowed: one or the other")
+        for field in ("study", "studies"):
+            if field in data:
+                raise UserError(f"{path}: {field} is set, but the paper has one study, in its own folder; leave it out")
         return (_study(folder.name, folder, folder, data, {}),)
     if not inner:
         return ()
@@ -268,6 +271,7 @@ def _studies(path: Path, data: Mapping[str, Any]) -> tuple[Study, ...]:
         names = ", ".join(study.name for study in inner)
         raise UserError(f"{path}: study is {default!r}; allowed: the default one of {names}")
     said = data.get("studies", {})
+    _refuse_unknown(said, [study.name for study in inner], f"{path}: studies: ")
     for name, facts in said.items():
         _refuse_unknown(facts, OF_A_STUDY, f"{path}: studies.{name}: ")
     first = _study(folder.name, folder, folder / default, data, said.get(default, {}))

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tenfold.core.cell import Cell
-from tenfold.core.config import differences, leaves
+from tenfold.core.config import differences, leaf_types, leaves
 from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.policies import Policy
@@ -77,8 +77,9 @@ def _naming(data: Path, config: Any) -> list[str]:
 
 def _with_whole_paths(config: Any) -> Any:
     """The configuration with absolute paths: ``model`` and ``/home/me/model`` may be the same."""
+    kinds = leaf_types(type(config))
     for field, value in leaves(config).items():
-        if isinstance(value, str) and value and Path(value).exists():
+        if kinds[field] is str and value and Path(value).exists():  # a word of a choice is no path
             config = with_value(config, field, str(Path(value).resolve()))
     return config
 

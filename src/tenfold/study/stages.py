@@ -30,7 +30,7 @@ def made_once(
         name: of the stage; its folder.
         make: trains or samples in the cell that it is given.
         save: writes what was made into the folder; called on the main process.
-        load: reads it from there; must give what ``make`` gave.
+        load: reads it from there; whoever makes the stage, too, gets what this gives.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -52,17 +52,20 @@ def made_once(
             save(made, stage.directory)
         stage.finish()
         wait_for_everyone(stage.device)
-        return made
+        return load(stage.directory)  # as all who find it will: what it is may not depend on who makes it
 
 
 def policy_made_once(cell: Cell, name: str, make: Callable[[Cell], Policy]) -> Policy:
-    """A policy that several arms start from, such as a warm start; see :func:`made_once`."""
+    """A policy that several arms start from, such as a warm start; see :func:`made_once`.
+
+    Adapters are folded into the weights, and the policy is where the arm computes.
+    """
     with quiet():
         return made_once(
             cell,
             name,
             make,
-            save=lambda policy, folder: policy.save(folder / "model"),
+            save=lambda policy, folder: policy.merged().save(folder / "model"),
             load=lambda folder: load_policy(folder / "model", device=compute_device(cell.device)),
         )
 

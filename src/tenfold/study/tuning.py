@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tenfold.core.cell import is_main_process
-from tenfold.core.config import leaves, nearest
+from tenfold.core.config import nearest
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
 
@@ -70,15 +70,6 @@ def chosen_fields(fields: Sequence[str], grid: Grid) -> tuple[str, ...]:
             raise UserError(f"fields: {asked!r} may be {' or '.join(found)}; give the whole name")
         chosen.append(found[0])
     return tuple(chosen) or tuple(grid)
-
-
-def without_rates(config: Settings, grid: Grid) -> Settings:
-    """The configuration with all rates of the grid at one value, so that what is tuned does not depend on them."""
-    for field in grid:
-        if field not in leaves(config):
-            raise ValueError(f"the grid names {field}, which is no field of the configuration")
-        config = with_value(config, field, 0.0)
-    return config
 
 
 def try_rates(

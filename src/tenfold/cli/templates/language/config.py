@@ -1,6 +1,7 @@
 """Configuration of paper_name: its fields, its presets, and the source of every published value. Imports no torch."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tenfold.core.config import refuse_idle
 from tenfold.core.errors import UserError
@@ -12,8 +13,10 @@ from tenfold.train.settings import GRPOSettings, OptimizerSettings, SFTSettings
 class TaskConfig:
     """What is asked."""
 
+    kind: Literal["sums", "own"] = "sums"
+    """Sums, or for `tenfold train` questions of a user's own."""
     file: str = ""
-    """Questions of one's own, JSON lines with prompt and answer, for `tenfold train`; empty for sums."""
+    """Own: JSON lines with prompt and answer."""
     largest: int = 19
     """Sums: the largest summand."""
     num_validation: int = 50
@@ -22,9 +25,11 @@ class TaskConfig:
     """Sums: test questions; all that are left are trained on."""
 
     def __post_init__(self) -> None:
-        """Refuse settings of sums where a file is read."""
-        if self.file:
-            refuse_idle(self, ("largest", "num_validation", "num_test"), acts="file to nothing, for sums")
+        """Refuse settings of the other kind, and sizes that cannot be."""
+        if self.kind == "own":
+            refuse_idle(self, ("largest", "num_validation", "num_test"), acts="task.kind = sums")
+        else:
+            refuse_idle(self, ("file",), acts="task.kind = own, which tenfold train does")
         for name in ("largest", "num_validation", "num_test"):
             if getattr(self, name) < 1:
                 raise UserError(f"task.{name} is {getattr(self, name)}; allowed: at least 1")
@@ -106,7 +111,7 @@ def laptop() -> Config:
 def own(data: str) -> Config:
     """Questions of one's own, by a model that exists."""
     return Config(
-        task=TaskConfig(file=data),
+        task=TaskConfig(kind="own", file=data),
         policy=PolicyConfig(model="smollm2-135m"),
         warm_start=SFTSettings(steps=0),
         training=GRPOSettings(max_completion_length=64, log_every=1, checkpoint_every=25),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import nan
 
 from tenfold.core.cell import Cell
+from tenfold.core.errors import UserError
 from tenfold.core.seeding import key_to_seed, numpy_generator
 from tenfold.core.types import Claim, Picture, Report, Scores
 from tenfold.papers.paper_name.config import Config, TaskConfig
@@ -78,7 +79,13 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
 
 
 def split_questions(task: TaskConfig, seed: int) -> Split:
-    """All sums of two numbers in an order of the seed's own, cut in three."""
+    """All sums of two numbers in an order of the seed's own, cut in three.
+
+    Raises:
+        UserError: questions of a user's own are asked for, which are not cut.
+    """
+    if task.kind == "own":
+        raise UserError("task.kind = own: is for tenfold train; a run asks for sums")
     numbers = numpy_generator(seed, "split").permutation((task.largest + 1) ** 2).tolist()
     questions = [sum_of(*divmod(number, task.largest + 1)) for number in numbers]
     first, second = task.num_test, task.num_test + task.num_validation
@@ -95,9 +102,9 @@ def warm_start(config: Config, cell: Cell) -> Policy:
 
     def make(stage: Cell) -> Policy:
         policy = build_policy(config.policy, ALPHABET, seed=key_to_seed(stage.seed, "policy"))
-        if not config.warm_start.steps:
-            return policy
         shown = as_demonstrations(split_questions(config.task, stage.seed).train, lambda one: one.answers[0])
+        if not config.warm_start.total_steps(len(shown)):
+            return policy
         return sft(policy, shown, config.warm_start, stage)
 
     return policy_made_once(cell, "warm-start", make)
