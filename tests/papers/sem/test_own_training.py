@@ -3,12 +3,13 @@
 import json
 
 import pytest
+import torch
 
 from tenfold.cli.train import main
 from tenfold.core.errors import UserError
 from tenfold.data.question_answering import DataMix
 from tenfold.envs import build_index
-from tenfold.papers.sem import recipe
+from tenfold.papers.sem import own_training, recipe
 from tenfold.papers.sem.grammar import TAGS
 from tenfold.papers.sem.method import RULES
 from tenfold.papers.sem.prompts import CLOSED_BOOK, SEM
@@ -64,6 +65,8 @@ def test_known_and_unknown_questions_in_equal_parts_by_a_rival(given, monkeypatc
         asked.append(options["num_samples"])
         return [1.0, 0.0, 0.75, 0.25]
 
+    monkeypatch.setattr(own_training, "compute_device", lambda device: placed.append(device) or torch.device("cpu"))
+    placed = []
     monkeypatch.setattr("tenfold.papers.sem.stages.closed_book_accuracy", accuracies)
     rival = {"arm": "answer_reward", "reward__rival": "otc_like", "task__closed_book_samples": 4}
     train(given, **rival)
@@ -71,6 +74,7 @@ def test_known_and_unknown_questions_in_equal_parts_by_a_rival(given, monkeypatc
     assert json.loads((given["out"] / CLOSED_BOOK_FILE).read_text()) == [1.0, 0.0, 0.75, 0.25]
     train(given, **rival)
     assert asked == [4], "asked once"
+    assert placed == ["cpu", "cpu"], "where the training computes, before it is asked"
 
 
 def test_a_model_that_knows_nothing_cannot_be_balanced(given):

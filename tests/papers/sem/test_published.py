@@ -137,12 +137,27 @@ def test_what_is_known_is_asked_without_a_search_and_once(published_layout, stud
         return [0.5]
 
     monkeypatch.setattr(stages, "closed_book_accuracy", accuracies)
-    monkeypatch.setattr(stages, "build", lambda config, seed: "the model")
+    model = SimpleNamespace(to=lambda device: moved.append(device))
+    moved = []
+    monkeypatch.setattr(stages, "build", lambda config, seed: SimpleNamespace(model=model))
+    monkeypatch.setattr(stages, "compute_device", lambda device: f"where {device} computes")
     study = study_of(published_layout)
     assert [stages.known_before(study) for _ in range(2)] == [[0.5], [0.5]]
     (((policy, questions, sampling), options),) = asked
-    assert (policy, questions) == ("the model", study.questions.test)
+    assert policy.model is model and questions == study.questions.test
+    assert moved == ["where cpu computes"], "no trainer has moved it before it is asked"
     assert (options["instructions"], options["num_samples"], sampling.stop) == (CLOSED_BOOK, 2, ("</answer>",))
+
+
+@pytest.mark.parametrize("arm", ["never_search", "always_search", "sem", "sem_confidence"])
+def test_without_a_warm_start_an_arm_starts_where_its_cell_computes(published_layout, study_of, monkeypatch, arm):
+    moved = []
+    start = SimpleNamespace(model=SimpleNamespace(to=moved.append))
+    monkeypatch.setattr(stages, "build", lambda config, seed: start)
+    monkeypatch.setattr(stages, "compute_device", lambda device: f"where {device} computes")
+    study = study_of(published_layout, arm)
+    assert recipe.start_of(study, recipe.trainings_of(study)) is start
+    assert moved == ["where cpu computes"]
 
 
 @pytest.mark.parametrize("given", [False, True])

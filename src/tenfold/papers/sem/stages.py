@@ -23,6 +23,7 @@ from tenfold.policies import Policy, Sampling
 from tenfold.study.language import build_policy
 from tenfold.study.questions import Question
 from tenfold.study.stages import json_made_once, policy_made_once
+from tenfold.train.distributed import compute_device
 from tenfold.train.sft import sft
 
 _CLOSED_BOOK_STOP = ("</answer>",)  # what follows the first answer is not read
@@ -34,10 +35,17 @@ def build(config: Config, seed: int) -> Policy:
     return build_policy(config.policy, fact_world.ALPHABET, fact_world.SPECIAL, seed=seed_of_weights)
 
 
+def untrained(study: Study) -> Policy:
+    """The same where the cell computes, for a policy may answer before it is ever trained."""
+    policy = build(study.config, study.seed)
+    policy.model.to(compute_device(study.cell.device))  # type: ignore[arg-type]
+    return policy
+
+
 def warm_start(study: Study) -> Policy:
     """The policy that all arms of the seed are judged against, and most go on from."""
     if not study.config.warm_start.training.steps:
-        return build(study.config, study.seed)
+        return untrained(study)
     return policy_made_once(study.cell, "warm-start", lambda stage: taught(study, stage))
 
 
@@ -49,9 +57,10 @@ def taught(study: Study, cell: Cell, *, confidences: bool = False) -> Policy:
         cell: the training.
         confidences: whether it is taught to state a confidence after its first answer.
     """
-    policy, warm = build(study.config, study.seed), study.config.warm_start
+    warm = study.config.warm_start
     if not warm.training.steps:
-        return policy
+        return untrained(study)
+    policy = build(study.config, study.seed)
     assert study.questions.world is not None, "a warm start is for facts"
     found = lessons(
         study.questions.world,
