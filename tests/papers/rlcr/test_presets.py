@@ -175,8 +175,11 @@ def test_a_report_shows_confidences_along_and_right_answers_up():
             {"system_prompt": "tac"},
             "system_prompt = tac: asks for other blocks than ac; allowed: none, blocks, ac, sums",
         ),
-        ({"kind": "questions", "train_file": "a", "test_file": "b"}, "system_prompt = sums: is for masked_addition"),
-        ({"kind": "questions", "system_prompt": "none", "train_file": "a"}, "test_file is empty"),
+        (
+            {"kind": "questions", "train_file": "a", "test_file": "b"},
+            "^task.system_prompt = sums: is for masked_addition",
+        ),
+        ({"kind": "questions", "system_prompt": "none", "train_file": "a"}, "^task.test_file is empty"),
     ],
 )
 def test_tasks_that_contradict_themselves_are_refused(changes, message):
@@ -186,7 +189,7 @@ def test_tasks_that_contradict_themselves_are_refused(changes, message):
 
 
 def test_a_warm_start_and_another_form_are_refused():
-    with pytest.raises(UserError, match="blocks = tac: a warm start teaches the form ac"):
+    with pytest.raises(UserError, match=r"^reward\.blocks = tac: a warm start teaches the form ac"):
         replace(gpu(), reward=replace(gpu().reward, blocks="tac"))
     with pytest.raises(UserError, match="with questions: 0"):
         replace(gpu(), task=replace(gpu().task, kind="questions"))
@@ -195,13 +198,24 @@ def test_a_warm_start_and_another_form_are_refused():
 @pytest.mark.parametrize(
     ("config", "field", "value", "message"),
     [
-        (laptop(), "training.optimizer.learning_rate", 0.7, "does not act here; set rates"),
+        (
+            laptop(),
+            "training.optimizer.learning_rate",
+            0.7,
+            "does not act here; set the arm's rate, such as rates.rlcr",
+        ),
         (laptop(), "training.reward_weights", (1.0, 1.0, 1.0), "set reward.format_weight, reward.correctness_weight"),
-        (laptop(), "warm_start.training.evaluate_every", 5, "set training.evaluate_every"),
-        (laptop(), "task.train_file", "rows.jsonl", "train_file = rows.jsonl: does not act here; set task.kind"),
-        (laptop(), "task.layout", "hotpotqa", "layout = hotpotqa: does not act here; set task.kind = questions"),
-        (paper(), "training.evaluate_every", 5, "set task.num_validation above 0"),
-        (paper(), "warm_start.num_examples", 5, "set warm_start.training.steps above 0"),
+        (laptop(), "warm_start.training.evaluate_every", 5, "; set training.evaluate_every"),
+        (laptop(), "task.train_file", "rows.jsonl", "task.train_file = rows.jsonl: does not act here; set task.kind"),
+        (laptop(), "task.layout", "hotpotqa", "^task.layout = hotpotqa: does not act here; set task.kind = questions"),
+        (paper(), "training.evaluate_every", 5, "set task.num_validation above 0, or training.evaluate_every to 0$"),
+        (laptop(), "task.num_validation", 0, "set task.num_validation above 0, or training.evaluate_every to 0$"),
+        (
+            paper(),
+            "warm_start.num_examples",
+            5,
+            "^warm_start.num_examples = 5: .*; set warm_start.training.steps above 0",
+        ),
         (paper(), "warm_start.even_law", (1.0,) * 11, "set warm_start.training.steps above 0"),
         (paper(), "policy.layers", 5, "set model to nothing"),
         (paper(), "evaluation.resampled", 1, "resampled = 1: allowed: 0, or at least 2"),
@@ -213,8 +227,9 @@ def test_a_setting_that_does_not_act_is_refused_with_the_one_that_does(config, f
 
 
 def test_votes_that_are_not_held_have_no_settings():
-    with pytest.raises(UserError, match=r"votes = 3: does not act here; set evaluation\.num_ballots above 0"):
-        EvaluationConfig(num_ballots=0, votes=3)
+    unheld = EvaluationConfig(num_ballots=0, votes=3)
+    with pytest.raises(UserError, match=r"^evaluation\.votes = 3: .*; set evaluation\.num_ballots above 0"):
+        replace(laptop(), evaluation=unheld)
 
 
 def test_rates_need_validation_problems(tmp_path):

@@ -31,7 +31,7 @@ from tenfold.papers.sem.data import draw_questions
 from tenfold.papers.sem.fact_world import SAME, fact_world, lessons, query_of
 from tenfold.policies import Sampling, ScriptedPolicy, rollout
 from tenfold.study.language import PolicyConfig
-from tenfold.train.settings import GRPOSettings, OptimizerSettings, SFTSettings
+from tenfold.study.tuning import with_value
 
 README = Path(recipe.__file__).with_name("README.md")
 ROOT = Path(__file__).parents[3]
@@ -318,36 +318,36 @@ def test_settings_out_of_range_are_refused(part, option, message):
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("config", "field", "value", "acts"),
     [
-        (lambda: TaskConfig(musique_train="x"), "musique_train = x: does not act here; set kind = questions"),
-        (lambda: TaskConfig(data="x"), "data = x: does not act here; set kind = own"),
-        (lambda: TaskConfig(kind="own", num_taught=1), "num_taught = 1: does not act here; set kind = facts"),
-        (lambda: TaskConfig(instructions="none"), "instructions = none: does not act here; set kind = questions"),
-        (lambda: TaskConfig(closed_book_samples=2), "closed_book_samples = 2: does not act here; set kind = questions"),
-        (lambda: TaskConfig(kind="own", known_from=0.25), "known_from = 0.25: .*; set closed_book_samples"),
-        (lambda: Config(search=SearchConfig(index="x")), "search.index = x: .*; set task.kind = questions"),
-        (lambda: Config(training=_at(learning_rate=0.7)), r"training\.optimizer\.learning_rate = 0.7: .*; set rates"),
-        (lambda: Config(training=GRPOSettings(reward_weights=(2.0,))), r"training\.reward_weights = .*; set reward"),
-        (lambda: WarmStartConfig(training=SFTSettings(epochs=2.0)), r"training\.epochs = 2.0: .*; set training.steps"),
-        (lambda: WarmStartConfig(training=SFTSettings(evaluate_every=5)), r"training\.evaluate_every = 5: .*; set the"),
-        (
-            lambda: WarmStartConfig(num_examples=5, training=SFTSettings(steps=0)),
-            "num_examples = 5: .*; set training.steps above 0",
-        ),
-        (
-            lambda: replace(paper(), training=GRPOSettings(evaluate_every=5)),
-            r"training\.evaluate_every = 5: .*; set task.num_validation",
-        ),
+        (laptop(), "task.musique_train", "x", "task.kind = questions"),
+        (laptop(), "task.data", "x", "task.kind = own"),
+        (own("x"), "task.num_taught", 1, "task.kind = facts"),
+        (laptop(), "task.instructions", "none", "task.kind = questions"),
+        (laptop(), "task.closed_book_samples", 2, "task.kind = questions"),
+        (own("x"), "task.known_from", 0.25, "task.closed_book_samples above 0"),
+        (laptop(), "search.index", "x", "task.kind = questions"),
+        (laptop(), "training.optimizer.learning_rate", 0.7, "the arm's rate, such as rates.sem"),
+        (laptop(), "training.reward_weights", (2.0,), "a field of the reward, such as reward.a2_discount"),
+        (laptop(), "warm_start.training.epochs", 2.0, "warm_start.training.steps"),
+        (laptop(), "warm_start.training.evaluate_every", 5, "training.evaluate_every"),
+        (paper(), "warm_start.num_examples", 5, "warm_start.training.steps above 0"),
+        (paper(), "warm_start.search_same", 0.1, "warm_start.training.steps above 0"),
     ],
 )
-def test_what_does_nothing_is_refused_with_what_acts(make, message):
-    with pytest.raises(UserError, match=message):
-        make()
+def test_what_does_nothing_is_refused_with_what_acts(config, field, value, acts):
+    with pytest.raises(UserError) as refused:
+        with_value(config, field, value)
+    assert str(refused.value).startswith(f"{field} = {value}: does not act here; set {acts}")
 
 
-def _at(**optimizer):
-    return GRPOSettings(optimizer=OptimizerSettings(**optimizer))
+@pytest.mark.parametrize(
+    ("config", "field", "value"), [(laptop(), "task.num_validation", 0), (paper(), "training.evaluate_every", 10)]
+)
+def test_curves_without_validation_questions_are_refused(config, field, value):
+    mended = r"10: .*; set task\.num_validation above 0, or training\.evaluate_every to 0$"
+    with pytest.raises(UserError, match=r"^training\.evaluate_every = " + mended):
+        with_value(config, field, value)
 
 
 def test_smoke_searches_in_synchronous_rounds():

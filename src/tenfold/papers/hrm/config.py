@@ -180,7 +180,7 @@ class Config:
         self._refuse_idle_in_data()
         self._refuse_idle_in_models()
         if not self.evaluation.trajectories:
-            refuse_idle(self, ["evaluation.noise_std"], acts="evaluation.trajectories")
+            refuse_idle(self, ["evaluation.noise_std"], acts="evaluation.trajectories above 0")
 
     def _refuse_idle_in_data(self) -> None:
         task = self.data.task
@@ -190,11 +190,12 @@ class Config:
         if task == "maze":
             refuse_idle(self, ["data.files"], acts="data.task = sudoku or arc")
         if task == "arc" and self.data.num_validation:
-            refuse_idle(self, ["data.num_validation"], acts="it to 0, for ARC has no validation part")
+            refuse_idle(self, ["data.num_validation"], acts="data.num_validation to 0, for ARC has no validation part")
         if self.training.evaluate_every and (task == "arc" or not self.data.num_validation):
-            refuse_idle(self, ["training.evaluate_every"], acts="it to 0, for there is no validation part")
+            never = "training.evaluate_every to 0, for there is no validation part"
+            refuse_idle(self, ["training.evaluate_every"], acts=never)
         if self.data.files:
-            refuse_idle(self, ["data.clues", "data.min_guesses"], acts="it to 0, for puzzles of files are as they are")
+            refuse_idle(self, ["data.clues", "data.min_guesses"], acts="data.files to nothing, for generated puzzles")
 
     def _refuse_idle_in_models(self) -> None:
         for name in ("plain", "hrm", "trm"):

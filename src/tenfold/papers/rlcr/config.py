@@ -59,13 +59,11 @@ class WarmStartConfig:
         return self.training.total_steps(self.num_examples)
 
     def __post_init__(self) -> None:
-        """Refuse laws that are none, and what describes a warm start that is left out."""
+        """Refuse laws that are none."""
         for name in ("even_law", "odd_law"):
             law = getattr(self, name)
             if len(law) != 11 or min(law) < 0 or not sum(law) > 0:
                 raise UserError(f"{name} = {law}: must be 11 numbers from 0 on, for 0.0 to 1.0, not all 0")
-        if not self.steps:
-            refuse_idle(self, ("num_examples", "even_law", "odd_law"), acts="warm_start.training.steps above 0")
 
 
 @dataclass(frozen=True)
@@ -120,11 +118,9 @@ class EvaluationConfig:
     """Training steps of the classifiers of the arm rlvr, each a copy of the policy beside it; 0 for none."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be measured, and what describes a vote that is not held."""
+        """Refuse what cannot be measured."""
         if self.resampled == 1:
             raise UserError("resampled = 1: allowed: 0, or at least 2, for one confidence has no deviation")
-        if not self.num_ballots:
-            refuse_idle(self, ("votes", "vote_temperature"), acts="evaluation.num_ballots above 0")
 
 
 @dataclass(frozen=True)
@@ -155,28 +151,43 @@ class Config:
         else:
             self._check_masked_addition()
         require_same_blocks(self.task.system_prompt, self.reward.blocks)
+        if self.training.evaluate_every and not self.task.num_validation:
+            raise UserError(
+                f"training.evaluate_every = {self.training.evaluate_every}: there are no validation problems; "
+                "set task.num_validation above 0, or training.evaluate_every to 0"
+            )
+        self._refuse_idle()
+
+    def _refuse_idle(self) -> None:
         weights = "reward.format_weight, reward.correctness_weight or reward.calibration_weight"
         refuse_idle(self, ("training.reward_weights",), acts=weights)
-        refuse_idle(self, ("training.optimizer.learning_rate",), acts="rates")
+        refuse_idle(self, ("training.optimizer.learning_rate",), acts="the arm's rate, such as rates.rlcr")
         refuse_idle(self, ("warm_start.training.evaluate_every",), acts="training.evaluate_every")
-        if not self.task.num_validation:
-            refuse_idle(self, ("training.evaluate_every",), acts="task.num_validation above 0")
+        if not self.warm_start.steps:
+            of_the_lessons = ("warm_start.num_examples", "warm_start.even_law", "warm_start.odd_law")
+            refuse_idle(self, of_the_lessons, acts="warm_start.training.steps above 0")
+        if not self.evaluation.num_ballots:
+            of_the_vote = ("evaluation.votes", "evaluation.vote_temperature")
+            refuse_idle(self, of_the_vote, acts="evaluation.num_ballots above 0")
 
     def _check_questions(self) -> None:
         if self.warm_start.steps:
             raise UserError("warm_start.training.steps: a warm start is for masked_addition; with questions: 0")
         if self.task.system_prompt == "sums":
-            raise UserError("system_prompt = sums: is for masked_addition; with questions: none, or blocks' name")
+            raise UserError("task.system_prompt = sums: is for masked_addition; with questions: none, or blocks' name")
         for name in ("train_file", "test_file"):
             if not getattr(self.task, name):
-                raise UserError(f"{name} is empty: questions need a file to train and one to test on")
+                raise UserError(f"task.{name} is empty: questions need a file to train and one to test on")
 
     def _check_masked_addition(self) -> None:
         refuse_idle(self, ("task.train_file", "task.test_file", "task.layout"), acts="task.kind = questions")
         if not self.policy.model and self.task.system_prompt != "none":
-            raise UserError(f"system_prompt = {self.task.system_prompt}: the tiny policy knows no words; allowed: none")
+            prompt = self.task.system_prompt
+            raise UserError(f"task.system_prompt = {prompt}: the tiny policy knows no words; allowed: none")
         if self.warm_start.steps and self.reward.blocks != "ac":
-            raise UserError(f"blocks = {self.reward.blocks}: a warm start teaches the form ac; allowed with it: ac")
+            raise UserError(
+                f"reward.blocks = {self.reward.blocks}: a warm start teaches the form ac; allowed with it: ac"
+            )
 
 
 _STOP = ("</confidence>",)

@@ -18,7 +18,7 @@ FIELDS_OF_KIND = {
     "questions": ("musique_train", "mmlu_train", "musique_test", "mmlu_test", "musique_share", "num_train"),
     "own": ("data",),
 }
-"""What acts with one kind of task alone."""
+"""Fields of ``task`` that act with one kind alone."""
 
 
 def require_at_least(least: int, name: str, value: float) -> None:
@@ -70,18 +70,11 @@ class TaskConfig:
     """Share of right ones among these samples that makes a question known."""
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, and what does nothing with this kind."""
+        """Refuse values out of range."""
         if not 0 < self.musique_share < 1:
             raise UserError(f"musique_share = {self.musique_share}: must be above 0 and below 1")
         require_at_least(0, "closed_book_samples", self.closed_book_samples)
         require_share("known_from", self.known_from, above_zero=True)
-        for kind, names in FIELDS_OF_KIND.items():
-            if kind != self.kind:
-                refuse_idle(self, names, acts=f"kind = {kind}")
-        if self.kind == "facts":
-            refuse_idle(self, ("instructions", "closed_book_samples"), acts="kind = questions, which has words")
-        if not self.closed_book_samples:
-            refuse_idle(self, ("known_from",), acts="closed_book_samples")
 
     @property
     def reads_words(self) -> bool:
@@ -107,14 +100,9 @@ class WarmStartConfig:
     """The training; 0 steps for none."""
 
     def __post_init__(self) -> None:
-        """Refuse drafts that cannot agree, and what does nothing."""
+        """Refuse drafts that cannot agree."""
         if self.num_drafts < 2:
             raise UserError(f"num_drafts = {self.num_drafts}: must be at least 2, or nothing can agree")
-        refuse_idle(self, ("training.epochs",), acts="training.steps")
-        refuse_idle(self, ("training.evaluate_every",), acts="the one of the reinforcement")
-        if not self.training.steps:
-            of_the_lessons = ("num_examples", "known_share", "num_drafts", "search_same", "search_differ")
-            refuse_idle(self, of_the_lessons, acts="training.steps above 0")
 
 
 @dataclass(frozen=True)
@@ -235,12 +223,33 @@ class Config:
             raise UserError("warm_start.training.steps: a warm start is for facts; allowed with questions: 0")
         if self.task.kind != "facts" and not self.policy.model:
             raise UserError("policy.model = '': the tiny policy knows no such words; allowed: a name or a folder")
-        refuse_idle(self, ("training.optimizer.learning_rate",), acts="rates")
-        refuse_idle(self, ("training.reward_weights",), acts="reward, whose other parts are logged alone")
+        if self.training.evaluate_every and not self.task.num_validation:
+            raise UserError(
+                f"training.evaluate_every = {self.training.evaluate_every}: there are no validation questions; "
+                "set task.num_validation above 0, or training.evaluate_every to 0"
+            )
+        self._refuse_idle_in_task()
+        self._refuse_idle_in_warm_start()
+        refuse_idle(self, ("training.optimizer.learning_rate",), acts="the arm's rate, such as rates.sem")
+        refuse_idle(self, ("training.reward_weights",), acts="a field of the reward, such as reward.a2_discount")
+
+    def _refuse_idle_in_task(self) -> None:
+        for kind, names in FIELDS_OF_KIND.items():
+            if kind != self.task.kind:
+                refuse_idle(self, [f"task.{name}" for name in names], acts=f"task.kind = {kind}")
         if self.task.kind == "facts":
-            refuse_idle(self, ("search.index",), acts="task.kind = questions")
-        if not self.task.num_validation:
-            refuse_idle(self, ("training.evaluate_every",), acts="task.num_validation")
+            of_questions = ("task.instructions", "task.closed_book_samples", "search.index")
+            refuse_idle(self, of_questions, acts="task.kind = questions")
+        if not self.task.closed_book_samples:
+            refuse_idle(self, ("task.known_from",), acts="task.closed_book_samples above 0")
+
+    def _refuse_idle_in_warm_start(self) -> None:
+        refuse_idle(self, ("warm_start.training.epochs",), acts="warm_start.training.steps")
+        refuse_idle(self, ("warm_start.training.evaluate_every",), acts="training.evaluate_every")
+        if not self.warm_start.training.steps:
+            lessons = ("num_examples", "known_share", "num_drafts", "search_same", "search_differ")
+            names = [f"warm_start.{name}" for name in lessons]
+            refuse_idle(self, names, acts="warm_start.training.steps above 0")
 
 
 def smoke() -> Config:
