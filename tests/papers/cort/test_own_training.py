@@ -95,6 +95,25 @@ def test_reviewed_places_go_into_the_drafts_that_were_reviewed(train, tmp_path, 
     assert not (tmp_path / "stale").exists()
 
 
+@pytest.mark.parametrize("changed", ["drafts", "places"])
+def test_given_traces_that_have_changed_are_not_gone_on_with(train, tmp_path, changed):
+    files = {"drafts": train("drafts", "drafts", *SHORT_TRACES) / "drafts.jsonl", "places": tmp_path / "places.jsonl"}
+    first, at = read_traces(files["drafts"])[0].key, len(GENERAL.text)
+    quote = json.loads(files["drafts"].read_text().splitlines()[0])["text"][at : at + 9]
+    Manual({first: ManualPlace(at, "trust", quote)}).write(files["places"])
+    given = (*TUNING, "--traces.drafts", files["drafts"], "--traces.places", files["places"])
+    hinted = train("out", "hint_engineering", *given) / "hinted.jsonl"
+    before = hinted.read_bytes()
+    train("out", "hint_engineering", *given)
+    if changed == "drafts":
+        files["drafts"].write_text("".join(files["drafts"].read_text().splitlines(keepends=True)[:3]))
+    else:
+        Manual({first: ManualPlace(at, "trust", quote, "manual: again")}).write(files["places"])
+    with pytest.raises(UserError, match=f"{changed}_sha256 is .*, but .* was begun with .*; give another --out"):
+        train("out", "hint_engineering", *given)
+    assert hinted.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arm", "flags", "message"),
     [
@@ -104,7 +123,8 @@ def test_reviewed_places_go_into_the_drafts_that_were_reviewed(train, tmp_path, 
         (
             "rl",
             ("--traces.places", "p.jsonl"),
-            "places = p.jsonl: acts with --arm hint_engineering, not with rl; what acts with rl, and not with every arm: grpo",
+            "places = p.jsonl: acts with --arm hint_engineering, not with rl; what acts with rl, and not with every "
+            "arm: grpo",
         ),
         (
             "rl",

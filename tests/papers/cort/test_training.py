@@ -7,6 +7,7 @@ import torch
 from datasets import Dataset
 
 from tenfold.core.cell import Cell
+from tenfold.core.errors import UserError
 from tenfold.papers.cort import answering, recipe, stages
 from tenfold.papers.cort import config as presets
 from tenfold.papers.cort.environment import CodeEnvironment
@@ -135,3 +136,10 @@ def test_reinforcement_with_the_tool_goes_above_the_ceiling_without_it(tmp_path)
     assert accuracy["no_tool"] < 0.1, "the products are out of its reach"
     assert accuracy["rl"] > accuracy["no_tool"] + 0.5
     assert len(rewards["rl_from_base_unmasked"]) == len(rewards["rl"]), "the ablation runs from the same configuration"
+
+
+@pytest.mark.parametrize("name", ["programs", "thinking"])
+def test_epochs_of_a_base_are_refused_for_its_steps_say_whether_it_is_trained(name):
+    base = replace(presets.paper().base, **{name: SFTSettings(steps=0, epochs=2)})
+    with pytest.raises(UserError, match=rf"base\.{name}\.epochs = 2: does not act here; set base\.{name}\.steps"):
+        replace(presets.paper(), base=base)

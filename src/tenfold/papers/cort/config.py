@@ -235,6 +235,8 @@ class Config:
         refuse_idle(self, ("grpo.reward_weights",), acts="reward.code_weight")
         supervised = ("base.programs", "base.thinking", "sft")
         refuse_idle(self, [f"{name}.evaluate_every" for name in supervised], acts="grpo.evaluate_every")
+        for name in ("base.programs", "base.thinking"):
+            refuse_idle(self, (f"{name}.epochs",), acts=f"{name}.steps")
         if not self.task.num_validation:
             refuse_idle(self, ("grpo.evaluate_every",), acts="task.num_validation")
         if not self.base.thinking.steps:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenfold.core.cell import Cell
+from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.papers.cort import recipe, stages
 from tenfold.papers.cort.answering import Study, grade_of, right_ones
@@ -22,6 +23,7 @@ from tenfold.papers.cort.questions import own_questions
 from tenfold.papers.cort.traces import Trace, read_traces, write_traces
 from tenfold.policies import Policy
 from tenfold.study.language import prompt_ids
+from tenfold.study.own_training import sha256_of
 from tenfold.study.questions import Question, reference_of
 from tenfold.study.stages import agreed
 from tenfold.train.distributed import compute_device, wait_for_everyone
@@ -127,11 +129,22 @@ def train(config: Config, arm: str, given: Given, cell: Cell) -> Policy | None:
     """The training of an arm, or what is left of it; no policy where traces are all that is wanted.
 
     Raises:
-        UserError: no trace is right.
+        UserError: no trace is right; or the file of drafts or of places holds others than those that this training was
+            begun with.
     """
+    _claim_traces(config, cell)
     given.policy.model.to(compute_device(cell.device))  # type: ignore[arg-type]
     with recipe.open_sandbox(config.loop) as sandbox:
         return _OWN_ARMS[arm].train(Study(config, cell, sandbox), given)
+
+
+def _claim_traces(config: Config, cell: Cell) -> None:
+    """Refuse to go on with other drafts or places: what was hinted before is in the folder, and would be taken."""
+    files = {"drafts": config.traces.drafts, "places": config.traces.places}
+    hashes = {f"{name}_sha256": sha256_of(Path(file)) for name, file in files.items() if file}
+    if hashes:
+        # The house compares the configuration and the data file; a file of the same name may hold other traces.
+        claim_folder(cell.directory / "given", "traces.yaml", hashes, config.traces, ignored=tuple(files))
 
 
 def _require_questions(drafts: Sequence[Trace], questions: Sequence[Question], policy: Policy, file: str) -> None:
