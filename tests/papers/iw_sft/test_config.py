@@ -8,6 +8,7 @@ from tenfold.core.errors import UserError
 from tenfold.papers.iw_sft.arms import exponent
 from tenfold.papers.iw_sft.config import IWSFTConfig, NetworkConfig, RatesConfig
 from tenfold.papers.iw_sft.gymnasium import config as gymnasium
+from tenfold.papers.iw_sft.gymnasium import recipe
 from tenfold.papers.iw_sft.language import config as language
 from tenfold.papers.iw_sft.two_route import config as two_route
 from tenfold.train.settings import OptimizerSettings, SFTSettings
@@ -82,9 +83,24 @@ def test_a_control_study_refuses_weights_that_its_arms_do_not_have(module, weigh
         replace(module.smoke(), weighting=weighting)
 
 
+def test_an_estimate_counts_a_single_look_where_a_training_is_measured_at_its_end_alone():
+    config = gymnasium.smoke()
+    at_the_end = replace(
+        config,
+        cloning=replace(config.cloning, evaluate_every=0),
+        fine_tuning=replace(config.fine_tuning, evaluate_every=0),
+    )
+    once = replace(
+        config,
+        cloning=replace(config.cloning, evaluate_every=config.cloning.steps),
+        fine_tuning=replace(config.fine_tuning, evaluate_every=config.fine_tuning.steps),
+    )
+    assert recipe.estimate(at_the_end) == recipe.estimate(once)
+
+
 def test_components_of_a_single_gaussian_are_refused():
-    with pytest.raises(UserError, match="num_components = 3: does not act here; set kind = mixture"):
-        NetworkConfig(kind="gaussian", num_components=3)
+    with pytest.raises(UserError, match=r"policy\.num_components = 3: does not act here; set policy\.kind = mixture"):
+        replace(gymnasium.smoke(), policy=NetworkConfig(kind="gaussian", num_components=3))
 
 
 @pytest.mark.parametrize(
@@ -92,18 +108,19 @@ def test_components_of_a_single_gaussian_are_refused():
     [
         (
             {"file": "a.hdf5"},
-            "file = a.hdf5 with score_low = None, score_high = None.*each of score_low and score_high",
+            "control.file = a.hdf5 with control.score_low = None, control.score_high = None.*each of "
+            "control.score_low and control.score_high",
         ),
-        ({"file": "a.hdf5", "score_low": 0.0}, "score_high = None"),
+        ({"file": "a.hdf5", "score_low": 0.0}, "control.score_high = None"),
         (
             {"file": "a.hdf5", "score_low": 0.0, "score_high": 1.0, "num_trajectories": 10},
-            "num_trajectories = 10: does not act here; set file to nothing",
+            "control.num_trajectories = 10: does not act here; set control.file to nothing",
         ),
     ],
 )
 def test_a_file_needs_its_scale_and_takes_the_place_of_generated_data(options, message):
     with pytest.raises(UserError, match=message):
-        gymnasium.TaskConfig(**options)
+        replace(gymnasium.smoke(), control=gymnasium.TaskConfig(**options))
 
 
 @pytest.mark.parametrize(
@@ -136,12 +153,22 @@ def test_a_rate_of_a_first_training_that_is_left_out_is_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"train_file": "a.jsonl", "num_traces": 10}, "num_traces = 10: does not act here; set train_file to nothing"),
-        ({"train_file": "a.jsonl", "sloppy_share": 0.1}, "sloppy_share = 0.1: does not act here; set train_file to no"),
-        ({"train_file": "a", "test_file": "b", "digits": 3}, "digits = 3: does not act here; set train_file and test_"),
+        (
+            {"train_file": "a.jsonl", "num_traces": 10},
+            "task.num_traces = 10: does not act here; set task.train_file to",
+        ),
+        (
+            {"train_file": "a.jsonl", "sloppy_share": 0.1},
+            "task.sloppy_share = 0.1: does not act here; set task.train_f",
+        ),
+        (
+            {"train_file": "a", "test_file": "b", "digits": 3},
+            "task.digits = 3: does not act here; set task.train_file ",
+        ),
     ],
 )
 def test_what_describes_generated_sums_is_refused_beside_files(options, message):
     with pytest.raises(UserError, match=message):
-        language.TaskConfig(**options)
-    assert language.TaskConfig(train_file="a.jsonl", digits=3).digits == 3  # of the problems of the test
+        replace(language.paper(), task=language.TaskConfig(**options))
+    of_the_test = language.TaskConfig(train_file="a.jsonl", digits=3)
+    assert replace(language.paper(), task=of_the_test).task.digits == 3  # of the problems of the test

@@ -58,9 +58,9 @@ class IWSFTConfig:
                 f"weight_fn = dft with normalize = {self.normalize}, q_ema = {self.q_ema}: DFT's weight is the trained "
                 "policy's own probability as it is; allowed: normalize = none, q_ema = 0"
             )
-        refuse_idle(self, _IDLE[self.weight_fn], acts="weight_fn = iw")
+        refuse_idle(self, _IDLE[self.weight_fn], acts="weight_fn = iw (in a study: weighting.weight_fn)")
         if self.level == "step":
-            refuse_idle(self, ("log_ratio",), acts="level = trajectory")
+            refuse_idle(self, ("log_ratio",), acts="level = trajectory (in a study: weighting.level)")
         if self.weight_fn == "awr" and low:
             raise UserError(
                 f"weight_clip = {self.weight_clip}: awr has no least weight; allowed: 0 as the first number"
@@ -127,7 +127,7 @@ class StageConfig:
     log_every: int = 20
     """Steps between logged training metrics."""
     evaluate_every: int = 100
-    """Steps between evaluations on validation episodes."""
+    """Steps between evaluations on validation episodes; 0 for the end only."""
     checkpoint_every: int = 200
     """Steps between checkpoints."""
 
@@ -144,11 +144,6 @@ class NetworkConfig:
     """Width of the hidden layers: tanh in the mixture, ReLU in the authors' policy and in values."""
     layers: int = 2
     """Hidden layers."""
-
-    def __post_init__(self) -> None:
-        """Refuse components of a policy that has one."""
-        if self.kind == "gaussian":
-            refuse_idle(self, ("num_components",), acts="kind = mixture")
 
 
 @dataclass(frozen=True)
@@ -194,6 +189,8 @@ class ControlConfig:
 
     def __post_init__(self) -> None:
         """Refuse weights that these arms don't have, and what the arms decide."""
+        if self.policy.kind == "gaussian":
+            refuse_idle(self, ("policy.num_components",), acts="policy.kind = mixture")
         require_weights(self.weighting, ("iw", "dft", "rwr"))
         if self.weighting.ref != "initial":
             raise UserError(

@@ -106,6 +106,15 @@ def test_a_column_that_is_missing_and_a_value_that_does_nothing_are_named(tmp_pa
     assert not (tmp_path / "run").exists(), "a mistake claims no folder"
 
 
+def test_measuring_on_the_way_is_refused_where_there_is_nothing_to_measure_on(tmp_path, model):
+    config = configured(write(tmp_path / "rows.jsonl", GOOD), model, evaluate_every=5)
+    with pytest.raises(
+        UserError, match=r"fine_tuning\.evaluate_every = 5: does not act here; set fine_tuning\.log_every"
+    ):
+        train(config, "iw_sft", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_rate_of_another_arm_does_nothing(tmp_path, model):
     config = configured(write(tmp_path / "rows.jsonl", GOOD), model)
     config = replace(config, rates=replace(config.rates, sft=1e-3))

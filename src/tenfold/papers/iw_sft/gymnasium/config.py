@@ -41,17 +41,6 @@ class TaskConfig:
     sample_actions: bool = True
     """Test with sampled actions; else with the most likely one."""
 
-    def __post_init__(self) -> None:
-        """Refuse a file without its scale, and what is said of generated data beside it."""
-        if not self.file:
-            return
-        refuse_idle(self, ("num_trajectories",), acts="file to nothing, for generated data")
-        if self.score_low is None or self.score_high is None:
-            raise UserError(
-                f"file = {self.file} with score_low = {self.score_low}, score_high = {self.score_high}: a file does "
-                "not say which returns are bad and good; allowed: a number for each of score_low and score_high"
-            )
-
 
 @dataclass(frozen=True)
 class Config(ControlConfig):
@@ -59,6 +48,20 @@ class Config(ControlConfig):
 
     control: TaskConfig = field(default_factory=TaskConfig)
     """The task."""
+
+    def __post_init__(self) -> None:
+        """Refuse a file without its scale, what is said of generated data beside it, and what no control study has."""
+        super().__post_init__()
+        task = self.control
+        if not task.file:
+            return
+        refuse_idle(self, ("control.num_trajectories",), acts="control.file to nothing, for generated data")
+        if task.score_low is None or task.score_high is None:
+            raise UserError(
+                f"control.file = {task.file} with control.score_low = {task.score_low}, control.score_high = "
+                f"{task.score_high}: a file does not say which returns are bad and good; allowed: a number for each of "
+                "control.score_low and control.score_high"
+            )
 
 
 def smoke() -> Config:

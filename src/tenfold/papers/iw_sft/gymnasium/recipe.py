@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from tenfold.core.cell import Cell
 from tenfold.core.types import Claim, Picture, Report, Scores
 from tenfold.papers.iw_sft import control, pictures
+from tenfold.papers.iw_sft.config import StageConfig
 from tenfold.papers.iw_sft.control import ARMS as ARMS
 from tenfold.papers.iw_sft.control import GRID as GRID
 from tenfold.papers.iw_sft.control import ControlStudy
@@ -72,10 +73,16 @@ def estimate(config: Config) -> dict[str, float]:
     task = config.control
     observation_size, action_size, longest = sizes(task.env_id)
     trained = control.estimate(config, observation_size, action_size, task.num_trajectories, longest)
-    validations = config.cloning.steps // config.cloning.evaluate_every
-    validations += len(ARMS) * config.fine_tuning.steps // config.fine_tuning.evaluate_every
+    validations = _validations(config.cloning) + len(ARMS) * _validations(config.fine_tuning)
     episodes = len(ARMS) * (task.num_trajectories + 2 * task.num_test) + validations * task.num_validation
     return trained | {"seconds": trained["seconds"] + episodes * longest * _SECONDS_PER_STEP}
+
+
+def _validations(stage: StageConfig) -> int:
+    """How often a training is evaluated; with 0 steps between evaluations at its end only."""
+    if not stage.evaluate_every:
+        return 1
+    return stage.steps // stage.evaluate_every
 
 
 _SECONDS_PER_STEP = 3e-5  # of an environment of classic control, on one core

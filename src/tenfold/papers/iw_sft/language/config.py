@@ -35,13 +35,6 @@ class TaskConfig:
     max_new_tokens: int = 32
     """Tokens of an answer."""
 
-    def __post_init__(self) -> None:
-        """Refuse what is said of generated sums where files take their place."""
-        if self.train_file:
-            refuse_idle(self, ("num_traces", "sloppy_share"), acts="train_file to nothing, for generated sums")
-        if self.train_file and self.test_file:
-            refuse_idle(self, ("digits",), acts="train_file and test_file to nothing, for generated sums")
-
 
 @dataclass(frozen=True)
 class Config:
@@ -64,6 +57,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse what does nothing, and a start that knows nothing."""
+        self._refuse_sums_beside_files()
         refuse_idle(self, ("cloning.optimizer.learning_rate", "fine_tuning.optimizer.learning_rate"), acts="rates")
         require_weights(self.weighting, ("iw", "dft", "rwr", "awr"))
         if self.weighting.ref == "model":
@@ -78,6 +72,16 @@ class Config:
             raise UserError(
                 "cloning.steps = 0 with a tiny policy: made from scratch, it knows nothing to refer to; allowed: more "
                 "steps, or a policy.model that is trained"
+            )
+
+    def _refuse_sums_beside_files(self) -> None:
+        """Refuse what is said of generated sums where files take their place."""
+        if self.task.train_file:
+            described = ("task.num_traces", "task.sloppy_share")
+            refuse_idle(self, described, acts="task.train_file to nothing, for generated sums")
+        if self.task.train_file and self.task.test_file:
+            refuse_idle(
+                self, ("task.digits",), acts="task.train_file and task.test_file to nothing, for generated sums"
             )
 
     @property

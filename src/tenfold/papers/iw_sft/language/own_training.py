@@ -7,7 +7,7 @@ from typing import Any
 from datasets import Dataset
 
 from tenfold.core.cell import Cell
-from tenfold.core.config import differences
+from tenfold.core.config import differences, refuse_idle
 from tenfold.core.errors import UserError
 from tenfold.papers.iw_sft.arms import exponent
 from tenfold.papers.iw_sft.config import IWSFTConfig
@@ -46,6 +46,7 @@ def read(config: Config, arm: str) -> Start:
     Raises:
         UserError: a row, a column or the model cannot be used, or a value does nothing with this arm.
     """
+    refuse_idle(config, ("fine_tuning.evaluate_every",), acts="fine_tuning.log_every: rows of your own have no test")
     refuse_idle_for(config, arm)
     chosen = recipe.ARMS[arm]
     rows = recipe.rows_of(chosen, curated(read_supervised(Path(config.task.train_file))))
