@@ -135,21 +135,23 @@ def test_costs_are_counted_by_hand():
     ],
 )
 def test_counts_below_one_are_refused_before_anything_is_trained(kind, name):
-    with pytest.raises(UserError, match=f"{name} = 0: must be at least 1"):
+    with pytest.raises(
+        UserError, match=f"{name} = 0: must be at least 1 in {kind.__name__.removesuffix('Config').lower()}"
+    ):
         kind(**{name: 0})
 
 
 @pytest.mark.parametrize(
-    ("preset", "field", "value", "acts"),
+    ("preset", "field", "value", "acts", "default"),
     [
-        (presets.smoke(), "model.dropout", 0.3, "model.architecture = post_norm"),
-        (presets.smoke(), "pretraining.mup_base_width", 32, "pretraining.mup"),
+        (presets.smoke(), "model.dropout", 0.3, "model.architecture = post_norm", 0.0),
+        (presets.smoke(), "pretraining.mup_base_width", 32, "pretraining.mup", 640),
     ],
 )
-def test_a_setting_that_would_do_nothing_is_refused_with_the_one_that_acts(preset, field, value, acts):
+def test_a_setting_that_would_do_nothing_is_refused_with_the_one_that_acts(preset, field, value, acts, default):
     with pytest.raises(UserError) as refused:
         with_value(preset, field, value)
-    assert str(refused.value) == f"{field} = {value}: does not act here; set {acts}"
+    assert str(refused.value) == f"{field} = {value}: does not act here; set {acts}, or leave it at {default}"
     assert with_value(presets.paper(), field, value) != presets.paper()
 
 

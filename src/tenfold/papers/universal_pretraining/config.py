@@ -69,18 +69,20 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
         if not 0 <= self.gain_low <= self.gain_high:
-            raise UserError(f"gain_low = {self.gain_low}, gain_high = {self.gain_high}: must be 0 <= low <= high")
+            raise UserError(
+                f"gain_low = {self.gain_low}, gain_high = {self.gain_high}: must be 0 <= low <= high in generator"
+            )
         if self.rows_per_source > self.buffer_rows or self.reset_constant + self.reset_noise > self.buffer_rows:
             raise UserError(
                 f"buffer_rows = {self.buffer_rows}: must be at least rows_per_source = {self.rows_per_source} and "
-                f"reset_constant + reset_noise = {self.reset_constant + self.reset_noise}"
+                f"reset_constant + reset_noise = {self.reset_constant + self.reset_noise} in generator"
             )
         if self.pointwise_share < 0 or self.automata_share < 0 or self.pointwise_share + self.automata_share > 1:
             raise UserError(
                 f"pointwise_share = {self.pointwise_share}, automata_share = {self.automata_share}: "
-                "must not be negative, nor more than 1 together"
+                "must not be negative, nor more than 1 together, in generator"
             )
-        _at_least_one(self, "source_every")
+        _at_least_one(self, "generator", "source_every")
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,9 @@ class PretrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse counts below 1."""
-        _at_least_one(self, "steps", "batch_size", "gradient_accumulation", "log_every", "checkpoint_every")
+        _at_least_one(
+            self, "pretraining", "steps", "batch_size", "gradient_accumulation", "log_every", "checkpoint_every"
+        )
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,9 @@ class FinetuningConfig:
 
     def __post_init__(self) -> None:
         """Refuse counts below 1."""
-        _at_least_one(self, "steps", "batch_size", "gradient_accumulation", "evaluate_every", "checkpoint_every")
+        _at_least_one(
+            self, "finetuning", "steps", "batch_size", "gradient_accumulation", "evaluate_every", "checkpoint_every"
+        )
 
 
 @dataclass(frozen=True)
@@ -186,7 +192,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Refuse counts below 1."""
-        _at_least_one(self, "windows", "curve_windows", "batch_size")
+        _at_least_one(self, "evaluation", "windows", "curve_windows", "batch_size")
 
 
 @dataclass(frozen=True)
@@ -340,10 +346,10 @@ def paper(task: str = "width-384") -> Config:
     )
 
 
-def _at_least_one(config: object, *names: str) -> None:
+def _at_least_one(config: object, group: str, *names: str) -> None:
     for name in names:
         if getattr(config, name) < 1:
-            raise UserError(f"{name} = {getattr(config, name)}: must be at least 1")
+            raise UserError(f"{name} = {getattr(config, name)}: must be at least 1 in {group}")
 
 
 def published_depth(width: int) -> int:

@@ -71,11 +71,24 @@ def test_without_a_warm_up_training_starts_at_the_full_rate():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: DataConfig(context=1), "context = 1: must be at least 2"),
-        (lambda: DataConfig(test_windows=0), "test_windows = 0: must be at least 1"),
-        (lambda: PartConfig(decay_steps=-1), "decay_steps = -1: must not be negative"),
-        (lambda: PartConfig(batch_size=0), "batch_size = 0: must be at least 1"),
-        (lambda: OptimizationConfig(log_every=0), "log_every = 0: must be at least 1"),
+        (lambda: replace(presets.smoke(), data=DataConfig(context=1)), r"data\.context = 1: must be at least 2"),
+        (
+            lambda: replace(presets.smoke(), data=DataConfig(test_windows=0)),
+            r"data\.test_windows = 0: must be at least 1",
+        ),
+        (
+            lambda: replace(presets.smoke(), dense=PartConfig(decay_steps=-1)),
+            r"dense\.decay_steps = -1: must not be negative",
+        ),
+        (lambda: replace(presets.smoke(), calm=PartConfig(batch_size=0)), r"calm\.batch_size = 0: must be at least 1"),
+        (
+            lambda: replace(presets.smoke(), stress=PartConfig(batch_size=96)),
+            r"stress\.batch_size = 96: does not act here; set a number of steps of stress first",
+        ),
+        (
+            lambda: replace(presets.smoke(), optimization=OptimizationConfig(log_every=0)),
+            r"optimization\.log_every = 0: must be at least 1",
+        ),
         (lambda: presets.paper("k3"), "task = 'k3': must be one of k2"),
     ],
 )

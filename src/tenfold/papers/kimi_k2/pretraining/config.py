@@ -7,11 +7,25 @@ Imports no torch.
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tenfold.core.config import refuse_idle
+from tenfold.core.config import leaves, refuse_idle
 from tenfold.core.errors import UserError
 from tenfold.papers.kimi_k2.pretraining.phases import BATCH_TOKENS, in_steps
 from tenfold.papers.kimi_k2.pretraining.sources import SOURCES as SOURCES
 from tenfold.papers.kimi_k2.pretraining.sources import TASKS as TASKS
+
+_PARTS = ("dense", "experts", "stress", "calm")
+_PHASES = ("warmup_steps", "stable_steps", "decay_steps", "anneal_steps")
+_LEAST = (
+    ("data", "context", 2),
+    ("data", "vocab_size", 2),
+    ("data", "validation_windows", 1),
+    ("data", "test_windows", 1),
+    ("optimization", "gradient_accumulation", 1),
+    ("optimization", "log_every", 1),
+    ("optimization", "checkpoint_every", 1),
+    ("optimization", "ns_steps", 1),
+)
+"""Group, field and its least value; a context below 2 has nothing to predict."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +46,6 @@ class DataConfig:
     """Windows for curves and for choosing rates."""
     test_windows: int = 512
     """Windows that the results are measured on."""
-
-    def __post_init__(self) -> None:
-        """Refuse windows that have nothing to predict."""
-        for name, least in (("context", 2), ("vocab_size", 2), ("validation_windows", 1), ("test_windows", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name} = {getattr(self, name)}: must be at least {least}")
 
 
 @dataclass(frozen=True)
@@ -95,17 +103,6 @@ class PartConfig:
     muonclip_rate: float = 1e-2
     """Learning rate of arm ``muonclip``, of all its parameters."""
 
-    def __post_init__(self) -> None:
-        """Refuse phases and batches that cannot be."""
-        for name in ("warmup_steps", "stable_steps", "decay_steps", "anneal_steps"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} = {getattr(self, name)}: must not be negative")
-        if self.batch_size < 1:
-            raise UserError(f"batch_size = {self.batch_size}: must be at least 1")
-        if not self.steps:
-            others = [name for name in self.__dataclass_fields__ if not name.endswith("_steps")]
-            refuse_idle(self, others, acts="a number of steps first: without any the part is left out")
-
     @property
     def steps(self) -> int:
         """Optimizer steps of all phases."""
@@ -135,12 +132,6 @@ class OptimizationConfig:
     checkpoint_every: int = 200
     """Steps between checkpoints."""
 
-    def __post_init__(self) -> None:
-        """Refuse counts below 1."""
-        for name in ("gradient_accumulation", "log_every", "checkpoint_every", "ns_steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} = {getattr(self, name)}: must be at least 1")
-
 
 @dataclass(frozen=True)
 class Config:
@@ -164,12 +155,30 @@ class Config:
     """Shared settings."""
 
     def __post_init__(self) -> None:
-        """Refuse rates and models that no training uses."""
+        """Refuse numbers that cannot be, and what no training uses."""
+        for group, name, least in _LEAST:
+            value = getattr(getattr(self, group), name)
+            if value < least:
+                raise UserError(f"{group}.{name} = {value}: must be at least {least}")
+        for part in _PARTS:
+            self._refuse_in(part)
         refuse_idle(self, ("calm.adamw_rate", "calm.muon_rate"), acts="calm.muonclip_rate, whose arm alone trains it")
         if not (self.dense.steps or self.stress.steps or self.calm.steps):
             refuse_idle(self, ("dense_model",), acts="steps of the parts dense, stress or calm")
         if not self.experts.steps:
             refuse_idle(self, ("expert_model",), acts="steps of the part experts")
+
+    def _refuse_in(self, part: str) -> None:
+        """Raise for the first field of a part that cannot be, or that does nothing."""
+        training: PartConfig = getattr(self, part)
+        for name in _PHASES:
+            if getattr(training, name) < 0:
+                raise UserError(f"{part}.{name} = {getattr(training, name)}: must not be negative")
+        if training.batch_size < 1:
+            raise UserError(f"{part}.batch_size = {training.batch_size}: must be at least 1")
+        if not training.steps:
+            others = [f"{part}.{name}" for name in leaves(training) if name not in _PHASES]
+            refuse_idle(self, others, acts=f"a number of steps of {part} first: without any the part is left out")
 
 
 def smoke() -> Config:
