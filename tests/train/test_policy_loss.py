@@ -304,6 +304,7 @@ def test_a_description_of_a_loss_says_what_it_cannot_be():
         ({"epsilon": 0.1}, {}, "epsilon = 0.1: does not act here; set policy_loss"),
         ({}, {"delta": 2.0}, "delta = 2.0: belongs to trl's loss, which policy_loss replaces"),
         ({}, {"top_entropy_quantile": 0.5}, "top_entropy_quantile = 0.5: belongs to trl's loss"),
+        ({}, {"use_bias_correction_kl": True}, "use_bias_correction_kl = True: belongs to trl's loss"),
     ],
 )
 def test_what_describes_trl_s_loss_is_refused_beside_another(tmp_path, settings, extra, message):

@@ -393,7 +393,7 @@ def grpo(
     check_data(dataset)
     check_cycle(settings)
     if policy_loss is not None:
-        check_loss(settings)
+        check_loss(settings, extra or {})
     sequences = settings.prompts_per_step * settings.num_generations
     arguments = shared_arguments(settings, cell, settings.steps, sequences) | grpo_arguments(settings)
     prompts = settings.steps // settings.num_iterations * settings.prompts_per_step

@@ -36,6 +36,9 @@ OF_TRLS_LOSS: dict[str, tuple[Any, ...]] = {
     "top_entropy_quantile": (1.0,),
     "off_policy_mask_threshold": (None,),
 }
+# The same where trl's default asks for something and ours for nothing: only beside our settings does a value say that
+# it was meant.
+SWITCHED_OFF_OF_TRLS_LOSS: dict[str, tuple[Any, ...]] = {"use_bias_correction_kl": (False,)}
 # The same among our settings.
 SETTINGS_OF_TRLS_LOSS = (
     "loss_type",
@@ -71,9 +74,10 @@ def check_cycle(settings: GRPOSettings) -> None:
         )
 
 
-def check_loss(settings: GRPOSettings) -> None:
-    """Where another loss is named, no setting describes trl's."""
+def check_loss(settings: GRPOSettings, extra: Mapping[str, Any]) -> None:
+    """Where another loss is named, no setting describes trl's, nor does what is given beside the settings."""
     refuse_idle(settings, SETTINGS_OF_TRLS_LOSS, acts="policy_loss")
+    _require_nothing_of_trls_loss(extra, SWITCHED_OFF_OF_TRLS_LOSS)
 
 
 def require_whole_groups(args: Any) -> None:
@@ -101,9 +105,13 @@ def require_whole_cycles(args: Any) -> None:
 
 def require_nothing_of_trls_loss(args: Any) -> None:
     """Where another loss is named, the configuration asks for nothing that trl's alone would do."""
-    for name, nothing in OF_TRLS_LOSS.items():
-        if getattr(args, name) not in nothing:
-            raise UserError(f"{name} = {getattr(args, name)!r}: belongs to trl's loss, which policy_loss replaces")
+    _require_nothing_of_trls_loss({name: getattr(args, name) for name in OF_TRLS_LOSS}, OF_TRLS_LOSS)
+
+
+def _require_nothing_of_trls_loss(values: Mapping[str, Any], of_trls_loss: Mapping[str, tuple[Any, ...]]) -> None:
+    for name, nothing in of_trls_loss.items():
+        if name in values and values[name] not in nothing:
+            raise UserError(f"{name} = {values[name]!r}: belongs to trl's loss, which policy_loss replaces")
 
 
 def require_served(args: Any, options: Mapping[str, Any]) -> None:
