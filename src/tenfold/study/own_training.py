@@ -79,7 +79,9 @@ def _with_whole_paths(config: Any) -> Any:
     """The configuration with absolute paths: ``model`` and ``/home/me/model`` may be the same."""
     kinds = leaf_types(type(config))
     for field, value in leaves(config).items():
-        if kinds[field] is str and value and Path(value).exists():  # a word of a choice is no path
+        if kinds[field] is not str or not isinstance(value, str) or not value:  # a word of a choice is no path
+            continue
+        if Path(value).exists():
             config = with_value(config, field, str(Path(value).resolve()))
     return config
 
