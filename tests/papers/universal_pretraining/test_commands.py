@@ -75,23 +75,32 @@ def test_evaluate_refuses_what_is_no_byte_model(tmp_path):
         commands.evaluate(tmp_path / "small")
 
 
-def test_fine_tuning_is_tried_from_one_pre_training_of_each_arm(tmp_path, monkeypatch):
-    """Made at the rate that stands in the preset, so another rate there is another start, and another trial."""
+def test_fine_tuning_is_tried_from_one_pre_training_of_each_arm(tmp_path, monkeypatch, capsys):
+    """Made at the rate that stands in the preset, so another rate there is another start, in another folder."""
     monkeypatch.setattr(presets, "smoke", tiny)
-    words = ["tune", "universal_pretraining", "--out", str(tmp_path / "tuning"), "--preset", "smoke", "--device", "cpu"]
-    assert main([*words, "--fields", "pretraining", "lstm", "scratch", "--rates", "1e-3", "1e-2"]) == 0
-    rows = json.loads((tmp_path / "tuning/tuning.json").read_text())
+    first, second = tmp_path / "tuning", tmp_path / "another"
+    rows = tuned(first, fields=("pretraining", "lstm", "scratch"), rates=("1e-3", "1e-2"))
     assert [(row["field"], row["learning_rate"]) for row in rows] == [
         (f"rates.{field}", rate) for field in ("pretraining", "lstm", "scratch") for rate in (1e-3, 1e-2)
     ]
     assert len({row["validation/bits"] for row in rows}) == 6
-    stages = tmp_path / "tuning/shared"
-    assert [path.name for path in stages.iterdir()] == ["pretraining-lstm-0.003"]
+    assert [path.name for path in (first / "shared").iterdir()] == ["pretraining-lstm-0.003"]
     monkeypatch.setattr(presets, "smoke", lambda: replace(tiny(), rates=presets.RatesConfig(pretraining=1e-2)))
-    assert main([*words, "--fields", "lstm", "--rates", "1e-3"]) == 0
-    [again] = json.loads((tmp_path / "tuning/tuning.json").read_text())
+    assert main(tune_words(first, fields=("lstm",), rates=("1e-3",))) == 2
+    assert "rates.pretraining is 0.01" in " ".join(capsys.readouterr().err.split())
+    [again] = tuned(second, fields=("lstm",), rates=("1e-3",))
     assert again["validation/bits"] != rows[2]["validation/bits"]
-    assert sorted(path.name for path in stages.iterdir()) == ["pretraining-lstm-0.003", "pretraining-lstm-0.01"]
+    assert [path.name for path in (second / "shared").iterdir()] == ["pretraining-lstm-0.01"]
+
+
+def tune_words(directory, fields, rates):
+    where = ["--out", str(directory), "--preset", "smoke", "--device", "cpu"]
+    return ["tune", "universal_pretraining", *where, "--fields", *fields, "--rates", *rates]
+
+
+def tuned(directory, fields, rates):
+    assert main(tune_words(directory, fields, rates)) == 0
+    return json.loads((directory / "tuning.json").read_text())
 
 
 def test_a_pre_training_that_is_found_is_the_one_that_was_made(tmp_path):
