@@ -12,6 +12,7 @@ from tenfold.core.types import Message
 from tenfold.data.questions import Messages
 
 if TYPE_CHECKING:
+    from tenfold.core.cell import Cell
     from tenfold.policies import Policy
     from tenfold.train.trl_run import Evaluate
 
@@ -66,6 +67,26 @@ def build_policy(config: PolicyConfig, alphabet: str, special: Sequence[str] = (
         context=config.context,
         seed=seed,
     )
+
+
+def placed(policy: "Policy", cell: "Cell") -> "Policy":
+    """The same policy, moved to where the cell computes: one that is asked before any trainer has moved it needs it.
+
+    Args:
+        policy: as it was built or loaded.
+        cell: of the arm or stage that asks it.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tenfold.core.cell import Cell
+        >>> policy = build_policy(PolicyConfig(width=16, layers=1, heads=2), "01+=", seed=0)
+        >>> placed(policy, Cell(arm="a", seed=0, directory=Path("run"), device="cpu")).device
+        device(type='cpu')
+    """
+    from tenfold.train.distributed import compute_device
+
+    policy.model.to(compute_device(cell.device))  # type: ignore[arg-type]
+    return policy
 
 
 def prompt_ids(policy: "Policy", prompt: str | Messages) -> list[int]:

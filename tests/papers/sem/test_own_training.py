@@ -9,7 +9,7 @@ from tenfold.cli.train import main
 from tenfold.core.errors import UserError
 from tenfold.data.question_answering import DataMix
 from tenfold.envs import build_index
-from tenfold.papers.sem import own_training, recipe
+from tenfold.papers.sem import recipe
 from tenfold.papers.sem.grammar import TAGS
 from tenfold.papers.sem.method import RULES
 from tenfold.papers.sem.prompts import CLOSED_BOOK, SEM
@@ -65,7 +65,9 @@ def test_known_and_unknown_questions_in_equal_parts_by_a_rival(given, monkeypatc
         asked.append(options["num_samples"])
         return [1.0, 0.0, 0.75, 0.25]
 
-    monkeypatch.setattr(own_training, "compute_device", lambda device: placed.append(device) or torch.device("cpu"))
+    monkeypatch.setattr(
+        "tenfold.train.distributed.compute_device", lambda device: placed.append(device) or torch.device("cpu")
+    )
     placed = []
     monkeypatch.setattr("tenfold.papers.sem.stages.closed_book_accuracy", accuracies)
     rival = {"arm": "answer_reward", "reward__rival": "otc_like", "task__closed_book_samples": 4}

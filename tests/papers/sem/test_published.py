@@ -140,7 +140,7 @@ def test_what_is_known_is_asked_without_a_search_and_once(published_layout, stud
     model = SimpleNamespace(to=lambda device: moved.append(device))
     moved = []
     monkeypatch.setattr(stages, "build", lambda config, seed: SimpleNamespace(model=model))
-    monkeypatch.setattr(stages, "compute_device", lambda device: f"where {device} computes")
+    monkeypatch.setattr("tenfold.train.distributed.compute_device", lambda device: f"where {device} computes")
     study = study_of(published_layout)
     assert [stages.known_before(study) for _ in range(2)] == [[0.5], [0.5]]
     (((policy, questions, sampling), options),) = asked
@@ -154,7 +154,7 @@ def test_without_a_warm_start_an_arm_starts_where_its_cell_computes(published_la
     moved = []
     start = SimpleNamespace(model=SimpleNamespace(to=moved.append))
     monkeypatch.setattr(stages, "build", lambda config, seed: start)
-    monkeypatch.setattr(stages, "compute_device", lambda device: f"where {device} computes")
+    monkeypatch.setattr("tenfold.train.distributed.compute_device", lambda device: f"where {device} computes")
     study = study_of(published_layout, arm)
     assert recipe.start_of(study, recipe.trainings_of(study)) is start
     assert moved == ["where cpu computes"]

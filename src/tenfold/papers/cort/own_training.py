@@ -22,11 +22,11 @@ from tenfold.papers.cort.proposers import Heuristic, Manual, Proposer, hint_all
 from tenfold.papers.cort.questions import own_questions
 from tenfold.papers.cort.traces import Trace, read_traces, write_traces
 from tenfold.policies import Policy
-from tenfold.study.language import prompt_ids
+from tenfold.study.language import placed, prompt_ids
 from tenfold.study.own_training import sha256_of
 from tenfold.study.questions import Question, reference_of
 from tenfold.study.stages import agreed
-from tenfold.train.distributed import compute_device, wait_for_everyone
+from tenfold.train.distributed import wait_for_everyone
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def train(config: Config, arm: str, given: Given, cell: Cell) -> Policy | None:
             begun with.
     """
     _claim_traces(config, cell)
-    given.policy.model.to(compute_device(cell.device))  # type: ignore[arg-type]
+    placed(given.policy, cell)
     with recipe.open_sandbox(config.loop) as sandbox:
         return _OWN_ARMS[arm].train(Study(config, cell, sandbox), given)
 

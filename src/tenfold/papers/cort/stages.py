@@ -31,11 +31,10 @@ from tenfold.papers.cort.proposers import Heuristic, Random, hint_all
 from tenfold.papers.cort.questions import load_questions
 from tenfold.papers.cort.traces import Trace, read_traces, unbegun, write_traces
 from tenfold.policies import Policy
-from tenfold.study.language import build_policy
+from tenfold.study.language import build_policy, placed
 from tenfold.study.questions import Question
 from tenfold.study.stages import made_once, policy_made_once
 from tenfold.study.tuning import at_rate
-from tenfold.train.distributed import compute_device
 from tenfold.train.sft import sft
 
 SETS = "sets"
@@ -69,9 +68,7 @@ def build(config: Config, seed: int) -> Policy:
 
 def untrained(study: Study) -> Policy:
     """The same where the cell computes, for a policy may sample before it is ever trained."""
-    policy = build(study.config, study.seed)
-    policy.model.to(compute_device(study.cell.device))  # type: ignore[arg-type]
-    return policy
+    return placed(build(study.config, study.seed), study.cell)
 
 
 def base(study: Study) -> Policy:

@@ -29,10 +29,9 @@ from tenfold.papers.rlcr.prompts import render
 from tenfold.papers.rlcr.questions import Questions, load_questions
 from tenfold.policies import Policy
 from tenfold.rewards import brier_rule, is_safe, log_rule
-from tenfold.study.language import build_policy, evaluated_as
+from tenfold.study.language import build_policy, evaluated_as, placed
 from tenfold.study.questions import Question, as_dataset
 from tenfold.study.stages import json_made_once, policy_made_once
-from tenfold.train.distributed import compute_device
 from tenfold.train.grpo import grpo
 from tenfold.train.sft import sft
 
@@ -182,10 +181,7 @@ def study_of(config: Config, arm: Arm, cell: Cell) -> Study:
 def warm_start(config: Config, cell: Cell) -> Policy:
     """The over-confident policy that all arms of a seed start from; the bare one where there is no warm start."""
     if not config.warm_start.steps:
-        policy = build(config, cell.seed)
-        # It answers before any trainer has moved it.
-        policy.model.to(compute_device(cell.device))  # type: ignore[arg-type]
-        return policy
+        return placed(build(config, cell.seed), cell)
     return policy_made_once(cell, "warm-start", lambda stage: _warmed_up(config, stage))
 
 

@@ -14,8 +14,7 @@ from tenfold.papers.sem.prompts import prompt_of
 from tenfold.papers.sem.questions import read_own
 from tenfold.papers.sem.study import Study
 from tenfold.policies import Policy
-from tenfold.study.language import prompt_ids
-from tenfold.train.distributed import compute_device
+from tenfold.study.language import placed, prompt_ids
 
 ARMS = ("sem", "answer_reward")
 ACTING = (
@@ -78,6 +77,4 @@ def train(config: Config, arm: str, given: Given, cell: Cell) -> Policy:
     # The house compares the configuration and the data file; the folder of an index may be the same with others in it.
     claim_folder(cell.directory / "index", "passages.yaml", {"corpus_hash": given.corpus_hash}, config.search)
     study = Study(config, recipe.ARMS[arm], cell, given.questions)
-    # It may be asked what it knows before any trainer has moved it.
-    given.policy.model.to(compute_device(cell.device))  # type: ignore[arg-type]
-    return recipe.reinforce(study, given.policy, cell)
+    return recipe.reinforce(study, placed(given.policy, cell), cell)

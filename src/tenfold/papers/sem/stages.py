@@ -20,10 +20,9 @@ from tenfold.papers.sem.prompts import CLOSED_BOOK
 from tenfold.papers.sem.questions import balanced, closed_book_accuracy
 from tenfold.papers.sem.study import Study
 from tenfold.policies import Policy, Sampling
-from tenfold.study.language import build_policy
+from tenfold.study.language import build_policy, placed
 from tenfold.study.questions import Question
 from tenfold.study.stages import json_made_once, policy_made_once
-from tenfold.train.distributed import compute_device
 from tenfold.train.sft import sft
 
 _CLOSED_BOOK_STOP = ("</answer>",)  # what follows the first answer is not read
@@ -37,9 +36,7 @@ def build(config: Config, seed: int) -> Policy:
 
 def untrained(study: Study) -> Policy:
     """The same where the cell computes, for a policy may answer before it is ever trained."""
-    policy = build(study.config, study.seed)
-    policy.model.to(compute_device(study.cell.device))  # type: ignore[arg-type]
-    return policy
+    return placed(build(study.config, study.seed), study.cell)
 
 
 def warm_start(study: Study) -> Policy:
