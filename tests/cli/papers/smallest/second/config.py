@@ -1,44 +1,5 @@
-"""Configuration of the smallest study."""
+"""Configuration of the second study: that of the first, which alone trains on data of one's own."""
 
-from dataclasses import dataclass, field
-
-from tenfold.core.errors import UserError
-
-
-@dataclass(frozen=True)
-class RatesConfig:
-    """Learning rates."""
-
-    slow: float = 0.1
-    """Of the arm slow."""
-    fast: float = 0.3
-    """Of the arm fast."""
-
-
-@dataclass(frozen=True)
-class Config:
-    """Everything."""
-
-    target: float = 1.0
-    """Where to go."""
-    steps: int = 4
-    """Steps."""
-    file: str = ""
-    """Targets of one's own; empty for ``target``."""
-    rates: RatesConfig = field(default_factory=RatesConfig)
-    """The rates."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        if self.steps < 1:
-            raise UserError(f"steps = {self.steps}: must be at least 1")
-
-
-def smoke() -> Config:
-    """For tests."""
-    return Config()
-
-
-def laptop() -> Config:
-    """The same, longer."""
-    return Config(steps=8)
+from tenfold.papers.smallest.first.config import Config as Config
+from tenfold.papers.smallest.first.config import laptop as laptop
+from tenfold.papers.smallest.first.config import smoke as smoke
