@@ -62,5 +62,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(INSTALL) --editable '.[dev,arc,gguf,control,math,search,tantivy]'
+	$(INSTALL) --editable '.[dev,arc,gguf,control,math,search,tantivy,video]'
 	touch $@

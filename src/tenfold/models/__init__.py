@@ -1,11 +1,14 @@
-"""Model parts (norms, rotary positions, attention, feed-forward layers, embeddings), Kimi K2, balanced experts.
+"""Model parts (norms, rotary positions, attention, feed-forward layers, embeddings), Kimi K2, balanced experts, and
+frozen encoders of video frames with a cache on disk.
 
-transformers is imported by the functions that make its configurations alone, when they are called.
+transformers is imported by the functions that need it alone, when they are called.
 """
 
 from tenfold.models.attention import SelfAttention
 from tenfold.models.byte_transformer import byte_transformer_config
+from tenfold.models.feature_cache import FeatureCache
 from tenfold.models.feed_forward import SwiGLU, inner_width
+from tenfold.models.frame_encoder import FrameEncoder, assert_causal
 from tenfold.models.initialisation import Linear, truncated_normal_
 from tenfold.models.kimi_k2 import ParameterCounts, kimi_k2_config, parameter_counts
 from tenfold.models.norms import rms_norm
@@ -16,6 +19,8 @@ from tenfold.models.stablemax import softmax_cross_entropy, stablemax_cross_entr
 from tenfold.models.weighted_likelihood import effective_sample_size, weight_statistics, weighted_nll
 
 __all__ = [
+    "FeatureCache",
+    "FrameEncoder",
     "Linear",
     "ParameterCounts",
     "RotaryEmbedding",
@@ -23,6 +28,7 @@ __all__ = [
     "SelfAttention",
     "SparseEmbedding",
     "SwiGLU",
+    "assert_causal",
     "bias_step",
     "byte_transformer_config",
     "effective_sample_size",
