@@ -1,5 +1,6 @@
 """What a policy can act on."""
 
+from tenfold.envs.control import MazeWorld, PixelWorld, WallWorld, scripted_actions
 from tenfold.envs.python_tool import PythonTool
 from tenfold.envs.sandbox import MODULES, SCIENTIFIC_MODULES, CodeSession, Execution, Limits, Sandbox
 from tenfold.envs.search import (
@@ -33,9 +34,11 @@ __all__ = [
     "HTTPRetriever",
     "Hybrid",
     "Limits",
+    "MazeWorld",
     "Notices",
     "Observation",
     "Passage",
+    "PixelWorld",
     "PythonTool",
     "RetrievalError",
     "Retriever",
@@ -46,7 +49,9 @@ __all__ = [
     "ToolEnvironment",
     "ToolNotices",
     "ToolSession",
+    "WallWorld",
     "build_index",
     "hashed_ngrams",
     "load_index",
+    "scripted_actions",
 ]

@@ -1,7 +1,9 @@
-"""Language-model policies: loading them, tiny ones made in code, and the one rollout (tokens in, tokens out)."""
+"""Language-model policies: loading them, tiny ones made in code, and the one rollout (tokens in, tokens out); and
+planners, which act through any model that says what actions would cost."""
 
 from tenfold.core.types import Prompt
 from tenfold.policies.loading import load_policy
+from tenfold.policies.planning import CEM, MPPI, Costable, GradientPlanner, Planner, iCEM, model_predictive_control
 from tenfold.policies.policy import Policy
 from tenfold.policies.rollout import rollout
 from tenfold.policies.rows import Decoder, Row
@@ -10,14 +12,21 @@ from tenfold.policies.scripted import ScriptedPolicy
 from tenfold.policies.tiny import character_tokenizer, tiny_policy
 
 __all__ = [
+    "CEM",
+    "MPPI",
+    "Costable",
     "Decoder",
+    "GradientPlanner",
+    "Planner",
     "Policy",
     "Prompt",
     "Row",
     "Sampling",
     "ScriptedPolicy",
     "character_tokenizer",
+    "iCEM",
     "load_policy",
+    "model_predictive_control",
     "rollout",
     "tiny_policy",
 ]

@@ -1,9 +1,21 @@
-"""Configuration of DINO-world. Imports no torch."""
+"""Configuration of DINO-world: fields, presets, and the source of every published value. Imports no torch."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from tenfold.core.errors import UserError
+
+
+def _at_least(least: float, config: object, *names: str) -> None:
+    for name in names:
+        if not least <= getattr(config, name) < float("inf"):
+            raise UserError(f"{name} = {getattr(config, name)}: allowed: finite numbers from {least} on")
+
+
+def _above_0(config: object, *names: str) -> None:
+    for name in names:
+        if not 0 < getattr(config, name) < float("inf"):
+            raise UserError(f"{name} = {getattr(config, name)}: allowed: finite numbers above 0")
 
 
 @dataclass(frozen=True)
@@ -29,16 +41,12 @@ class PredictorConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that no predictor has."""
-        for name in ("blocks", "width", "heads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} = {getattr(self, name)}: allowed: at least 1")
+        _at_least(1, self, "blocks", "width", "heads")
+        _above_0(self, "mlp_ratio")
+        _at_least(0, self, "layer_scale")
         if self.width % self.heads or self.width // self.heads < 6:
             raise UserError(
                 f"heads = {self.heads}: allowed: divisors of width = {self.width} with heads of at least 6 numbers"
-            )
-        if self.mlp_ratio <= 0 or self.layer_scale < 0:
-            raise UserError(
-                f"mlp_ratio = {self.mlp_ratio:g}, layer_scale = {self.layer_scale:g}: allowed: above 0, and from 0 on"
             )
 
 
@@ -86,8 +94,95 @@ class DinoWMConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that no predictor has."""
-        for name in ("depth", "heads", "head_dim", "mlp_width", "history", "action_embedding"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} = {getattr(self, name)}: allowed: at least 1")
+        _at_least(1, self, "depth", "heads", "head_dim", "mlp_width", "history", "action_embedding")
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout = {self.dropout:g}: allowed: from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The frozen image encoder: one that is loaded, or a small one that is trained on single pictures first."""
+
+    width: int = 48
+    """Of the small encoder's features."""
+    blocks: int = 3
+    """Its transformer blocks."""
+    heads: int = 4
+    """Of its attention."""
+    patch: int = 8
+    """Its patches, in pixels."""
+    registers: int = 2
+    """Its register tokens, which are dropped from the features, as its class token is."""
+    mask_share: float = 0.6
+    """Of the patches that it learns to fill in."""
+    steps: int = 120
+    """Optimizer steps of its training."""
+    batch_size: int = 128
+    """Pictures of a step."""
+    log_every: int = 20
+    """Steps between logged losses."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _at_least(1, self, "width", "blocks", "heads", "patch", "steps", "batch_size", "log_every")
+        _at_least(0, self, "registers")
+        if not 0 < self.mask_share < 1:
+            raise UserError(f"mask_share = {self.mask_share:g}: allowed: between 0 and 1")
+
+
+@dataclass(frozen=True)
+class ClipsConfig:
+    """Which frames of a video a clip takes."""
+
+    frames: int = 6
+    """Frames of a clip."""
+    shortest: float = 1 / 25
+    """Least gap between two of them, in seconds."""
+    longest: float = 0.65
+    """Largest gap, in seconds; what is to be foreseen by one call must not be farther."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _at_least(2, self, "frames")
+        _above_0(self, "shortest", "longest")
+        if self.shortest > self.longest:
+            raise UserError(f"shortest = {self.shortest:g}: allowed: up to longest = {self.longest:g}")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A training of a predictor; its learning rate is that of the arm."""
+
+    steps: int = 1200
+    """Optimizer steps."""
+    batch_size: int = 16
+    """Clips of a step."""
+    warmup: int = 50
+    """First part of the steps, in which the rate rises."""
+    rate_floor: float = 0.02
+    """What the cosine leaves of the rate in the end; 1 for a constant rate."""
+    beta_first: float = 1.0
+    """Of smooth-L1 in the first part: errors below it count squared, so that the mean is foreseen."""
+    beta_last: float = 0.1
+    """Of smooth-L1 in the rest, as published."""
+    first_share: float = 0.6
+    """Share of the steps with the first beta."""
+    weight_decay: float = 0.05
+    """Decoupled, on matrices."""
+    clip: float = 1.0
+    """Largest norm of a gradient; 0 for no clipping."""
+    log_every: int = 20
+    """Steps between logged losses."""
+    evaluate_every: int = 200
+    """Steps between measurements on held-out clips; 0 for the end only."""
+    checkpoint_every: int = 400
+    """Steps between checkpoints; 0 for the end only."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _at_least(1, self, "steps", "batch_size", "log_every")
+        _at_least(0, self, "warmup", "weight_decay", "clip", "evaluate_every", "checkpoint_every")
+        _above_0(self, "beta_first", "beta_last")
+        for name in ("rate_floor", "first_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} = {getattr(self, name):g}: allowed: from 0 to 1")
