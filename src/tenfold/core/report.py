@@ -147,7 +147,7 @@ def write_report(report: Report, pictures: Sequence[Picture], directory: Path) -
     for picture in pictures or learning_curves(report):
         svg = _svg(picture.figure)
         write_atomically(directory / "plots" / f"{picture.name}.svg", svg)
-        drawings.append((picture, "data:image/svg+xml;base64," + base64.b64encode(svg).decode()))
+        drawings.append((picture, _inside("svg+xml", svg)))
     write_atomically(directory / "report.json", to_json(to_plain(report), indent=1) + "\n")
     write_atomically(directory / "report.html", render_html(report, drawings))
 
@@ -176,6 +176,7 @@ def render_html(report: Report, drawings: Sequence[tuple[Picture, str]]) -> str:
         costs=[name for name in metrics if name.startswith(COST)],
         table=metric_table(report),
         drawings=drawings,
+        gif=lambda content: _inside("gif", content),
         duration=duration(report.facts["seconds"]),
         seeds=count_of_seeds(len(report.seeds)),
         outcome=count_verdicts([judgement.verdict for judgement in report.judgements]),
@@ -278,6 +279,11 @@ def learning_curves(report: Report) -> list[Picture]:
 def _title(paper: str) -> str:
     """The title of a study's paper, or its name where it has no folder here."""
     return next((study.title for study in studies() if study.name == paper), paper)
+
+
+def _inside(kind: str, content: bytes) -> str:
+    """An image as an address that holds it."""
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode()
 
 
 def _svg(figure: Any) -> bytes:

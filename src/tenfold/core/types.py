@@ -142,12 +142,14 @@ class Picture:
         title: heading above it.
         caption: what is to be seen, in a sentence or two.
         figure: a ``matplotlib.figure.Figure``.
+        animation: a GIF that moves below the figure; empty for none.
     """
 
     name: str
     title: str
     caption: str
     figure: Any
+    animation: bytes = b""
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,17 @@ Shapes: B clips, T frames, h x w pixels, H x W patches, D width of the features.
 import hashlib
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tenfold.core.errors import UserError
 
+BUFFERS = "frames.safetensors"
+"""What an encoder that was saved by us holds beside its vision model: normalisation of pixels and of features."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -78,12 +82,26 @@ class FrameEncoder(nn.Module):
         model = getattr(model, "vision_model", model)
         if not hasattr(model.config, "patch_size"):
             raise UserError(f"encoder = {name}: a {type(model).__name__} has no patches; allowed: vision transformers")
+        stored = Path(name) / BUFFERS
+        if stored.is_file():
+            encoder = cls(model)
+            for buffer, value in load_file(stored).items():
+                getattr(encoder, buffer).copy_(value)
+            return encoder
         try:
             processor = AutoImageProcessor.from_pretrained(name)
             mean, std = tuple(processor.image_mean), tuple(processor.image_std)
         except (OSError, ValueError):  # a folder without a processor: what DINO models were trained with
             mean, std = IMAGENET_MEAN, IMAGENET_STD
         return cls(model, image_mean=mean, image_std=std)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write weights and buffers so that :meth:`from_pretrained` gives the same encoder."""
+        model: Any = self.vision_model
+        model.save_pretrained(folder)
+        save_file(
+            {name: value.cpu().contiguous() for name, value in self.named_buffers(recurse=False)}, folder / BUFFERS
+        )
 
     def train(self, mode: bool = True) -> "FrameEncoder":
         """It stays in evaluation mode, whatever is asked for."""
@@ -143,6 +161,43 @@ class FrameEncoder(nn.Module):
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def small_vision_transformer(
+    *, width: int, blocks: int, heads: int, patch: int, registers: int, size: int, seed: int
+) -> nn.Module:
+    """A Dinov2 with registers of a size that trains on a laptop, with random weights; equal seeds give equal ones.
+
+    Args:
+        width: of the tokens.
+        blocks: transformer blocks.
+        heads: of the attention.
+        patch: pixels of a patch's side.
+        registers: tokens beside the patches and the class.
+        size: pixels of a picture's side.
+        seed: of the weights.
+    """
+    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+
+    config = Dinov2WithRegistersConfig(
+        hidden_size=width,
+        num_hidden_layers=blocks,
+        num_attention_heads=heads,
+        patch_size=patch,
+        image_size=size,
+        num_register_tokens=registers,
+        layerscale_value=1.0,
+    )
+    torch.manual_seed(seed)
+    return Dinov2WithRegistersModel(config)
+
+
+def untrained(encoder: FrameEncoder, seed: int) -> FrameEncoder:
+    """An encoder of the same architecture with random weights: what the features owe to training."""
+    torch.manual_seed(seed)
+    model: Any = encoder.vision_model
+    mean, std = (tuple(buffer.flatten().tolist()) for buffer in (encoder.image_mean, encoder.image_std))
+    return FrameEncoder(type(model)(model.config), image_mean=mean, image_std=std)
 
 
 def assert_causal(function: Callable[[Tensor], Tensor], frames_BT: Tensor, tolerance: float = 0.0) -> None:

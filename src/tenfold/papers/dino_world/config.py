@@ -1,9 +1,12 @@
 """Configuration of DINO-world: fields, presets, and the source of every published value. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from tenfold.core.config import refuse_idle
 from tenfold.core.errors import UserError
+from tenfold.papers.dino_world.sources import SOURCES as SOURCES
+from tenfold.papers.dino_world.sources import TASKS as TASKS
 
 
 def _at_least(least: float, config: object, *names: str) -> None:
@@ -36,13 +39,15 @@ class PredictorConfig:
     """Project the features to the predictor's width once, where the two differ; else every block reads them raw."""
     residual_output: bool = False
     """Predict the change since the last frame, which starts at none: for a camera that stands still."""
+    init_std: float = 0.02
+    """Deviation of the initial weights; narrow predictors need larger ones to begin to learn."""
     attention: Literal["sdpa", "flex"] = "sdpa"
     """Fused attention with a boolean mask, or FlexAttention, which skips what the mask hides; made for GPUs."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that no predictor has."""
         _at_least(1, self, "blocks", "width", "heads")
-        _above_0(self, "mlp_ratio")
+        _above_0(self, "mlp_ratio", "init_std")
         _at_least(0, self, "layer_scale")
         if self.width % self.heads or self.width // self.heads < 6:
             raise UserError(
@@ -103,6 +108,10 @@ class DinoWMConfig:
 class EncoderConfig:
     """The frozen image encoder: one that is loaded, or a small one that is trained on single pictures first."""
 
+    model: str = ""
+    """A vision transformer of the hub or a folder; empty for the small encoder, which the following fields describe."""
+    standardise: bool = True
+    """Give each feature mean 0 and deviation 1 on frames of its world; the published encoder's are left as they are."""
     width: int = 48
     """Of the small encoder's features."""
     blocks: int = 3
@@ -110,7 +119,7 @@ class EncoderConfig:
     heads: int = 4
     """Of its attention."""
     patch: int = 8
-    """Its patches, in pixels."""
+    """Patches in pixels; of a loaded encoder, what it has."""
     registers: int = 2
     """Its register tokens, which are dropped from the features, as its class token is."""
     mask_share: float = 0.6
@@ -186,3 +195,291 @@ class TrainingConfig:
         for name in ("rate_floor", "first_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} = {getattr(self, name):g}: allowed: from 0 to 1")
+
+
+@dataclass(frozen=True)
+class BallsConfig:
+    """Videos of a ball between elastic walls, drawn afresh for each clip."""
+
+    size: int = 32
+    """Pixels of a frame's side."""
+    radius: float = 3.4
+    """Of the ball, in pixels."""
+    slowest: float = 5.0
+    """Pixels a second."""
+    fastest: float = 23.0
+    """Pixels a second."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _at_least(8, self, "size")
+        _above_0(self, "radius", "fastest")
+        _at_least(0, self, "slowest")
+        if 2 * self.radius >= self.size or self.slowest > self.fastest:
+            raise UserError(
+                f"radius = {self.radius:g}, slowest = {self.slowest:g}: allowed: below half of size = {self.size}, and "
+                f"up to fastest = {self.fastest:g}"
+            )
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How forecasts and surprise are measured, on clips that no training sees."""
+
+    clips: int = 300
+    """Held-out clips."""
+    context: int = 4
+    """Frames that are seen before a forecast, and before each frame whose surprise is measured."""
+    spacing: float = 0.2
+    """Seconds between them, and to the short horizon."""
+    ahead: int = 3
+    """Times the spacing: the mid horizon, by one call or by so many steps of a roll-out."""
+    horizons: tuple[float, ...] = (0.1, 0.3, 0.4, 0.5, 0.8)
+    """Seconds of further points of the horizon curve."""
+    probe_clips: int = 600
+    """Clips whose present features the position probe is trained on."""
+    probe_updates: int = 800
+    """Steps of its training."""
+    pairs: int = 300
+    """Pairs of a possible and an impossible video, for each kind of event."""
+    pair_frames: int = 8
+    """Frames of such a video."""
+    pair_spacing: float = 0.12
+    """Seconds between them."""
+    event_frame: int = 5
+    """The first frame that shows the event."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _at_least(1, self, "clips", "context", "ahead", "probe_clips", "probe_updates", "pairs", "event_frame")
+        _at_least(2, self, "pair_frames")
+        _above_0(self, "spacing", "pair_spacing")
+        if self.event_frame >= self.pair_frames:
+            raise UserError(f"event_frame = {self.event_frame}: allowed: below pair_frames = {self.pair_frames}")
+        for horizon in self.horizons:
+            if not 0 < horizon < float("inf"):
+                raise UserError(f"horizons = {self.horizons}: allowed: finite numbers above 0")
+
+
+@dataclass(frozen=True)
+class ControlConfig:
+    """Learning to act: video of a world without actions, a few labelled clips, and episodes to plan in."""
+
+    world: Literal["wall", "maze"] = "wall"
+    """A wall with a door and a dot that is displaced, or a maze and a dot that is pushed."""
+    quality: Literal["random", "smooth", "expert"] = "smooth"
+    """Of the policy whose recordings are the labelled clips."""
+    video: ClipsConfig = field(default_factory=lambda: ClipsConfig(longest=0.28))
+    """Clips of the video without actions."""
+    video_training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(steps=700, beta_first=0.1, first_share=0.0)
+    )
+    """On that video."""
+    labelled: int = 300
+    """Clips with actions, the same ones for every arm."""
+    frames: int = 4
+    """Frames of a labelled clip."""
+    training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(steps=300, batch_size=32, beta_first=0.1, first_share=0.0)
+    )
+    """On the labelled clips."""
+    validation: int = 64
+    """Further labelled clips, on which the training is watched."""
+    context: int = 2
+    """Frames that a plan starts from."""
+    episodes: int = 100
+    """Starts, each with a goal that a smooth plan leads to."""
+    rounds: int = 2
+    """Plans of an episode, each acted to its end."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _at_least(1, self, "labelled", "validation", "context", "episodes", "rounds")
+        _at_least(2, self, "frames")
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """The cross-entropy method; the published setting is DINO-WM's."""
+
+    samples: int = 300
+    """Candidates of a round."""
+    elites: int = 30
+    """The best of them, which make the next mean."""
+    iterations: int = 30
+    """Rounds."""
+    horizon: int = 5
+    """Actions of a plan."""
+    deviation: float = 1.0
+    """Of the first round; actions are cut to [-1, 1]."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _at_least(1, self, "samples", "iterations", "horizon")
+        _above_0(self, "deviation")
+        if not 1 < self.elites <= self.samples:
+            raise UserError(f"elites = {self.elites}: allowed: from 2 to samples = {self.samples}")
+
+
+@dataclass(frozen=True)
+class RatesConfig:
+    """Learning rates; those of arms from one grid."""
+
+    encoder: float = 3e-3
+    """Of the small encoder."""
+    dino_world: float = 3e-3
+    """Of the predictor on balls."""
+    early_median: float = 3e-3
+    """The same with the last beta from the first step on."""
+    random_encoder: float = 3e-3
+    """The same on features of an untrained encoder."""
+    dino_wm: float = 1e-3
+    """Of DINO-WM's predictor on balls."""
+    video: float = 3e-3
+    """Of the predictor on video of the world that is acted in."""
+    scratch: float = 2e-3
+    """With actions, from random weights."""
+    action_only: float = 2e-3
+    """The action blocks alone."""
+    finetune: float = 2e-3
+    """Everything, from the video model on."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _above_0(self, *(name for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides the numbers, beside the seed."""
+
+    balls: BallsConfig = field(default_factory=BallsConfig)
+    """What is forecast."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """The frozen encoder."""
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    """DINO-world's predictor, of balls and of the world that is acted in."""
+    dino_wm: DinoWMConfig = field(default_factory=DinoWMConfig)
+    """DINO-WM's predictor, on balls."""
+    clips: ClipsConfig = field(default_factory=ClipsConfig)
+    """Clips of balls."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """Of all predictors of balls."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """Forecasts and surprise."""
+    control: ControlConfig = field(default_factory=ControlConfig)
+    """Learning to act."""
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    """How plans are found."""
+    rates: RatesConfig = field(default_factory=RatesConfig)
+    """Learning rates."""
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit each other."""
+        if self.encoder.model:
+            small = ("width", "blocks", "heads", "registers", "mask_share", "steps", "batch_size", "log_every")
+            refuse_idle(self, [f"encoder.{name}" for name in small], acts="encoder.model empty")
+            refuse_idle(self, ("rates.encoder",), acts="encoder.model empty")
+        if self.balls.size % self.encoder.patch:
+            raise UserError(
+                f"balls.size = {self.balls.size}: allowed: multiples of encoder.patch = {self.encoder.patch}"
+            )
+
+
+_SMALL_PREDICTOR = PredictorConfig(blocks=3, width=96, heads=2, layer_scale=0.0, init_std=0.08)
+"""Two heads of 48: smaller ones see too few frequencies of a grid of 4 x 4."""
+_SMALL_DINO_WM = DinoWMConfig(depth=3, heads=4, head_dim=24, mlp_width=192, dropout=0.0)
+
+
+def laptop() -> Config:
+    """A ball and a wall world at 32 pixels, and an encoder that is trained first; minutes on a CPU."""
+    return Config(
+        predictor=_SMALL_PREDICTOR,
+        dino_wm=_SMALL_DINO_WM,
+        planner=PlannerConfig(samples=48, elites=6, iterations=4, horizon=4, deviation=0.8),
+    )
+
+
+def smoke() -> Config:
+    """For tests: every part, and nothing is learned."""
+    few = TrainingConfig(steps=6, batch_size=4, warmup=2, log_every=2, evaluate_every=3, checkpoint_every=2)
+    full = laptop()
+    return replace(
+        full,
+        encoder=EncoderConfig(width=24, blocks=1, heads=2, steps=4, batch_size=8, log_every=2),
+        predictor=replace(full.predictor, blocks=2, width=48, heads=1),
+        dino_wm=replace(full.dino_wm, depth=1, heads=2, mlp_width=32),
+        clips=ClipsConfig(frames=4),
+        training=few,
+        evaluation=EvaluationConfig(clips=6, horizons=(0.4,), probe_clips=8, probe_updates=5, pairs=4),
+        control=ControlConfig(
+            video=ClipsConfig(frames=4, longest=0.28),
+            video_training=few,
+            training=few,
+            labelled=6,
+            validation=4,
+            episodes=3,
+            rounds=1,
+        ),
+        planner=PlannerConfig(samples=6, elites=2, iterations=2, horizon=2, deviation=0.8),
+    )
+
+
+def gpu() -> Config:
+    """The Base predictor on features of a loaded DINOv2 with registers, at 224 pixels, with FlexAttention."""
+    training = TrainingConfig(steps=4000, batch_size=32, warmup=500, weight_decay=0.05, evaluate_every=1000)
+    return Config(
+        balls=BallsConfig(size=224, radius=24.0, slowest=35.0, fastest=160.0),
+        encoder=EncoderConfig(model="facebook/dinov2-with-registers-base", standardise=False, patch=14),
+        predictor=replace(predictor_of_size("base"), attention="flex"),
+        clips=ClipsConfig(frames=8),
+        training=training,
+        control=ControlConfig(
+            video_training=replace(training, steps=2000, beta_first=0.1, first_share=0.0),
+            training=replace(training, steps=1000, beta_first=0.1, first_share=0.0),
+        ),
+        planner=PlannerConfig(samples=64, elites=8, iterations=10, deviation=0.8),
+        rates=RatesConfig(**dict.fromkeys(RATES_OF_PREDICTORS, 1e-4)),
+    )
+
+
+RATES_OF_PREDICTORS = tuple(name for name in RatesConfig.__dataclass_fields__ if name != "encoder")
+
+
+def paper(task: str = "video") -> Config:
+    """The published setting of a task, on the worlds that are here: the published videos are not public.
+
+    ``video``: the predictor of 1.1 B parameters on video without actions. ``wall`` and ``maze``: the Base predictor,
+    fine-tuned to act.
+    """
+    published = TrainingConfig(
+        steps=300_000,
+        batch_size=1024,
+        warmup=5000,
+        rate_floor=1.0,
+        beta_first=0.1,
+        first_share=0.0,
+        weight_decay=0.4,
+        clip=0.0,
+        evaluate_every=10_000,
+        checkpoint_every=5000,
+    )
+    size = "giant" if task == "video" else "base"
+    acting = replace(published, steps=25_000, batch_size=32, warmup=500)
+    return Config(
+        balls=BallsConfig(size=224, radius=24.0, slowest=35.0, fastest=160.0),
+        encoder=EncoderConfig(model="facebook/dinov2-with-registers-base", standardise=False, patch=14),
+        predictor=replace(predictor_of_size(size), attention="flex"),
+        clips=ClipsConfig(frames=8, longest=1 / 3),
+        training=published,
+        control=ControlConfig(
+            world="maze" if task == "maze" else "wall",
+            video=ClipsConfig(frames=8, longest=1 / 3),
+            video_training=published,
+            training=acting,
+            labelled=100_000,
+            episodes=512,
+        ),
+        planner=PlannerConfig(iterations=10),
+        rates=RatesConfig(**dict.fromkeys(RATES_OF_PREDICTORS, 1e-4)),
+    )

@@ -13,12 +13,13 @@ from tenfold.core.cell import Cell
 from tenfold.core.seeding import key_to_seed, numpy_generator, torch_generator
 from tenfold.data.video.arenas import WALL_COLOUR, walls_with_doors
 from tenfold.data.video.drawing import as_bytes, bright_colours, canvas, draw_discs, draw_rectangles
-from tenfold.models.frame_encoder import FrameEncoder
+from tenfold.models.frame_encoder import FrameEncoder, small_vision_transformer
 from tenfold.optim import warmup_cosine
 from tenfold.papers.dino_world.config import EncoderConfig
 from tenfold.train.loop import LoopConfig, train
 
 MOST_DISCS, WITH_WALL = 3, 0.4
+PIXEL_MEAN, PIXEL_STD = 0.15, 0.2
 
 
 def single_pictures(generator: np.random.Generator, num: int, size: int) -> np.ndarray:
@@ -36,20 +37,15 @@ def single_pictures(generator: np.random.Generator, num: int, size: int) -> np.n
 
 
 def small_vision_model(config: EncoderConfig, size: int, seed: int) -> nn.Module:
-    """A Dinov2 with registers of the configured size; equal seeds give equal weights."""
-    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
-
-    torch.manual_seed(key_to_seed(seed, "encoder weights"))
-    return Dinov2WithRegistersModel(
-        Dinov2WithRegistersConfig(
-            hidden_size=config.width,
-            num_hidden_layers=config.blocks,
-            num_attention_heads=config.heads,
-            patch_size=config.patch,
-            image_size=size,
-            num_register_tokens=config.registers,
-            layerscale_value=1.0,
-        )
+    """The configured vision transformer with random weights."""
+    return small_vision_transformer(
+        width=config.width,
+        blocks=config.blocks,
+        heads=config.heads,
+        patch=config.patch,
+        registers=config.registers,
+        size=size,
+        seed=key_to_seed(seed, "encoder weights"),
     )
 
 
@@ -62,11 +58,11 @@ class MaskedPictures(nn.Module):
         self.to_pixels = nn.Linear(width, 3 * patch * patch)
 
     def forward(self, pixels_B3hw: Tensor, masked_BP: Tensor) -> Tensor:
-        """Mean squared error of the masked patches' pixels, each patch standardised by the pictures' deviation."""
+        """Mean squared error of the pixels of all patches, masked and seen: a token must know its own, too."""
         output = self.vision_model(pixel_values=pixels_B3hw, bool_masked_pos=masked_BP)
         tokens_BPD = output.last_hidden_state[:, -masked_BP.shape[1] :]
         patches_BPc = nn.functional.unfold(pixels_B3hw, self.patch, stride=self.patch).transpose(1, 2)
-        return (self.to_pixels(tokens_BPD) - patches_BPc)[masked_BP].square().mean()
+        return (self.to_pixels(tokens_BPD) - patches_BPc).square().mean()
 
 
 def train_vision_model(config: EncoderConfig, size: int, rate: float, cell: Cell) -> nn.Module:
@@ -99,11 +95,10 @@ def train_vision_model(config: EncoderConfig, size: int, rate: float, cell: Cell
 
 
 def as_pixels(pictures: Tensor) -> Tensor:
-    """uint8 to about -1 to 1, as the small encoder takes them."""
-    return pictures.float() / 127.5 - 1
+    """uint8 as the small encoder takes them: the background near 0, what stands out from it far from 0."""
+    return (pictures.float() / 255 - PIXEL_MEAN) / PIXEL_STD
 
 
-def frozen(vision_model: nn.Module, standardise_on: np.ndarray) -> FrameEncoder:
-    """The encoder of a small vision model, its features standardised on frames [N, T, 3, size, size]."""
-    encoder = FrameEncoder(vision_model, image_mean=(0.5,) * 3, image_std=(0.5,) * 3)
-    return encoder.standardise(torch.from_numpy(standardise_on))
+def frozen(vision_model: nn.Module) -> FrameEncoder:
+    """The encoder of a small vision model, with the normalisation of pixels that it was trained with."""
+    return FrameEncoder(vision_model, image_mean=(PIXEL_MEAN,) * 3, image_std=(PIXEL_STD,) * 3)

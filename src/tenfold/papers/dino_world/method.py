@@ -152,11 +152,12 @@ class Predictor(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Normal weights of deviation 0.02, no biases; zeros where the model is to start as another one."""
-        nn.init.trunc_normal_(self.query, std=0.02)
+        """Normal weights of one deviation, no biases; zeros where the model is to start as another one."""
+        std = self.config.init_std
+        nn.init.trunc_normal_(self.query, std=std)
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.trunc_normal_(module.weight, std=std)
                 nn.init.zeros_(module.bias)
         for module in self.modules():
             if isinstance(module, ActionBlock):

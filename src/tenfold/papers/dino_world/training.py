@@ -47,15 +47,15 @@ ClipsOf = Callable[[int], Clips]
 """The clips of an optimizer step, from 1 on: fresh ones, or a part of a data set."""
 
 
-def beta_at(step: int, config: TrainingConfig) -> float:
+def beta_at(step: int, config: TrainingConfig, first_beta: float) -> float:
     """The first beta for a share of the steps, then the last one.
 
     Example:
-        >>> config = TrainingConfig(steps=10, beta_first=1.0, beta_last=0.1, first_share=0.6)
-        >>> beta_at(6, config), beta_at(7, config)
+        >>> config = TrainingConfig(steps=10, beta_last=0.1, first_share=0.6)
+        >>> beta_at(6, config, first_beta=1.0), beta_at(7, config, first_beta=1.0)
         (1.0, 0.1)
     """
-    return config.beta_first if step <= config.first_share * config.steps else config.beta_last
+    return first_beta if step <= config.first_share * config.steps else config.beta_last
 
 
 def forecasting_loss(predicted: Tensor, truth: Tensor, beta: float) -> Tensor:
@@ -75,9 +75,10 @@ def train_predictor(
     rate: float,
     cell: Cell,
     *,
+    first_beta: float | None = None,
     evaluate: Callable[[nn.Module, int], Mapping[str, float]] | None = None,
 ) -> Any:
-    """Train what takes part, from the newest checkpoint on; the model comes back on the CPU in evaluation mode.
+    """Train what takes part, from the newest checkpoint on; the model stays where it was trained, ready to be used.
 
     Args:
         model: a predictor of ``method`` or ``dino_wm``; frozen parameters stay.
@@ -85,15 +86,18 @@ def train_predictor(
         config: steps, batch, loss and schedule.
         rate: of AdamW, after the warm-up.
         cell: where to log and save.
+        first_beta: in place of ``config.beta_first``.
         evaluate: measured every ``config.evaluate_every`` steps.
     """
+
+    beta = config.beta_first if first_beta is None else first_beta
 
     def step_function(
         wrapped: nn.Module, carry: None, step: int, slots: range
     ) -> tuple[Tensor, None, dict[str, Tensor]]:
         clips = clips_of(step).part(slots, next(wrapped.parameters()).device)
         predicted = wrapped(clips.features, clips.times, clips.actions)
-        return forecasting_loss(predicted, clips.features[:, 1:], beta_at(step, config)), None, {}
+        return forecasting_loss(predicted, clips.features[:, 1:], beta_at(step, config, beta)), None, {}
 
     trained = train(
         model,
@@ -102,6 +106,7 @@ def train_predictor(
         LoopConfig(
             config.steps,
             config.batch_size,
+            mixed_precision="bf16" if cell.dtype == "bfloat16" else "no",
             log_every=config.log_every,
             evaluate_every=config.evaluate_every,
             checkpoint_every=config.checkpoint_every,
@@ -110,7 +115,7 @@ def train_predictor(
         schedule=partial(warmup_cosine, total_steps=config.steps, warmup_steps=config.warmup, floor=config.rate_floor),
         evaluate=evaluate,
     )
-    return trained.model.cpu().eval()
+    return trained.model.eval()
 
 
 def make_optimizer(model: nn.Module, rate: float, config: TrainingConfig) -> list[torch.optim.Optimizer]:
