@@ -7,6 +7,7 @@ import yaml
 from tenfold.cli.run import parse_seeds
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
+from tenfold.core.results import run_from_directory
 
 SHORT = ("--training.steps", "20", "--training.checkpoint-every", "5")
 
@@ -15,15 +16,67 @@ def facts(run):
     return json.loads((run / "run.json").read_text())
 
 
-@pytest.mark.parametrize(("text", "seeds"), [("1", (0,)), ("3", (0, 1, 2)), ("0,4,7", (0, 4, 7)), ("4,", (4,))])
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("1", (0,)), ("3", (0, 1, 2)), ("0,4,7", (0, 4, 7)), ("0 4", (0, 4)), ("4,", (4,))]
+)
 def test_seeds_are_a_count_or_a_list(text, seeds):
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["0", "", "-1", "two", "1,1", "1.5", ","])
+PLAN = (10, 11, 12)
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("plan", PLAN), ("1", (10,)), ("3", PLAN), ("0,1", (0, 1)), ("10,", (10,))]
+)
+def test_a_count_takes_the_first_seeds_of_the_plan(text, seeds):
+    assert parse_seeds(text, PLAN) == seeds
+
+
+@pytest.mark.parametrize("text", ["0", "", "-1", "two", "1,1", "1.5", ",", "plan,1", "plan"])
 def test_other_seeds_are_refused(text):
     with pytest.raises(UserError, match="--seeds is"):
         parse_seeds(text)
+
+
+def test_more_seeds_than_planned_are_named_one_by_one():
+    with pytest.raises(UserError, match="--seeds is 4, but the verdict is planned on 3 seeds, 10, 11, 12; others can"):
+        parse_seeds("4", PLAN)
+
+
+def test_the_planned_seeds_give_verdicts_and_more_are_a_second_look(tried_out, tenfold, tmp_path):
+    run = tmp_path / "r"
+    status, _, _ = tenfold("run", tried_out, *SHORT, "--seeds", "plan", "--out", run)
+    assert status == 0 and facts(run)["seeds"] == [10, 11, 12, 13, 14] and facts(run)["looks"] == []
+    assert facts(run)["plan"] == {"seeds": [10, 11, 12, 13, 14], "why": "five, the fewest: no pilot was run"}
+    claim = json.loads((run / "report.json").read_text())["claims"][0]
+    assert (claim["look"], claim["planned"], claim["seeds"]) == (1, 5, 5)
+    assert tenfold("run", tried_out, "--resume", run, "--seeds", "15", "16")[0] == 0
+    claim = json.loads((run / "report.json").read_text())["claims"][0]
+    assert (claim["look"], claim["confidence"], claim["seeds"]) == (2, 0.975, 7)
+    assert facts(run)["looks"] == [[10, 11, 12, 13, 14, 15, 16]]
+    assert tenfold("report", run)[0] == 0
+    assert json.loads((run / "report.json").read_text())["claims"][0]["look"] == 2, "judging again is no look"
+
+
+def test_planned_seeds_that_results_hold_are_not_run_again(tried_out, tenfold, tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert tenfold("run", tried_out, *SHORT, "--seeds", "2", "--out", first)[0] == 0
+    entry = run_from_directory(first)
+    monkeypatch.setattr("tenfold.core.entries.published_here", lambda paper: [entry])
+    assert tenfold("run", tried_out, *SHORT, "--seeds", "plan", "--out", second)[0] == 0
+    assert facts(second)["seeds"] == [12, 13, 14]
+    monkeypatch.setattr("tenfold.core.entries.published_here", lambda paper: [entry, run_from_directory(second)])
+    status, _, err = tenfold("run", tried_out, *SHORT, "--seeds", "plan")
+    assert status == 2 and "all planned seeds of tried_out are published already" in err
+    status, out, _ = tenfold("run", tried_out, "--training.steps", "21", "--seeds", "plan", "--dry-run")
+    assert status == 0 and "seeds: 10, 11, 12, 13, 14" in out, "another configuration is another run"
+
+
+def test_arms_are_named_with_blanks_or_commas(tried_out, tenfold):
+    for words in (["plain,decayed"], ["plain", "decayed"], ["plain,", "decayed"]):
+        status, out, _ = tenfold("run", tried_out, "--arms", *words, "--dry-run")
+        assert status == 0 and "# arms: plain, decayed; seeds: 10" in out
 
 
 def test_a_run_leaves_what_is_needed_to_repeat_it(tried_out, tenfold, tmp_path):
@@ -32,14 +85,14 @@ def test_a_run_leaves_what_is_needed_to_repeat_it(tried_out, tenfold, tmp_path):
     assert f"Report: {tmp_path / 'r' / 'report.html'}" in out.replace("\n", " ")
     assert facts(tmp_path / "r")["command"].startswith("tenfold run tried_out --preset smoke --training.steps 20")
     assert yaml.safe_load((tmp_path / "r" / "config.yaml").read_text())["training"]["steps"] == 20
-    assert "undecided (1 seed)" in out
+    assert "undecided (no plan)" in out
 
 
 def test_runs_go_where_the_environment_says_and_the_default_preset_is_laptop(tried_out, tenfold, tmp_path):
     assert tenfold("run", tried_out)[0] == 0
     (run,) = (tmp_path / "runs").iterdir()
     assert re.fullmatch(r"tried_out-laptop-\d{8}-\d{6}", run.name)
-    assert facts(run)["seeds"] == [0]
+    assert facts(run)["seeds"] == [10]
 
 
 def test_yaml_lies_between_preset_and_flags(tried_out, tenfold, tmp_path):
@@ -56,7 +109,7 @@ def test_yaml_lies_between_preset_and_flags(tried_out, tenfold, tmp_path):
 def test_dry_run_prints_an_estimate_and_runs_nothing(tried_out, tenfold, tmp_path):
     status, out, _ = tenfold("run", tried_out, "--dry-run", "--seeds", "2", "--arms", "decayed")
     assert status == 0
-    assert "# arms: decayed; seeds: 0, 1" in out
+    assert "# arms: decayed; seeds: 10, 11" in out
     assert re.search(r"# parameters: 30\n# memory_bytes: .* GB\n# seconds: ", out)
     assert not (tmp_path / "runs").exists()
 
@@ -65,7 +118,7 @@ def test_dry_run_prints_an_estimate_and_runs_nothing(tried_out, tenfold, tmp_pat
     ("words", "message"),
     [
         (["--arms", "decayd"], "--arms names 'decayd'; did you mean decayed?"),
-        (["--seeds", "x"], "--seeds is 'x'; allowed: a count such as 3, or seeds with commas"),
+        (["--seeds", "x"], "--seeds is 'x'; allowed: plan, a number such as 3, or seeds with commas"),
         (["--task", "synthetic"], "task is 'synthetic', but only the preset paper has tasks, not laptop"),
         (["--preset", "paper", "--task", "synthetc"], "unknown task 'synthetc' of tried_out; did you mean synthetic?"),
         (["--config", "none.yaml"], "cannot read none.yaml"),
@@ -101,10 +154,10 @@ def test_help_lists_options_and_fields(tried_out, tenfold):
 def test_a_run_is_extended_by_seeds_and_arms_but_not_changed(tried_out, tenfold, tmp_path):
     run = tmp_path / "r"
     assert tenfold("run", tried_out, *SHORT, "--out", run, "--arms", "plain")[0] == 0
-    before = (run / "cells" / "plain" / "seed-0" / "scores.json").stat().st_mtime_ns
+    before = (run / "cells" / "plain" / "seed-10" / "scores.json").stat().st_mtime_ns
     assert tenfold("run", tried_out, "--resume", run, "--seeds", "3", "--arms", "decayed")[0] == 0
-    assert facts(run)["seeds"] == [0, 1, 2] and facts(run)["arms"] == ["plain", "decayed"]
-    assert (run / "cells" / "plain" / "seed-0" / "scores.json").stat().st_mtime_ns == before
+    assert facts(run)["seeds"] == [10, 11, 12] and facts(run)["arms"] == ["plain", "decayed"]
+    assert (run / "cells" / "plain" / "seed-10" / "scores.json").stat().st_mtime_ns == before
     for words, message in [
         (["--training.steps", "21"], f"--training.steps is 21, but {run} is a run with 20"),
         (["--preset", "smoke"], f"--preset is smoke, but {run} is a run with laptop"),

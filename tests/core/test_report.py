@@ -15,7 +15,7 @@ from tenfold.core.claims import judge_all
 from tenfold.core.config import to_plain as config_to_plain
 from tenfold.core.discovery import preset_config
 from tenfold.core.report import changed_fields, metric_names, print_report, to_plain, write_report
-from tenfold.core.types import Claim, Picture, Report, Scores
+from tenfold.core.types import Claim, Looks, Picture, Report, Scores
 
 CLAIMS = (
     Claim("gain", "A <method> gains.", "superiority", "test/exact", "test", "method", "base", "higher", 0.0, "steps"),
@@ -50,7 +50,15 @@ def make_report(seeds=3):
     }
     seconds = {arm: {str(seed): 10.0 + seed for seed in range(seeds)} for arm in values}
     facts = FACTS | {"cell_seconds": seconds}
-    return Report("demo", "laptop", list(range(seeds)), scores, judge_all(CLAIMS, scores), facts, {"steps": 5})
+    return Report(
+        "demo",
+        "laptop",
+        list(range(seeds)),
+        scores,
+        judge_all(CLAIMS, scores, Looks(plan=(0, 1, 2))),
+        facts,
+        {"steps": 5},
+    )
 
 
 class Outline(HTMLParser):
@@ -100,7 +108,7 @@ def test_html_says_what_was_run_and_what_came_out(tmp_path):
 def test_one_seed_is_undecided_with_the_interval_over_items(tmp_path):
     write_report(make_report(seeds=1), [], tmp_path)
     html = (tmp_path / "report.html").read_text()
-    assert "undecided (1 seed)" in html and "over held-out items" in html
+    assert "undecided (1 of 3 seeds)" in html and "over held-out items" in html
 
 
 def test_a_missing_cell_is_announced(tmp_path):
@@ -184,14 +192,19 @@ def test_terminal_tables_show_metrics_and_verdicts():
     console = Console(file=io.StringIO(), width=140)
     print_report(make_report(seeds=1), console)
     shown = console.file.getvalue()
-    assert "test/exact" in shown and "0.600" in shown and "undecided (1 seed)" in shown and "A <method> gains." in shown
+    assert (
+        "test/exact" in shown
+        and "0.600" in shown
+        and "undecided (1 of 3 seeds)" in shown
+        and "A <method> gains." in shown
+    )
 
 
 def test_brackets_in_a_claim_are_not_markup():
     report = make_report()
     claim = replace(CLAIMS[0], text="It gains [red]much[/red].")
     console = Console(file=io.StringIO(), width=140)
-    print_report(replace(report, judgements=judge_all([claim], report.scores)), console)
+    print_report(replace(report, judgements=judge_all([claim], report.scores, Looks())), console)
     assert "[red]much[/red]" in console.file.getvalue()
 
 

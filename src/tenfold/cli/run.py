@@ -49,10 +49,11 @@ class RunOptions:
 class RunCommand(RunOptions, Generic[Config]):
     """Train a paper's arms over several seeds, judge its claims, and write a report."""
 
-    seeds: Annotated[str, shown("N | K,K,…", "default: 1")] = "1"
-    """How many seeds (3 means 0, 1 and 2), or which ones: 0,4,7, and 4, for a single one."""
+    seeds: Annotated[tuple[str, ...], shown("plan | N | K,K,…", "default: 1")] = ("1",)
+    """The seeds: "plan" for all that the verdict is planned on, a number for the first ones of the plan, or a list such
+    as 0,4,7 (and 4, for a single one)."""
     arms: Annotated[tuple[str, ...], shown("ARM …", "default: all")] = ()
-    """The arms to run."""
+    """The arms to run, with blanks or commas between them."""
     out: Annotated[Path | None, shown("DIR", "default: a new one in ./runs, or in $TENFOLD_RUNS")] = None
     """The run directory."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -81,32 +82,94 @@ def main(arguments: Sequence[str]) -> int:
     if command.resume is not None:
         _refuse_changes(default, command)
     recipe = discovery.recipe_module(study.name)
-    seeds, arms = parse_seeds(command.seeds), _arms(command.arms, recipe)
+    seeds, arms = _seeds(study, recipe, command), _arms(command.arms, recipe)
     if command.dry_run:
         _print_plan(recipe, command.config, seeds, arms)
         return 0
     return _execute(study, recipe, command, seeds, arms, shlex.join(["tenfold", "run", *arguments]))
 
 
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """The seeds that ``--seeds`` names: a count, or a list with commas.
+def parse_seeds(text: str, plan: Sequence[int] = ()) -> tuple[int, ...]:
+    """The seeds that ``--seeds`` names: the plan, the first ones of it, or a list with commas or blanks.
+
+    Args:
+        text: what was given, several words with a blank between them.
+        plan: the planned seeds; without any, a number N means 0 to N-1.
 
     Raises:
-        UserError: it is neither, a seed is negative or named twice, or the count is 0.
+        UserError: it is none of them, a seed is negative or named twice, the number is 0 or above that of the plan, or
+            there is no plan.
 
     Example:
-        >>> parse_seeds("3"), parse_seeds("0,4,7"), parse_seeds("4,")
-        ((0, 1, 2), (0, 4, 7), (4,))
+        >>> parse_seeds("3"), parse_seeds("0,4,7"), parse_seeds("0 4 7"), parse_seeds("4,")
+        ((0, 1, 2), (0, 4, 7), (0, 4, 7), (4,))
+        >>> parse_seeds("plan", plan=(10, 11, 12)), parse_seeds("2", plan=(10, 11, 12))
+        ((10, 11, 12), (10, 11))
     """
-    words = [word.strip() for word in text.split(",") if word.strip()]
+    words = text.replace(",", " ").split()
+    if words == ["plan"]:
+        if not plan:
+            raise UserError("--seeds is plan, but no verdict is planned for this preset; allowed: a number, or a list")
+        return tuple(plan)
     if not words or not all(word.isdecimal() for word in words) or text.strip() == "0":
-        raise UserError(f"--seeds is {text!r}; allowed: a count such as 3, or seeds with commas such as 0,4,7")
-    if "," not in text:
-        return tuple(range(int(text)))
+        raise UserError(f"--seeds is {text!r}; allowed: plan, a number such as 3, or seeds with commas such as 0,4,7")
+    if len(words) == 1 and "," not in text:
+        return _first_seeds(int(text), plan)
     seeds = tuple(int(word) for word in words)
     if len(set(seeds)) < len(seeds):
         raise UserError(f"--seeds is {text!r}; each seed may be named once")
     return seeds
+
+
+def _first_seeds(count: int, plan: Sequence[int]) -> tuple[int, ...]:
+    """The first seeds of the plan; 0, 1 and so on where nothing is planned."""
+    if not plan:
+        return tuple(range(count))
+    if count > len(plan):
+        raise UserError(
+            f"--seeds is {count}, but the verdict is planned on {len(plan)} seeds, {', '.join(map(str, plan))}; others "
+            f"can be named, with commas: on more seeds than planned, claims are judged more strictly"
+        )
+    return tuple(plan[:count])
+
+
+def _seeds(study: Study, recipe: Any, command: RunCommand[Any]) -> tuple[int, ...]:
+    """The seeds to run. ``plan`` leaves out what results hold already, unless the run's folder has begun with them."""
+    preset = _preset_and_task(study, command)
+    plan = recipe.PLAN.seeds(preset)
+    seeds = parse_seeds(" ".join(command.seeds), plan)
+    if command.seeds != ("plan",):
+        return seeds
+    held = _held_by_results(study, recipe, command, preset)
+    missing = tuple(seed for seed in seeds if seed not in held)
+    if not missing:
+        raise UserError(
+            f"all planned seeds of {study.name} are published already, from the same configuration and source; "
+            f"`tenfold report results/{study.name}` draws their report; name seeds to run them again"
+        )
+    return missing
+
+
+def _held_by_results(study: Study, recipe: Any, command: RunCommand[Any], preset: str) -> list[int]:
+    """The planned seeds that are published from a run that this one would be joined with."""
+    from tenfold.core.entries import published_here
+    from tenfold.core.report import changed_from
+    from tenfold.core.results import planned_and_published
+    from tenfold.core.runner import stated_facts
+
+    if command.resume is not None or not (runs := published_here(study.name)):
+        return []
+    facts = stated_facts(study.name, preset, recipe, command.config)
+    changed = changed_from(study.name, preset, command.config)
+    return planned_and_published(
+        runs, facts | {"preset": preset, "changed": changed, "arms": _arms(command.arms, recipe)}
+    )
+
+
+def _preset_and_task(study: Study, command: RunOptions) -> str:
+    """The preset as runs call it: with its task where it is ``paper``."""
+    task = command.task or discovery.default_task(study.name)
+    return f"paper:{task}" if command.preset == "paper" else command.preset
 
 
 def without_help(words: Sequence[str]) -> list[str]:
@@ -133,7 +196,7 @@ def _stored(study: Study, directory: Path) -> RunCommand[Any]:
     return RunCommand(
         preset=preset,
         task=task or None,
-        seeds="".join(f"{seed}," for seed in facts["seeds"]),
+        seeds=("".join(f"{seed}," for seed in facts["seeds"]),),
         arms=tuple(facts["arms"]),
         device=facts["device"],
         dtype=facts["dtype"],
@@ -168,10 +231,11 @@ def _refuse_changes(stored: RunCommand[Any], command: RunCommand[Any]) -> None:
 
 def _arms(names: Sequence[str], recipe: ModuleType) -> tuple[str, ...]:
     """The named arms in the order of the recipe; all of them when none is named."""
-    for name in names:
+    asked = [name for word in names for name in word.split(",") if name]
+    for name in asked:
         if name not in recipe.ARMS:
             raise UserError(f"--arms names {name!r}; {nearest(name, recipe.ARMS)}")
-    return tuple(arm for arm in recipe.ARMS if arm in names or not names)
+    return tuple(arm for arm in recipe.ARMS if arm in asked or not asked)
 
 
 def _execute(
@@ -185,8 +249,7 @@ def _execute(
     from tenfold.core.runner import execute
 
     _refuse_absent_device(command.device)
-    task = command.task or discovery.default_task(study.name)
-    preset = f"paper:{task}" if command.preset == "paper" else command.preset
+    preset = _preset_and_task(study, command)
     directory = command.resume or command.out or _new_directory(study.name, preset.replace(":", "-"), command.device)
     report = execute(
         paper=study.name,

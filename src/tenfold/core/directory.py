@@ -86,6 +86,7 @@ def scores_to_plain(scores: Scores) -> dict[str, Any]:
         "items": {name: [float(value) for value in values] for name, values in scores.items.items()},
         "curves": {name: [[float(x), float(y)] for x, y in points] for name, points in scores.curves.items()},
         "samples": scores.samples,
+        "data": dict(scores.data),
     }
 
 
@@ -96,6 +97,7 @@ def scores_from_plain(data: Mapping[str, Any]) -> Scores:
         items={name: [number(value) for value in values] for name, values in data["items"].items()},
         curves={name: [(number(x), number(y)) for x, y in points] for name, points in data["curves"].items()},
         samples=data["samples"],
+        data=data.get("data", {}),
     )
 
 

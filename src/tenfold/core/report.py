@@ -11,7 +11,7 @@ seed share appear as ``cost/shared_seconds``, the same for every arm, and are in
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from tenfold.core.claims import count_of_seeds
 from tenfold.core.config import field_values
 from tenfold.core.config import to_plain as config_to_plain
 from tenfold.core.discovery import preset_config, studies
+from tenfold.core.entries import claim_entry
 from tenfold.core.files import to_json, write_atomically
-from tenfold.core.types import Judgement, Picture, Report
+from tenfold.core.types import Picture, Report
 from tenfold.core.wording import Entry, count_verdicts, duration, entry_of, facts_table, preset_text, verdict_row
 from tenfold.core.wording import readable as readable  # part of the public names of this module
 
@@ -81,34 +82,20 @@ def changed_fields(report: Report) -> dict[str, Any] | None:
 
     A field that the preset has gained since the run has the value ``"absent"``.
     """
-    preset = preset_fields(report.paper, report.preset)
+    return _changed(report.paper, report.preset, report.config)
+
+
+def changed_from(paper: str, preset: str, config: Any) -> dict[str, Any] | None:
+    """The fields in which a configuration differs from a preset, as :func:`changed_fields` gives those of a run."""
+    return _changed(paper, preset, config_to_plain(config))
+
+
+def _changed(paper: str, preset_name: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    preset = preset_fields(paper, preset_name)
     if preset is None:
         return None
-    run = {**dict.fromkeys(preset, ABSENT), **field_values(report.config)}
+    run = {**dict.fromkeys(preset, ABSENT), **field_values(config)}
     return {name: value for name, value in run.items() if value != preset.get(name, ABSENT)}
-
-
-def claim_entry(judgement: Judgement) -> dict[str, Any]:
-    """A judgement as it stands in ``report.json`` and in ``results/<paper>.json``."""
-    claim = judgement.claim
-    return {
-        "id": claim.id,
-        "text": claim.text,
-        "kind": claim.kind,
-        "metric": claim.metric,
-        "split": claim.split,
-        "arm": claim.arm,
-        "baseline": claim.baseline,
-        "direction": claim.direction,
-        "margin": claim.margin,
-        "budget": claim.budget,
-        "effect": judgement.effect,
-        "interval": None if judgement.interval is None else list(judgement.interval),
-        "interval_over": judgement.interval_over,
-        "seeds": judgement.seeds,
-        "verdict": judgement.verdict,
-        "note": judgement.note,
-    }
 
 
 def to_plain(report: Report) -> dict[str, Any]:
