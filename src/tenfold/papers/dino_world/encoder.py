@@ -5,12 +5,15 @@ an image encoder that was trained before, never sees two frames together, and is
 up to three discs, some of them a wall. The architecture and its mask token are those of transformers.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tenfold.core.cell import Cell
-from tenfold.core.seeding import key_to_seed, numpy_generator, torch_generator
+from tenfold.core.seeding import key_to_seed, torch_generator
 from tenfold.data.video.arenas import WALL_COLOUR, walls_with_doors
 from tenfold.data.video.drawing import as_bytes, bright_colours, canvas, draw_discs, draw_rectangles
 from tenfold.models.frame_encoder import FrameEncoder, small_vision_transformer
@@ -19,7 +22,25 @@ from tenfold.papers.dino_world.config import EncoderConfig
 from tenfold.train.loop import LoopConfig, train
 
 MOST_DISCS, WITH_WALL = 3, 0.4
-PIXEL_MEAN, PIXEL_STD = 0.15, 0.2
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How pixels in [0, 1] are normalised, all colours alike.
+
+    The background must come near 0: what stands out from it is a small part of the picture, and would drown.
+    """
+
+    mean: float
+    deviation: float
+
+    def normalised(self, pictures: Tensor) -> Tensor:
+        """uint8 to numbers around 0."""
+        return (pictures.float() / 255 - self.mean) / self.deviation
+
+
+DISCS = Pixels(mean=0.15, deviation=0.2)
+"""Of pictures of discs on the background of ``tenfold.data.video.drawing``."""
 
 
 def single_pictures(generator: np.random.Generator, num: int, size: int) -> np.ndarray:
@@ -65,8 +86,19 @@ class MaskedPictures(nn.Module):
         return (self.to_pixels(tokens_BPD) - patches_BPc).square().mean()
 
 
-def train_vision_model(config: EncoderConfig, size: int, rate: float, cell: Cell) -> nn.Module:
-    """A vision model that has learned to fill in masked patches, in evaluation mode on the CPU."""
+def train_vision_model(
+    config: EncoderConfig, size: int, rate: float, cell: Cell, pictures_of: Callable[[int], np.ndarray], pixels: Pixels
+) -> nn.Module:
+    """A vision model that has learned to fill in masked patches, in evaluation mode.
+
+    Args:
+        config: its size and training.
+        size: pixels of a picture's side.
+        rate: of AdamW.
+        cell: where it is logged.
+        pictures_of: the pictures of a step, [batch, 3, size, size] uint8, no two of which need belong together.
+        pixels: how they are normalised.
+    """
     vision_model = small_vision_model(config, size, cell.seed)
     model = MaskedPictures(vision_model, config.patch, config.width)
     patches = (size // config.patch) ** 2
@@ -74,13 +106,11 @@ def train_vision_model(config: EncoderConfig, size: int, rate: float, cell: Cell
     def step_function(
         wrapped: nn.Module, carry: None, step: int, slots: range
     ) -> tuple[Tensor, None, dict[str, Tensor]]:
-        pictures = single_pictures(numpy_generator(cell.seed, "pictures", step), config.batch_size, size)
+        pictures = pixels.normalised(torch.from_numpy(pictures_of(step)[slots.start : slots.stop]))
         order = torch.rand(config.batch_size, patches, generator=torch_generator(cell.seed, "masks", step)).argsort(1)
-        masked_BP = order < round(config.mask_share * patches)
+        masked_BP = (order < round(config.mask_share * patches))[slots.start : slots.stop]
         device = next(wrapped.parameters()).device
-        mine = slice(slots.start, slots.stop)
-        pixels = as_pixels(torch.from_numpy(pictures[mine])).to(device)
-        return wrapped(pixels, masked_BP[mine].to(device)), None, {}
+        return wrapped(pictures.to(device), masked_BP.to(device)), None, {}
 
     trained = train(
         model,
@@ -91,14 +121,9 @@ def train_vision_model(config: EncoderConfig, size: int, rate: float, cell: Cell
         schedule=lambda step: warmup_cosine(step, total_steps=config.steps, warmup_steps=10, floor=0.05),
     )
     learned: nn.Module = trained.model.vision_model  # type: ignore[assignment]
-    return learned.cpu().eval()
+    return learned.eval()
 
 
-def as_pixels(pictures: Tensor) -> Tensor:
-    """uint8 as the small encoder takes them: the background near 0, what stands out from it far from 0."""
-    return (pictures.float() / 255 - PIXEL_MEAN) / PIXEL_STD
-
-
-def frozen(vision_model: nn.Module) -> FrameEncoder:
+def frozen(vision_model: nn.Module, pixels: Pixels) -> FrameEncoder:
     """The encoder of a small vision model, with the normalisation of pixels that it was trained with."""
-    return FrameEncoder(vision_model, image_mean=(PIXEL_MEAN,) * 3, image_std=(PIXEL_STD,) * 3)
+    return FrameEncoder(vision_model, image_mean=(pixels.mean,) * 3, image_std=(pixels.deviation,) * 3)

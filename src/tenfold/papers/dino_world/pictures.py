@@ -163,6 +163,15 @@ def _learning_curves(report: Report, cells: Finished, colour_of: Mapping[str, st
 
 
 def _strip(arm: str, strip: Mapping[str, Any]) -> Picture:
+    caption = (
+        "One held-out clip. Second row: features of each frame; third row: features forecast by one call from the "
+        "frames up to 0 s. Colours are three principal components, fitted on contexts."
+    )
+    return Picture(f"strip-{arm}", f"A forecast ({arm})", caption, draw_strip(strip), animation=animated(strip))
+
+
+def draw_strip(strip: Mapping[str, Any]) -> Any:
+    """A figure with the frames of a clip, their features, and the forecast ones, in three rows."""
     frames, present, forecast = (unpacked(strip[name]) for name in ("frames", "present", "forecast"))
     count, context = len(frames), strip["context"]
     figure, grid = panels(count, 3, width=0.95, height=1.05)
@@ -177,14 +186,10 @@ def _strip(arm: str, strip: Mapping[str, Any]) -> Picture:
         grid[0, column].set_title(f"{strip['times'][column] - strip['times'][context - 1]:+.1f} s", fontsize=7)
     for axes, name in zip(grid[:, 0], ("frame", "its features", "forecast"), strict=True):
         axes.set_ylabel(name, fontsize=7)
-    caption = (
-        "One held-out clip. Second row: features of each frame; third row: features forecast by one call from the "
-        "frames up to 0 s. Colours are three principal components, fitted on contexts."
-    )
-    return Picture(f"strip-{arm}", f"A forecast ({arm})", caption, figure, animation=_animated(strip))
+    return figure
 
 
-def _animated(strip: Mapping[str, Any]) -> bytes:
+def animated(strip: Mapping[str, Any]) -> bytes:
     """Frame, features and forecast side by side as a GIF, a picture every 0.4 s."""
     from PIL import Image
 
@@ -224,6 +229,12 @@ def _surprise(surprised: Mapping[str, Mapping[str, Any]], colour_of: Mapping[str
 
 
 def _plan(arm: str, plan: Mapping[str, Any]) -> Picture:
+    caption = "Episodes whose goal (circle) is far from the start (blue): where the planned actions led."
+    return Picture(f"plan-{arm}", f"Plans that were acted ({arm})", caption, draw_plan(plan))
+
+
+def draw_plan(plan: Mapping[str, Any]) -> Any:
+    """A figure with some episodes: walls, start, goal, and the path."""
     from matplotlib.patches import Circle, Rectangle
 
     count = len(plan["paths"])
@@ -240,8 +251,7 @@ def _plan(arm: str, plan: Mapping[str, Any]) -> Picture:
         axes.plot(across[0], down[0], "o", color="#1f6f8b", markersize=8)
         axes.set(xlim=(0, size), ylim=(size, 0), xticks=[], yticks=[], aspect="equal")
         axes.set_title("reached" if reached else "missed", fontsize=9)
-    caption = "Episodes whose goal (circle) is far from the start (blue): where the planned actions led."
-    return Picture(f"plan-{arm}", f"Plans that were acted ({arm})", caption, figure)
+    return figure
 
 
 def _success(cells: Finished, colour_of: Mapping[str, str]) -> Picture:

@@ -20,7 +20,13 @@ from tenfold.models.frame_encoder import FrameEncoder, untrained
 from tenfold.papers.dino_world import control
 from tenfold.papers.dino_world.config import ClipsConfig, Config
 from tenfold.papers.dino_world.dino_wm import DinoWMPredictor
-from tenfold.papers.dino_world.encoder import frozen, small_vision_model, train_vision_model
+from tenfold.papers.dino_world.encoder import (
+    DISCS,
+    frozen,
+    single_pictures,
+    small_vision_model,
+    train_vision_model,
+)
 from tenfold.papers.dino_world.method import Predictor
 from tenfold.papers.dino_world.probe import PositionProbe, train_probe
 from tenfold.papers.dino_world.saving import (
@@ -130,11 +136,18 @@ def _encoder_of_pictures(study: Study) -> FrameEncoder:
     vision_model = made_once(
         study.cell,
         "encoder",
-        lambda stage: train_vision_model(config, size, study.config.rates.encoder, stage),
+        lambda stage: train_vision_model(
+            config,
+            size,
+            study.config.rates.encoder,
+            stage,
+            lambda step: single_pictures(numpy_generator(study.seed, "pictures", step), config.batch_size, size),
+            DISCS,
+        ),
         save=lambda model, folder: save_weights(model, folder / "encoder.safetensors"),
         load=lambda folder: load_weights(small_vision_model(config, size, study.seed), folder / "encoder.safetensors"),
     )
-    return frozen(vision_model).to(study.device)
+    return frozen(vision_model, DISCS).to(study.device)
 
 
 def _standardised(study: Study, encoder: FrameEncoder, frames: np.ndarray) -> FrameEncoder:
