@@ -51,6 +51,16 @@ def test_every_quick_comparison_of_the_optimizers_is_a_line_of_json(capsys):
     assert all(line["ratio"] == pytest.approx(line["ours"] / line["rival"]) for line in measured)
 
 
+def test_every_quick_comparison_of_world_models_is_a_line_of_json(capsys):
+    importlib.import_module("world_model").main(["--quick", "--json", "--parts", "step", "planning"])
+    measured = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["rival_name"].split(",")[0] for line in measured][:2] == [
+        "one call for each prefix",
+        "DINO-WM's predictor",
+    ]
+    assert [list(line) for line in measured] == [KEYS] * len(measured)
+
+
 def test_every_quick_comparison_of_rollouts_is_a_line_of_json(capsys):
     importlib.import_module("rollout").main(["--quick", "--json"])
     measured = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
