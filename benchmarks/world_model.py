@@ -6,8 +6,8 @@
 
 Parts: ``step`` tokens a second of a training step in one masked pass, beside one call for each prefix, which must give
 the same gradients; ``planning`` candidates a second beside DINO-WM's predictor of equal size, and beside
-stable-worldmodel's own PreJEPA where it is installed (with einops); ``cache`` frames a second from the cache of features,
-beside encoding anew.
+stable-worldmodel's own PreJEPA where it is installed (with einops); ``cache`` frames a second from the cache of
+features, beside encoding anew.
 """
 
 import sys

@@ -26,6 +26,7 @@ def forecast(
     out: Path,
     size: int = 64,
     encoder: str = "",
+    encoder_steps: int = 150,
     predictor: str = "",
     steps: int = 600,
     rate: float = 3e-3,
@@ -44,6 +45,7 @@ def forecast(
         out: a folder to write: the model, the table, pictures.
         size: pixels of the frames' side; the square in the middle is taken.
         encoder: a vision transformer of the hub or a folder; empty for a small one that is trained here.
+        encoder_steps: of the small encoder's training.
         predictor: tiny, small, base, large or giant; empty for one that suits a minute on a CPU.
         steps: of the predictor's training.
         rate: of the predictor's training.
@@ -68,6 +70,7 @@ def forecast(
     settings = OwnSettings(
         size=size,
         encoder=encoder,
+        encoder_steps=encoder_steps,
         gaps=Gaps(5, shortest, longest),
         context=context,
         spacing=spacing,

@@ -42,6 +42,7 @@ class OwnSettings:
     Args:
         size: pixels of the frames' side.
         encoder: a vision transformer of the hub or a folder; empty for a small one that is trained here.
+        encoder_steps: of the small encoder's training.
         gaps: of training clips.
         context: frames that are seen before a forecast.
         spacing: seconds between them.
@@ -53,6 +54,7 @@ class OwnSettings:
 
     size: int
     encoder: str
+    encoder_steps: int
     gaps: Gaps
     context: int
     spacing: float
@@ -105,7 +107,7 @@ def encoder_of(videos: Sequence[Video], settings: OwnSettings, cell: Cell) -> Fr
                 f"size = {settings.size}: allowed: multiples of {encoder.patch_size}, the patches of {settings.encoder}"
             )
     else:
-        config = EncoderConfig(width=64, steps=150, batch_size=64)
+        config = EncoderConfig(width=64, steps=settings.encoder_steps, batch_size=64)
         pixels = Pixels(float(frames.mean()) / 255, max(float(frames.std()) / 255, 1e-3))
         model = train_vision_model(
             config, settings.size, 2e-3, cell, lambda step: _drawn(frames, cell.seed, step, config.batch_size), pixels
@@ -192,7 +194,7 @@ def measure(model: Predictor, filmed: Sequence[Filmed], settings: OwnSettings) -
     device = next(model.parameters()).device
     features, times = [], []
     for film in filmed:
-        for frames in tested_frames(film, settings, MOST_TESTED // len(filmed)):
+        for frames in tested_frames(film, settings, max(1, MOST_TESTED // len(filmed))):
             features.append(film.features[frames])
             times.append(torch.from_numpy(film.video.times[frames] - film.video.times[frames[0]]))
     x, tau = torch.stack(features), torch.stack(times)
@@ -230,7 +232,9 @@ def forecast_videos(
     """
     videos = read_videos(path, settings)
     report(f"{len(videos)} video(s), {sum(map(len, videos))} frames of {settings.size}x{settings.size}")
-    trainings = cell.parts({"encoder": 0 if settings.encoder else 150, "predictor": settings.training.steps})
+    trainings = cell.parts(
+        {"encoder": 0 if settings.encoder else settings.encoder_steps, "predictor": settings.training.steps}
+    )
     encoder = encoder_of(videos, settings, trainings["encoder"])
     filmed = [film(video, encoder, FeatureCache(cache), settings.size) for video in videos]
     report(f"features of {encoder.dim} numbers on {tuple(filmed[0].features.shape[1:3])} patches; learning")

@@ -200,7 +200,7 @@ CLAIMS = (
     ),
     _threshold(
         "turn",
-        "So does one in which it turns in free space at equal speed, in more than 70 %: as much moves as if it went on.",
+        "So does one in which it turns in free space at equal speed, in more than 70 %: as much moves as before.",
         "surprise/turn",
         "dino_world",
         0.7,
