@@ -137,6 +137,13 @@ def test_pictures_of_the_recipe_replace_the_learning_curves(tmp_path):
     assert "One puzzle, step by step." in (tmp_path / "report.html").read_text()
 
 
+def test_an_animation_is_inside_the_report(tmp_path):
+    picture = Picture("moving", "It moves", "As can be seen.", Figure(), animation=b"GIF89a, more or less")
+    write_report(make_report(), [picture, Picture("still", "Still", "As before.", Figure())], tmp_path)
+    images = re.findall(r'src="data:image/([a-z+]+);base64', (tmp_path / "report.html").read_text())
+    assert images == ["svg+xml", "gif", "svg+xml"]
+
+
 def test_a_report_without_curves_and_claims_is_still_a_report(tmp_path):
     scores = {"base": {0: Scores({"test/exact": 0.5})}}
     facts = FACTS | {"cell_seconds": {"base": {"0": 1.0}}}

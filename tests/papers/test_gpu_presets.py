@@ -1,4 +1,4 @@
-"""The presets for one GPU on language models, run here with tiny random weights, few rows and few steps.
+"""The presets for one GPU, run here with tiny random weights, few rows and few steps.
 
 What is left as it is: precision, adapters, optimizer and schedule, loss, rewards, stop strings, prompts and data.
 """
@@ -8,8 +8,11 @@ from dataclasses import replace
 import pytest
 
 from tenfold.core.cell import Cell, read_stages
+from tenfold.models.frame_encoder import small_vision_transformer
 from tenfold.papers.cort import config as cort
 from tenfold.papers.cort import recipe as cort_recipe
+from tenfold.papers.dino_world import config as dino_world
+from tenfold.papers.dino_world import recipe as dino_world_recipe
 from tenfold.papers.iw_sft.language import config as iw_sft
 from tenfold.papers.iw_sft.language import recipe as iw_sft_recipe
 from tenfold.papers.rlcr import config as rlcr
@@ -93,3 +96,22 @@ def test_cort_on_one_gpu(tmp_path, weights):
     stages = read_stages(tmp_path / "shared")
     assert len(scores.curves["reinforcement/train/reward"]) == 2 and len(stages["rft"].curves["train/loss"]) == 2
     assert "programs" not in stages and len(stages["thinking"].curves["train/loss"]) >= 1
+
+
+@pytest.mark.parametrize("arm", ["random_encoder", "finetune"])
+def test_dino_world_on_one_gpu(tmp_path, arm):
+    """Its encoder is loaded from a folder; FlexAttention, which has no backward pass on a CPU, gives way."""
+    encoder = small_vision_transformer(width=16, blocks=1, heads=2, patch=14, registers=4, size=28, seed=0)
+    encoder.save_pretrained(tmp_path / "encoder")
+    preset, tiny = dino_world.gpu(), dino_world.smoke()
+    assert preset.predictor.attention == "flex" and preset.encoder.model and not preset.encoder.standardise
+    config = replace(
+        tiny,
+        balls=replace(preset.balls, size=28, radius=3.0, slowest=4.0, fastest=20.0),
+        encoder=replace(preset.encoder, model=str(tmp_path / "encoder")),
+        predictor=replace(preset.predictor, blocks=1, width=48, heads=1, attention="sdpa"),
+        training=replace(preset.training, steps=2, batch_size=2, log_every=1),
+    )
+    scores = dino_world_recipe.run(config, arm, 0, Cell(arm=arm, seed=0, directory=tmp_path / "cell", device="cpu"))
+    assert scores.curves["train/loss"]
+    assert (tmp_path / "cell" / "model" / "encoder" / "model.safetensors").is_file()
