@@ -18,6 +18,7 @@ from tenfold.core.files import to_json, write_atomically
 from tenfold.models.frame_encoder import FrameEncoder
 from tenfold.papers.dino_world.config import PredictorConfig
 from tenfold.papers.dino_world.method import Predictor
+from tenfold.train.trl_run import quiet
 
 Module = TypeVar("Module", bound=nn.Module)
 CONFIG, WEIGHTS, ENCODER = "config.json", "model.safetensors", "encoder"
@@ -64,7 +65,8 @@ def load_weights(model: Module, file: Path) -> Module:
 
 def save_world_model(model: WorldModel, folder: Path) -> None:
     """Write predictor and encoder; ``config.json`` goes last, so that a folder that has one is whole."""
-    model.encoder.save_pretrained(folder / ENCODER)
+    with quiet():
+        model.encoder.save_pretrained(folder / ENCODER)
     save_weights(model.predictor, folder / WEIGHTS)
     facts = {
         "predictor": asdict(model.predictor.config),
@@ -87,7 +89,8 @@ def load_world_model(folder: Path, device: torch.device | str = "cpu") -> WorldM
     facts = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if "predictor" not in facts:
         raise UserError(f"{folder} holds another kind of model: its {CONFIG} names no predictor")
-    encoder = FrameEncoder.from_pretrained(str(folder / ENCODER)).to(device)
+    with quiet():
+        encoder = FrameEncoder.from_pretrained(str(folder / ENCODER)).to(device)
     refuse_other_encoder(encoder, facts["encoder"])
     predictor = Predictor(PredictorConfig(**facts["predictor"]), facts["dim"], facts["action_dim"])
     load_weights(predictor, folder / WEIGHTS)
