@@ -14,7 +14,8 @@ from rich.console import Console
 from tenfold.core.claims import judge_all
 from tenfold.core.config import to_plain as config_to_plain
 from tenfold.core.discovery import preset_config
-from tenfold.core.report import changed_fields, metric_names, print_report, to_plain, write_report
+from tenfold.core.report import changed_fields, metric_names, to_plain, write_report
+from tenfold.core.terminal import print_report
 from tenfold.core.types import Claim, Looks, Picture, Report, Scores
 
 CLAIMS = (

@@ -19,6 +19,7 @@ from tenfold.core import discovery
 from tenfold.core.config import differences, from_yaml, nearest, parse, to_yaml
 from tenfold.core.discovery import Study
 from tenfold.core.errors import UserError
+from tenfold.core.extras import require_extras
 
 Config = TypeVar("Config")
 PRESET_DTYPES = {"smoke": "float32", "laptop": "float32", "gpu": "bfloat16", "paper": "bfloat16"}
@@ -245,9 +246,10 @@ def _execute(
 
     from tenfold.cli.published import print_published
     from tenfold.core.cell import is_main_process
-    from tenfold.core.report import print_report
     from tenfold.core.runner import execute
+    from tenfold.core.terminal import print_report
 
+    require_extras((*study.extras, *_extras_of(recipe, command.config)), study.name)
     _refuse_absent_device(command.device)
     preset = _preset_and_task(study, command)
     directory = command.resume or command.out or _new_directory(study.name, preset.replace(":", "-"), command.device)
@@ -269,6 +271,11 @@ def _execute(
         print_published(report, console)
         console.print(f"\nReport: {directory / 'report.html'}", soft_wrap=True, highlight=False)
     return 0
+
+
+def _extras_of(recipe: Any, config: Any) -> tuple[str, ...]:
+    """The optional parts that a configuration needs, where the recipe says so."""
+    return recipe.extras(config) if hasattr(recipe, "extras") else ()
 
 
 def _refuse_absent_device(device: str) -> None:

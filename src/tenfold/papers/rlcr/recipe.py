@@ -154,6 +154,11 @@ class Study:
     questions: Questions
 
 
+def extras(config: Config) -> tuple[str, ...]:
+    """The optional parts that a configuration needs."""
+    return ("math",) if config.task.verifier == "math" else ()
+
+
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     """Train one arm with one seed and test what it says and how sure it is."""
     study = study_of(config, ARMS[arm], cell)
