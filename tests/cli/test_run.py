@@ -1,5 +1,8 @@
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -7,6 +10,7 @@ import yaml
 from tenfold.cli.run import parse_seeds
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
+from tenfold.core.extras import EXTRAS, advice
 from tenfold.core.results import run_from_directory
 
 SHORT = ("--training.steps", "20", "--training.checkpoint-every", "5")
@@ -110,7 +114,9 @@ def test_dry_run_prints_an_estimate_and_runs_nothing(tried_out, tenfold, tmp_pat
     status, out, _ = tenfold("run", tried_out, "--dry-run", "--seeds", "2", "--arms", "decayed")
     assert status == 0
     assert "# arms: decayed; seeds: 10, 11" in out
-    assert re.search(r"# parameters: 30\n# memory_bytes: .* GB\n# seconds: ", out)
+    assert re.search(r"# largest model: 30 parameters\n# memory: about \d+ MB\n# time: 2 s a seed\n", out)
+    out = tenfold("run", tried_out, "--dry-run", "--training.steps", "600")[1]
+    assert re.search(r"# time: about \d+ s for each seed of all arms, estimated\n", out)
     assert not (tmp_path / "runs").exists()
 
 
@@ -196,3 +202,45 @@ def test_another_papers_run_is_not_resumed(tried_out, paper_root, tenfold, tmp_p
     (run / "run.json").write_text(json.dumps(stored))
     status, _, err = tenfold("run", tried_out, "--resume", run)
     assert status == 2 and "is a run of hrm, not of tried_out" in err
+
+
+def test_the_first_line_says_what_is_about_to_run(tried_out, tenfold, tmp_path):
+    _, out, _ = tenfold("run", tried_out, *SHORT, "--seeds", "2", "--out", tmp_path / "r")
+    assert out.splitlines()[0] == "tenfold run tried_out: preset laptop, seeds 10, 11; 2 s a seed"
+
+
+def test_a_finished_run_given_again_says_so(tried_out, tenfold, tmp_path):
+    assert tenfold("run", tried_out, *SHORT, "--out", tmp_path / "r")[0] == 0
+    status, out, _ = tenfold("run", tried_out, "--resume", tmp_path / "r")
+    assert status == 0 and "All 2 cells of this run are finished; its report is written again." in out
+
+
+def test_ctrl_c_within_the_report_says_that_nothing_is_lost(tried_out, tenfold, tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tenfold.core.runner.write_report", interrupted)
+    status, out, _ = tenfold("run", tried_out, *SHORT, "--out", tmp_path / "r")
+    assert status == 130
+    assert f"only the report was cut short. To write it: tenfold report {tmp_path / 'r'}" in out.replace("\n", " ")
+    monkeypatch.undo()
+
+
+def test_a_missing_extra_is_told_before_a_run_has_a_folder(tried_out, paper_root, tenfold, tmp_path, monkeypatch):
+    toml = paper_root / tried_out / "paper.toml"
+    before = toml.read_text()
+    monkeypatch.setitem(EXTRAS, "math", "no_such_module")
+    try:
+        toml.write_text('extras = ["math"]\n' + before)
+        status, _, err = tenfold("run", tried_out, *SHORT)
+    finally:
+        toml.write_text(before)
+    assert status == 2 and f"tried_out needs the extra math: {advice('math')}" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_mistakes_are_told_before_torch_is_imported(tried_out, tmp_path):
+    code = "import sys; from tenfold.cli.main import main; main(sys.argv[1:]); print('torch' in sys.modules)"
+    for words in (["--arms", "none"], ["--seeds", "9"], ["--out", str(Path(__file__).parent)]):
+        done = subprocess.run([sys.executable, "-c", code, "run", tried_out, *words], capture_output=True, text=True)
+        assert done.stdout.splitlines()[-1] == "False", (words, done.stderr)

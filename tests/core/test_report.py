@@ -14,7 +14,8 @@ from rich.console import Console
 from tenfold.core.claims import judge_all
 from tenfold.core.config import to_plain as config_to_plain
 from tenfold.core.discovery import preset_config
-from tenfold.core.report import changed_fields, metric_names, print_report, to_plain, write_report
+from tenfold.core.report import changed_fields, metric_names, to_plain, write_report
+from tenfold.core.terminal import print_report
 from tenfold.core.types import Claim, Looks, Picture, Report, Scores
 
 CLAIMS = (
@@ -223,3 +224,31 @@ def test_no_name_of_a_metric_is_cropped_on_a_narrow_terminal():
     stream = io.StringIO()
     print_report(report, Console(file=stream, width=60))
     assert "…" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_nine_arms_are_readable_on_a_narrow_terminal(width):
+    scores = {seed: Scores({"test/exact": 0.5 + seed, "test/other": 1.0}) for seed in range(3)}
+    arms = ("base", "method", *(f"another_long_name_{number}" for number in range(7)))
+    facts = FACTS | {"cell_seconds": {arm: {str(seed): 10.0 for seed in scores} for arm in arms}}
+    report = replace(make_report(), scores=dict.fromkeys(arms, scores), facts=facts)
+    stream = io.StringIO()
+    print_report(report, Console(file=stream, width=width))
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= width and "…" not in stream.getvalue()
+    for arm in arms:
+        assert any(arm in line and "1.500 ± 2.484" in line for line in lines), "the whole name beside the whole number"
+    assert "2 other metrics are in the report" in stream.getvalue()
+    assert "gain (headline)" not in stream.getvalue() and "gain: undecided" not in stream.getvalue()
+
+
+def test_the_command_that_gives_verdicts_is_told_until_all_planned_seeds_are_there():
+    report = make_report(seeds=1)
+    planned = replace(report, facts=report.facts | {"plan": {"seeds": [0, 1, 2], "why": "three"}})
+    stream = io.StringIO()
+    print_report(planned, Console(file=stream, width=200))
+    assert "1 of 3 are here: tenfold run demo --seeds plan" in stream.getvalue()
+    whole = replace(planned, seeds=[0, 1, 2])
+    stream = io.StringIO()
+    print_report(whole, Console(file=stream, width=200))
+    assert "--seeds plan" not in stream.getvalue()

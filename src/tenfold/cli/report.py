@@ -78,7 +78,7 @@ def _draw_published(path: Path, console: Console, *, publish: bool) -> None:
 
 def _show(report: Report, file: Path, console: Console) -> None:
     from tenfold.cli.published import print_published
-    from tenfold.core.report import print_report
+    from tenfold.core.terminal import print_report
 
     print_report(report, console)
     print_published(report, console)

@@ -4,21 +4,24 @@ The configuration is read in one parse: preset < YAML file < flags. With ``--res
 takes the preset's place and must come out unchanged; more seeds and arms may be added.
 """
 
-import math
 import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 
+from tenfold.cli.dry_run import print_plan
 from tenfold.core import discovery
-from tenfold.core.config import differences, from_yaml, nearest, parse, to_yaml
+from tenfold.core.config import differences, from_yaml, nearest, parse
 from tenfold.core.discovery import Study
 from tenfold.core.errors import UserError
+from tenfold.core.extras import require_extras
+from tenfold.core.stated import Stated, stated_by
+from tenfold.core.timing import time_of
+from tenfold.core.types import Plan
 
 Config = TypeVar("Config")
 PRESET_DTYPES = {"smoke": "float32", "laptop": "float32", "gpu": "bfloat16", "paper": "bfloat16"}
@@ -81,10 +84,16 @@ def main(arguments: Sequence[str]) -> int:
     command = _parse(study, default, options.config_file, words)
     if command.resume is not None:
         _refuse_changes(default, command)
+    stated = stated_by(study)  # read as text, so that a mistake is told before torch is imported
+    _arms(command.arms, stated.arms)
+    seeds = _seeds(study, stated, command)
+    if not command.dry_run:
+        _refuse_unfit(study, command)
+        _announce(study, command, seeds)
     recipe = discovery.recipe_module(study.name)
-    seeds, arms = _seeds(study, recipe, command), _arms(command.arms, recipe)
+    arms = _arms(command.arms, tuple(recipe.ARMS))
     if command.dry_run:
-        _print_plan(recipe, command.config, seeds, arms)
+        print_plan(study, recipe, command.config, preset_and_task(study, command), seeds, arms)
         return 0
     return _execute(study, recipe, command, seeds, arms, shlex.join(["tenfold", "run", *arguments]))
 
@@ -133,14 +142,14 @@ def _first_seeds(count: int, plan: Sequence[int]) -> tuple[int, ...]:
     return tuple(plan[:count])
 
 
-def _seeds(study: Study, recipe: Any, command: RunCommand[Any]) -> tuple[int, ...]:
-    """The seeds to run. ``plan`` leaves out what results hold already, unless the run's folder has begun with them."""
-    preset = _preset_and_task(study, command)
-    plan = recipe.PLAN.seeds(preset)
+def _seeds(study: Study, stated: Stated, command: RunCommand[Any]) -> tuple[int, ...]:
+    """The seeds to run. ``plan`` leaves out what results hold already, unless a run is gone on with."""
+    preset = preset_and_task(study, command)
+    plan = () if stated.plan is None else stated.plan.seeds(preset)
     seeds = parse_seeds(" ".join(command.seeds), plan)
-    if command.seeds != ("plan",):
+    if command.seeds != ("plan",) or stated.plan is None or command.resume is not None:
         return seeds
-    held = _held_by_results(study, recipe, command, preset)
+    held = _held_by_results(study, stated.plan, command, preset)
     missing = tuple(seed for seed in seeds if seed not in held)
     if not missing:
         raise UserError(
@@ -150,23 +159,23 @@ def _seeds(study: Study, recipe: Any, command: RunCommand[Any]) -> tuple[int, ..
     return missing
 
 
-def _held_by_results(study: Study, recipe: Any, command: RunCommand[Any], preset: str) -> list[int]:
+def _held_by_results(study: Study, plan: Plan, command: RunCommand[Any], preset: str) -> list[int]:
     """The planned seeds that are published from a run that this one would be joined with."""
     from tenfold.core.entries import published_here
+
+    if not (runs := published_here(study.name)):
+        return []
     from tenfold.core.report import changed_from
     from tenfold.core.results import planned_and_published
     from tenfold.core.runner import stated_facts
 
-    if command.resume is not None or not (runs := published_here(study.name)):
-        return []
-    facts = stated_facts(study.name, preset, recipe, command.config)
+    facts = stated_facts(study.name, preset, plan, command.config)
+    arms = _arms(command.arms, tuple(discovery.recipe_module(study.name).ARMS))
     changed = changed_from(study.name, preset, command.config)
-    return planned_and_published(
-        runs, facts | {"preset": preset, "changed": changed, "arms": _arms(command.arms, recipe)}
-    )
+    return planned_and_published(runs, facts | {"preset": preset, "changed": changed, "arms": arms})
 
 
-def _preset_and_task(study: Study, command: RunOptions) -> str:
+def preset_and_task(study: Study, command: RunOptions) -> str:
     """The preset as runs call it: with its task where it is ``paper``."""
     task = command.task or discovery.default_task(study.name)
     return f"paper:{task}" if command.preset == "paper" else command.preset
@@ -229,13 +238,32 @@ def _refuse_changes(stored: RunCommand[Any], command: RunCommand[Any]) -> None:
             )
 
 
-def _arms(names: Sequence[str], recipe: ModuleType) -> tuple[str, ...]:
-    """The named arms in the order of the recipe; all of them when none is named."""
+def _arms(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The named arms in the order of the recipe, or all of them; none is refused where none is known."""
     asked = [name for word in names for name in word.split(",") if name]
     for name in asked:
-        if name not in recipe.ARMS:
-            raise UserError(f"--arms names {name!r}; {nearest(name, recipe.ARMS)}")
-    return tuple(arm for arm in recipe.ARMS if arm in asked or not asked)
+        if known and name not in known:
+            raise UserError(f"--arms names {name!r}; {nearest(name, known)}")
+    return tuple(arm for arm in known if arm in asked or not asked)
+
+
+def _refuse_unfit(study: Study, command: RunCommand[Any]) -> None:
+    """What can be known before torch is imported, and before a run has a folder."""
+    from tenfold.core.directory import is_run, refuse_occupied
+
+    require_extras(study.extras, study.name)
+    if command.out is not None and not is_run(command.out):
+        refuse_occupied(command.out)
+
+
+def _announce(study: Study, command: RunCommand[Any], seeds: Sequence[int]) -> None:
+    """The first line, at once: what is about to run, and how long it may take."""
+    preset = preset_and_task(study, command)
+    time = time_of(study, preset)
+    named = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    words = f"tenfold run {study.name}: preset {preset}, {named}{f'; {time}' if time else ''}"
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(words, flush=True)
 
 
 def _execute(
@@ -245,11 +273,12 @@ def _execute(
 
     from tenfold.cli.published import print_published
     from tenfold.core.cell import is_main_process
-    from tenfold.core.report import print_report
     from tenfold.core.runner import execute
+    from tenfold.core.terminal import print_report
 
+    require_extras(_extras_of(recipe, command.config), study.name)
     _refuse_absent_device(command.device)
-    preset = _preset_and_task(study, command)
+    preset = preset_and_task(study, command)
     directory = command.resume or command.out or _new_directory(study.name, preset.replace(":", "-"), command.device)
     report = execute(
         paper=study.name,
@@ -271,6 +300,11 @@ def _execute(
     return 0
 
 
+def _extras_of(recipe: Any, config: Any) -> tuple[str, ...]:
+    """The optional parts that a configuration needs, where the recipe says so."""
+    return recipe.extras(config) if hasattr(recipe, "extras") else ()
+
+
 def _refuse_absent_device(device: str) -> None:
     """Before a run directory is made, so that a refused start leaves nothing behind."""
     if device == "cuda":
@@ -289,27 +323,3 @@ def _new_directory(paper: str, preset: str, device: str) -> Path:
     from tenfold.train.distributed import broadcast
 
     return Path(broadcast(str(path), device))
-
-
-def _print_plan(recipe: ModuleType, config: Any, seeds: Sequence[int], arms: Sequence[str]) -> None:
-    """The resolved configuration as YAML, then the estimate as comments, so that the output is a valid file."""
-    print(to_yaml(config), end="")
-    print(f"# arms: {', '.join(arms)}; seeds: {', '.join(map(str, seeds))}")
-    for name, value in recipe.estimate(config).items():
-        print(f"# {name}: {_readable(name, value)}")
-
-
-def _readable(name: str, value: float) -> str:
-    """An estimate in words; bytes and seconds are given in their larger units.
-
-    Example:
-        >>> _readable("memory_bytes", 2.5e9), _readable("parameters", 27275266)
-        ('2.5 GB', '27,275,266')
-    """
-    if not math.isfinite(value):
-        return "unknown"
-    if name.endswith("bytes"):
-        return f"{value / 1e9:.3g} GB"
-    if name.endswith("seconds"):
-        return f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
-    return f"{value:,.0f}"

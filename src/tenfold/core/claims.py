@@ -89,6 +89,7 @@ def judge(claim: Claim, scores: ScoresByArm, looks: Looks) -> Judgement:
         interval_over="nothing",
         seeds=len(seeds),
         verdict="undecided",
+        values=tuple(float(value) for value in values),
         planned=len(looks.plan),
         on_plan=_on_plan(seeds, looks.plan),
         gate=_gate(claim.gate, scores, seeds),

@@ -121,6 +121,7 @@ def claim_entry(judgement: Judgement) -> dict[str, Any]:
         "verdict": judgement.verdict,
         "together": judgement.together,
         "note": judgement.note,
+        "values": list(judgement.values),
     }
 
 
@@ -129,7 +130,7 @@ def judgement_of(entry: Mapping[str, Any]) -> Judgement:
     gate = entry.get("gate_needed")
     fields = {name: entry[name] for name in Claim.__dataclass_fields__ if name in entry and name != "gate"}
     interval = None if entry["interval"] is None else (float(entry["interval"][0]), float(entry["interval"][1]))
-    since_plans = ("planned", "on_plan", "look", "confidence", "gate", "p", "together")
+    since_plans = ("values", "planned", "on_plan", "look", "confidence", "gate", "p", "together")
     return Judgement(
         claim=Claim(**fields, gate=None if gate is None else Gate(**gate)),
         effect=number(entry["effect"]),

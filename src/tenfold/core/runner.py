@@ -117,12 +117,24 @@ def execute(
             message = f"{reason}\nTo go on: tenfold run {paper} --resume {directory}"
             console.print(message, markup=False, highlight=False, soft_wrap=True)
         raise
+    if not pending and is_main_process():
+        console.print(f"All {len(cells)} cells of this run are finished; its report is written again.", highlight=False)
     facts |= _cost(run, cells) | {"data": _data_of(scores), "looks": _looks_of_its_own(facts)}
     report = _report(run, facts, recipe, scores, to_plain(config))
     if is_main_process():
         run.write_facts(facts)
-        write_report(report, recipe.figures(report), directory)
+        _write_or_say(report, recipe, directory, console)
     return report
+
+
+def _write_or_say(report: Report, recipe: Recipe, directory: Path, console: Console) -> None:
+    """Write the report; where Ctrl-C cuts it short, nothing that was measured is lost, and that is said."""
+    try:
+        write_report(report, recipe.figures(report), directory)
+    except KeyboardInterrupt:
+        message = f"All cells are finished; only the report was cut short. To write it: tenfold report {directory}"
+        console.print(message, markup=False, highlight=False, soft_wrap=True)
+        raise
 
 
 def partial_report(directory: Path, recipe: Recipe | None = None) -> Report:
@@ -187,7 +199,7 @@ def _planned_facts(run: RunDirectory, asked: Mapping[str, Any], config: Any, rec
         raise UserError(f"--arms: there is no arm {unknown[0]!r}; allowed are {', '.join(recipe.ARMS)}")
     facts = dict(asked)
     if not is_run(run.path):
-        facts |= stated_facts(facts["paper"], facts["preset"], recipe, config)
+        facts |= stated_facts(facts["paper"], facts["preset"], recipe.PLAN, config)
     else:
         facts = run.facts()
         for name in ("paper", "dtype"):
@@ -202,13 +214,13 @@ def _planned_facts(run: RunDirectory, asked: Mapping[str, Any], config: Any, rec
     return facts | {"arms": arms, "seeds": seeds}
 
 
-def stated_facts(paper: str, preset: str, recipe: Recipe, config: Any) -> dict[str, Any]:
+def stated_facts(paper: str, preset: str, plan: Plan, config: Any) -> dict[str, Any]:
     """What is stated about a run before it begins.
 
     Args:
         paper: name of the study.
         preset: its preset, with the task.
-        recipe: the recipe module.
+        plan: the recipe's.
         config: the resolved configuration.
 
     Returns:
@@ -216,10 +228,10 @@ def stated_facts(paper: str, preset: str, recipe: Recipe, config: Any) -> dict[s
         none are planned; ``looks``, the sets of more seeds it is judged on; ``config_sha256`` and ``method_source``,
         hashes of the configuration and of the code that the numbers come from; ``data``, those of the machine's texts.
     """
-    seeds = recipe.PLAN.seeds(preset)
+    seeds = plan.seeds(preset)
     return {
         "run": secrets.token_hex(6),
-        "plan": {"seeds": list(seeds), "why": recipe.PLAN.why} if seeds else None,
+        "plan": {"seeds": list(seeds), "why": plan.why} if seeds else None,
         "looks": [],
         "config_sha256": hashlib.sha256(to_yaml(config).encode()).hexdigest(),
         "method_source": _method_source(paper) if seeds else None,

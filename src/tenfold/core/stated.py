@@ -29,12 +29,14 @@ class Stated:
         chosen_on: its ``CHOSEN_ON``: the seeds on which anything was chosen.
         headline: id of the claim marked as the headline; empty where none is.
         sentence: that claim's text.
+        arms: the names in ``ARMS``, where it is written out as a dictionary.
     """
 
     plan: Plan | None = None
     chosen_on: tuple[int, ...] = ()
     headline: str = ""
     sentence: str = ""
+    arms: tuple[str, ...] = ()
 
 
 def stated_in(text: str) -> Stated:
@@ -54,8 +56,8 @@ def stated_in(text: str) -> Stated:
         tree = ast.parse(text)
     except SyntaxError as error:
         raise ValueError(f"not Python: {error}") from error
-    found = {name: value for name, value in _assigned(tree) if name in ("PLAN", "CHOSEN_ON")}
-    plan = found.get("PLAN")
+    found = {name: value for name, value in _assigned(tree) if name in ("PLAN", "CHOSEN_ON", "ARMS")}
+    plan, arms = found.get("PLAN"), found.get("ARMS")
     if plan is not None and not isinstance(plan, ast.Call):
         raise ValueError("PLAN is no call of Plan")
     headline = _headline(tree)
@@ -64,6 +66,7 @@ def stated_in(text: str) -> Stated:
         chosen_on=tuple(ast.literal_eval(found["CHOSEN_ON"])) if "CHOSEN_ON" in found else (),
         headline=headline.get("id", ""),
         sentence=headline.get("text", ""),
+        arms=_names(arms) if isinstance(arms, ast.Dict) else (),
     )
 
 
@@ -125,6 +128,12 @@ def _literals(call: ast.Call, names: tuple[str, ...]) -> dict[str, Any]:
     """The arguments of a call as values, positional ones called by ``names``."""
     given = dict(zip(names, call.args, strict=False)) | {word.arg: word.value for word in call.keywords if word.arg}
     return {name: ast.literal_eval(value) for name, value in given.items()}
+
+
+def _names(dictionary: ast.Dict) -> tuple[str, ...]:
+    """The keys of a dictionary; none unless all of them are texts."""
+    keys = [key.value for key in dictionary.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
+    return tuple(keys) if len(keys) == len(dictionary.keys) else ()
 
 
 def _headline(tree: ast.Module) -> dict[str, str]:

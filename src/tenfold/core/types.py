@@ -164,6 +164,7 @@ class Judgement:
         seeds: the number of seeds that entered.
         verdict: see ``core.claims``.
         note: what else is to be said about the verdict, in a sentence; mostly empty.
+        values: the judged quantity for each seed that entered, in increasing seed.
         planned: the number of planned seeds; 0 where there is no plan.
         on_plan: whether the seeds that entered are planned ones, with others only where no planned one is missing.
         look: how many times this claim has been judged with this one; 0 below the planned number of seeds.
@@ -181,6 +182,7 @@ class Judgement:
     seeds: int
     verdict: Verdict
     note: str = ""
+    values: Sequence[float] = ()
     planned: int = 0
     on_plan: bool = True
     look: int = 0

@@ -80,7 +80,7 @@ def needed_text(claim: Claim) -> str:
         >>> needed_text(Claim("a", "A works.", "threshold", "test/exact", "test", "A", None, "higher", 0.5, "steps"))
         'above 0.5'
     """
-    line = f"{line_of(claim):,g}".replace("-", "−")
+    line = (readable(line_of(claim)) if abs(line_of(claim)) >= 1000 else f"{line_of(claim):.3g}").replace("-", "−")
     if claim.kind == "exact":
         return f"equal to {claim.baseline}" if claim.baseline else f"exactly {readable(claim.margin)}"
     if claim.kind == "threshold":

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.errors import UserError
+from tenfold.core.extras import require_extras
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,9 @@ def read_stable_worldmodel(
     Raises:
         UserError: h5py is absent; the file lacks a column; an action that leads to a kept frame is not finite.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise UserError("reading hdf5 needs h5py: pip install 'tenfold[control]'") from error
+    require_extras(["control"], "reading hdf5 files")
+    import h5py
+
     check_spacing(seconds_per_step, frameskip)
     with _opened(h5py, path) as file:
         for column in (image, action, "ep_len", "ep_offset"):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.errors import UserError
+from tenfold.core.extras import require_extras
 from tenfold.data.video.sampling import centre_square, check_times
 
 SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".mpg", ".ogv", ".webm")
@@ -88,10 +89,9 @@ def read_video(path: Path, size: int, most_frames: int = 10_000) -> Video:
 
 
 def _pyav() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise UserError("reading videos needs PyAV: pip install 'tenfold[video]'") from error
+    require_extras(["video"], "reading videos")
+    import av
+
     return av
 
 

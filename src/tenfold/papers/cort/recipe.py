@@ -10,7 +10,7 @@ changes is shown from the base, where there is much to learn: ``rl_from_base`` w
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import log, nan
+from math import log
 from typing import Any
 
 from datasets import Dataset
@@ -26,6 +26,7 @@ from tenfold.papers.cort.measures import Measured, summary
 from tenfold.papers.cort.method import cort_rewards
 from tenfold.papers.cort.questions import load_questions
 from tenfold.policies import Policy
+from tenfold.policies.sizes import estimate_on_disk
 from tenfold.study.language import evaluated_as
 from tenfold.study.pictures import colours
 from tenfold.study.questions import Question, as_dataset
@@ -319,9 +320,9 @@ def figures(report: Report) -> Sequence[Picture]:
 
 
 def estimate(config: Config) -> dict[str, float]:
-    """Size and time of one seed of all arms, for ``--dry-run``; unknown for a model on disk or on the hub."""
+    """Size and time of one seed of all arms, for ``--dry-run``; the time of a model on disk is unknown."""
     if config.policy.model:
-        return {"parameters": nan, "memory_bytes": nan, "seconds": nan}
+        return estimate_on_disk(config.policy.model)
     num_parameters = stages.build(config, 0).num_parameters
     num_tunings = sum(arm.examples is not None for arm in ARMS.values()) + 2  # and those of two stages
     tuned = num_tunings * config.sft.steps * config.sft.batch_size

@@ -107,6 +107,11 @@ PLAN = Plan(
 )
 
 
+def extras(config: Config) -> tuple[str, ...]:
+    """The optional parts that a configuration needs."""
+    return ("arc",) if config.data.task == "arc" else ()
+
+
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     """Train one arm with one seed and answer the held-out puzzles."""
     study = prepared(config, ARMS[arm], seed, cell)

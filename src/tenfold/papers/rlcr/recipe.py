@@ -7,7 +7,6 @@ show comes early. All arms have one learning rate; ``tenfold tune rlcr`` tries o
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import nan
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from tenfold.papers.rlcr.method import rlcr_reward
 from tenfold.papers.rlcr.prompts import render
 from tenfold.papers.rlcr.questions import Questions, load_questions
 from tenfold.policies import Policy
+from tenfold.policies.sizes import estimate_on_disk
 from tenfold.rewards import brier_rule, is_safe, log_rule
 from tenfold.study.language import build_policy, evaluated_as, placed
 from tenfold.study.questions import Question, as_dataset
@@ -152,6 +152,11 @@ class Study:
     cell: Cell
     examiner: Examiner
     questions: Questions
+
+
+def extras(config: Config) -> tuple[str, ...]:
+    """The optional parts that a configuration needs."""
+    return ("math",) if config.task.verifier == "math" else ()
 
 
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
@@ -336,9 +341,9 @@ def figures(report: Report) -> Sequence[Picture]:
 
 
 def estimate(config: Config) -> dict[str, float]:
-    """Size and time of one seed of all arms, for ``--dry-run``; unknown for a model on disk or on the hub."""
+    """Size and time of one seed of all arms, for ``--dry-run``; the time of a model on disk is unknown."""
     if config.policy.model:
-        return {"parameters": nan, "memory_bytes": nan, "seconds": nan}
+        return estimate_on_disk(config.policy.model)
     t, w = config.training, config.warm_start
     num_parameters = build(config, 0).num_parameters
     completions = 2 * (t.steps + config.ablation_steps) * t.prompts_per_step * t.num_generations

@@ -11,7 +11,6 @@ reinforcement: known facts of the warm start, and unknown ones that were never a
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from math import nan
 from typing import Any
 
 from tenfold.core.cell import Cell
@@ -26,6 +25,7 @@ from tenfold.papers.sem.decided import STATED
 from tenfold.papers.sem.prompts import prompt_of
 from tenfold.papers.sem.study import Study
 from tenfold.policies import Policy
+from tenfold.policies.sizes import estimate_on_disk
 from tenfold.study.language import evaluated_as
 from tenfold.study.questions import as_dataset
 from tenfold.study.stages import agreed, policy_made_once
@@ -225,9 +225,9 @@ def figures(report: Report) -> Sequence[Picture]:
 
 
 def estimate(config: Config) -> dict[str, float]:
-    """Size and time of one seed of all arms, for ``--dry-run``; unknown for a model on disk or on the hub."""
+    """Size and time of one seed of all arms, for ``--dry-run``; the time of a model on disk is unknown."""
     if config.policy.model:
-        return {"parameters": nan, "memory_bytes": nan, "seconds": nan}
+        return estimate_on_disk(config.policy.model)
     training, warm_start = config.training, config.warm_start.training
     num_parameters = stages.build(config, 0).num_parameters
     num_lessons = 2 * warm_start.steps * warm_start.batch_size  # with and without a confidence

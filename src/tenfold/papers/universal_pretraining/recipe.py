@@ -27,6 +27,7 @@ from tenfold.papers.universal_pretraining.evaluation import (
     all_windows,
     as_plain,
     evaluate_zero_shot,
+    text_hashes,
     zero_shot_bits,
     zero_shot_metrics,
 )
@@ -208,6 +209,7 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
             "rows": shown_rows(first, config.pretraining.steps) if study.arm.data else {},
             "data_order": data_order(study.corpus, config.finetuning, config.model.context, seed),
         },
+        data={**text_hashes(config.evaluation.corpora), f"{study.corpus.name}, fine-tuning": study.corpus.sha256},
     )
 
 

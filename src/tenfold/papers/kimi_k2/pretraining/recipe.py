@@ -163,6 +163,7 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
         items={f"{name}/held_out_loss": outcomes[name].losses for name in MEASURED if name in outcomes},
         curves=curves,
         samples=pictures.drawn_from(outcomes, config.stress.tau),
+        data=text.hashes,
     )
 
 
