@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from tenfold.models.feature_cache import FeatureCache
 from tenfold.models.frame_encoder import FrameEncoder, small_vision_transformer
-from tenfold.papers.dino_world.config import DinoWMConfig, PredictorConfig
 from tenfold.papers.dino_world.dino_wm import DinoWMPredictor
 from tenfold.papers.dino_world.method import Predictor, num_parameters
+from tenfold.papers.dino_world.settings import DinoWMConfig, PredictorConfig
 from tenfold.papers.dino_world.training import forecasting_loss
 
 SPACING, DIM, ACTION_DIM, SIDE = 0.2, 48, 2, 4

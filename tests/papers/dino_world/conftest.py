@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tenfold.papers.dino_world.config import PredictorConfig
 from tenfold.papers.dino_world.method import Predictor
+from tenfold.papers.dino_world.settings import PredictorConfig
 
 SMALL = PredictorConfig(blocks=2, width=48, heads=2, layer_scale=0.0)
 

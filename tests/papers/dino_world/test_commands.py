@@ -14,11 +14,12 @@ from tenfold.core.errors import UserError
 from tenfold.data.video.balls import BallWorld, ball_videos
 from tenfold.papers.dino_world import commands
 from tenfold.papers.dino_world.actions import with_actions
-from tenfold.papers.dino_world.config import PredictorConfig, smoke
+from tenfold.papers.dino_world.config import smoke
 from tenfold.papers.dino_world.encoder import DISCS, frozen, small_vision_model
 from tenfold.papers.dino_world.method import Predictor
 from tenfold.papers.dino_world.own_video import FIRST_PART, cut_of
 from tenfold.papers.dino_world.saving import WorldModel, load_world_model, save_world_model
+from tenfold.papers.dino_world.settings import PredictorConfig
 
 av = pytest.importorskip("av", reason="needs PyAV: pip install 'tenfold[video]'")
 

@@ -8,7 +8,6 @@ import torch
 
 from tenfold.envs.control.worlds import SECONDS
 from tenfold.papers.dino_world import control
-from tenfold.papers.dino_world.config import ControlConfig, PlannerConfig
 from tenfold.papers.dino_world.control import (
     act_by_planning,
     act_randomly,
@@ -17,6 +16,7 @@ from tenfold.papers.dino_world.control import (
     video_frames,
     what_plans_cost,
 )
+from tenfold.papers.dino_world.settings import ControlConfig, PlannerConfig
 
 CONFIG = ControlConfig(episodes=20, labelled=6)
 PLANNER = PlannerConfig(samples=64, elites=8, iterations=5, horizon=4, deviation=0.8)

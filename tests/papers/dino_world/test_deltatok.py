@@ -10,9 +10,9 @@ import torch
 from torch.nn.functional import gelu, layer_norm, linear
 
 from tenfold.core.errors import UserError
-from tenfold.papers.dino_world.config import PredictorConfig
 from tenfold.papers.dino_world.deltatok import from_deltatok
 from tenfold.papers.dino_world.method import Predictor
+from tenfold.papers.dino_world.settings import PredictorConfig
 
 WIDTH, HEADS, BLOCKS, SIDE, FRAMES = 128, 2, 2, 3, 3
 

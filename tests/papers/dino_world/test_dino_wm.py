@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tenfold.core.errors import UserError
-from tenfold.papers.dino_world.config import DinoWMConfig
 from tenfold.papers.dino_world.dino_wm import DinoWMPredictor
+from tenfold.papers.dino_world.settings import DinoWMConfig
 
 CONFIG = DinoWMConfig(depth=2, heads=2, head_dim=8, mlp_width=32, history=3)
 

@@ -13,8 +13,9 @@ import torch
 from tenfold.core.cell import Cell
 from tenfold.core.seeding import numpy_generator
 from tenfold.papers.dino_world import recipe, stages
-from tenfold.papers.dino_world.config import ClipsConfig, laptop
+from tenfold.papers.dino_world.config import laptop
 from tenfold.papers.dino_world.forecasters import CopyLast, FrameNumbers, Seconds
+from tenfold.papers.dino_world.settings import ClipsConfig
 from tenfold.papers.dino_world.stages import Study
 from tenfold.papers.dino_world.training import forecasting_loss
 

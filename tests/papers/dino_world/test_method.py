@@ -7,8 +7,8 @@ import torch
 
 from tenfold.core.errors import UserError
 from tenfold.papers.dino_world.attention import angles, rotation
-from tenfold.papers.dino_world.config import SIZES, PredictorConfig, predictor_of_size
 from tenfold.papers.dino_world.method import Predictor, direct, num_parameters
+from tenfold.papers.dino_world.settings import SIZES, PredictorConfig, predictor_of_size
 
 SMALL = PredictorConfig(blocks=2, width=48, heads=2, layer_scale=0.0)
 

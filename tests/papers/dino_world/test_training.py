@@ -6,9 +6,9 @@ import torch
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
-from tenfold.papers.dino_world.config import EncoderConfig, TrainingConfig
 from tenfold.papers.dino_world.encoder import DISCS, frozen, single_pictures, small_vision_model, train_vision_model
 from tenfold.papers.dino_world.saving import WorldModel, load_world_model, save_world_model
+from tenfold.papers.dino_world.settings import EncoderConfig, TrainingConfig
 from tenfold.papers.dino_world.training import Clips, beta_at, forecasting_loss, make_optimizer, train_predictor
 
 TINY = EncoderConfig(width=24, blocks=1, heads=2, steps=30, batch_size=32, log_every=10)

@@ -23,7 +23,7 @@ def with_actions(video_model: Predictor, action_dim: int) -> Predictor:
         action_dim: A, numbers of an action; several merged simulator steps are concatenated.
 
     Example:
-        >>> from tenfold.papers.dino_world.config import PredictorConfig
+        >>> from tenfold.papers.dino_world.settings import PredictorConfig
         >>> with_actions(Predictor(PredictorConfig(blocks=1, width=24, heads=2), dim=8), action_dim=2).action_dim
         2
     """

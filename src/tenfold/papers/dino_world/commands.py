@@ -16,7 +16,7 @@ from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
 from tenfold.core.files import write_atomically
 from tenfold.papers.dino_world import config as presets
-from tenfold.papers.dino_world.config import PredictorConfig, TrainingConfig
+from tenfold.papers.dino_world.settings import PredictorConfig, TrainingConfig
 
 Target = Annotated[Path, tyro.conf.Positional]
 

@@ -31,8 +31,8 @@ from tenfold.envs.control.worlds import (
     record,
 )
 from tenfold.models.frame_encoder import FrameEncoder
-from tenfold.papers.dino_world.config import ControlConfig, PlannerConfig
 from tenfold.papers.dino_world.method import Context, Predictor
+from tenfold.papers.dino_world.settings import ControlConfig, PlannerConfig
 from tenfold.policies.planning import CEM, model_predictive_control
 
 FAR = 2.5

@@ -17,7 +17,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from tenfold.core.errors import UserError
 from tenfold.papers.dino_world.attention import triangular_mask
-from tenfold.papers.dino_world.config import DinoWMConfig
+from tenfold.papers.dino_world.settings import DinoWMConfig
 
 
 @dataclass(frozen=True)

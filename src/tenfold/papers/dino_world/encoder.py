@@ -18,7 +18,7 @@ from tenfold.data.video.arenas import WALL_COLOUR, walls_with_doors
 from tenfold.data.video.drawing import as_bytes, bright_colours, canvas, draw_discs, draw_rectangles
 from tenfold.models.frame_encoder import FrameEncoder, small_vision_transformer
 from tenfold.optim import warmup_cosine
-from tenfold.papers.dino_world.config import EncoderConfig
+from tenfold.papers.dino_world.settings import EncoderConfig
 from tenfold.train.loop import LoopConfig, train
 
 MOST_DISCS, WITH_WALL = 3, 0.4

@@ -30,7 +30,7 @@ from tenfold.papers.dino_world.attention import (
     rotation,
     triangular_mask,
 )
-from tenfold.papers.dino_world.config import PredictorConfig
+from tenfold.papers.dino_world.settings import PredictorConfig
 
 
 class Memory(Protocol):

@@ -21,10 +21,10 @@ from tenfold.data.video.files import Video, read_video, video_files
 from tenfold.data.video.sampling import Gaps, nearest, sample_frames
 from tenfold.models.feature_cache import FeatureCache
 from tenfold.models.frame_encoder import FrameEncoder
-from tenfold.papers.dino_world.config import EncoderConfig, PredictorConfig, TrainingConfig
 from tenfold.papers.dino_world.encoder import Pixels, frozen, train_vision_model
 from tenfold.papers.dino_world.method import Predictor
 from tenfold.papers.dino_world.saving import WorldModel
+from tenfold.papers.dino_world.settings import EncoderConfig, PredictorConfig, TrainingConfig
 from tenfold.papers.dino_world.training import Clips, forecasting_loss, train_predictor
 from tenfold.train.distributed import compute_device
 

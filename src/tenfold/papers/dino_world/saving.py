@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
 from tenfold.models.frame_encoder import FrameEncoder
-from tenfold.papers.dino_world.config import PredictorConfig
 from tenfold.papers.dino_world.method import Predictor
+from tenfold.papers.dino_world.settings import PredictorConfig
 from tenfold.train.trl_run import quiet
 
 Module = TypeVar("Module", bound=nn.Module)

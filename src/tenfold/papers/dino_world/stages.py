@@ -18,7 +18,7 @@ from tenfold.data.video.balls import Balls, BallWorld, ball_videos, real_times
 from tenfold.data.video.sampling import Gaps
 from tenfold.models.frame_encoder import FrameEncoder, untrained
 from tenfold.papers.dino_world import control
-from tenfold.papers.dino_world.config import ClipsConfig, Config
+from tenfold.papers.dino_world.config import Config
 from tenfold.papers.dino_world.dino_wm import DinoWMPredictor
 from tenfold.papers.dino_world.encoder import (
     DISCS,
@@ -36,6 +36,7 @@ from tenfold.papers.dino_world.saving import (
     save_weights,
     save_world_model,
 )
+from tenfold.papers.dino_world.settings import ClipsConfig
 from tenfold.papers.dino_world.training import Clips, forecasting_loss, train_predictor
 from tenfold.study.stages import agreed, made_once
 from tenfold.train.distributed import compute_device

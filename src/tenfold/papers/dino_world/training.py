@@ -18,7 +18,7 @@ from torch.nn.functional import smooth_l1_loss
 
 from tenfold.core.cell import Cell
 from tenfold.optim import warmup_cosine
-from tenfold.papers.dino_world.config import TrainingConfig
+from tenfold.papers.dino_world.settings import TrainingConfig
 from tenfold.train.loop import LoopConfig, train
 
 
