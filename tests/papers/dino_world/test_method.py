@@ -173,7 +173,7 @@ def test_without_the_projection_every_block_reads_the_features_themselves():
     [
         ({"heads": 5}, "heads = 5: allowed: divisors of width = 768"),
         ({"width": 20, "heads": 4}, "heads of at least 6 numbers"),
-        ({"blocks": 0}, "blocks = 0: allowed: at least 1"),
+        ({"blocks": 0}, "blocks = 0: allowed: finite numbers from 1 on"),
         ({"layer_scale": -1.0}, "layer_scale = -1"),
     ],
 )
