@@ -58,7 +58,7 @@ class Config:
             )
 
 
-_SMALL_PREDICTOR = PredictorConfig(blocks=3, width=96, heads=2, layer_scale=0.0, init_std=0.08)
+_SMALL_PREDICTOR = PredictorConfig(blocks=3, width=96, heads=2, layer_scale=0.0, action_norm="query", init_std=0.08)
 """Two heads of 48: smaller ones see too few frequencies of a grid of 4 x 4."""
 _SMALL_DINO_WM = DinoWMConfig(depth=3, heads=4, head_dim=24, mlp_width=192, dropout=0.0)
 

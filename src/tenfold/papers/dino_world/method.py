@@ -58,17 +58,26 @@ class VideoPredictor(Protocol):
 
 
 class ActionBlock(nn.Module):
-    """q <- q + MLP(LN([q, a])); its last layer starts at zero, so that a video model starts unchanged."""
+    """q <- q + MLP(LN([q, a])); its last layer starts at zero, so that a video model starts unchanged.
 
-    def __init__(self, width: int, action_dim: int) -> None:
+    Without ``joint``, q <- q + MLP([LN(q), a]): queries grow from block to block, and divided by their deviation an
+    action of a few numbers all but disappears.
+    """
+
+    def __init__(self, width: int, action_dim: int, joint: bool) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width + action_dim)
+        self.joint = joint
+        self.norm = nn.LayerNorm(width + action_dim if joint else width)
         self.up_proj = nn.Linear(width + action_dim, width)
         self.down_proj = nn.Linear(width, width)
 
     def forward(self, q_BSW: Tensor, action_BSA: Tensor) -> Tensor:
         """[B, S, W] queries and the action of each to [B, S, W]."""
-        return q_BSW + self.down_proj(gelu(self.up_proj(self.norm(torch.cat([q_BSW, action_BSA], dim=-1)))))
+        if self.joint:
+            both = self.norm(torch.cat([q_BSW, action_BSA], dim=-1))
+        else:
+            both = torch.cat([self.norm(q_BSW), action_BSA], dim=-1)
+        return q_BSW + self.down_proj(gelu(self.up_proj(both)))
 
 
 class Block(nn.Module):
@@ -81,7 +90,7 @@ class Block(nn.Module):
         self.attention = CrossAttention(width, config.heads, context_width)
         self.up_proj, self.down_proj = nn.Linear(width, inner), nn.Linear(inner, width)
         self.scale1, self.scale2 = _layer_scale(config), _layer_scale(config)
-        self.action = ActionBlock(width, action_dim) if action_dim else None
+        self.action = ActionBlock(width, action_dim, config.action_norm == "joint") if action_dim else None
 
     def forward(
         self, q_BSW: Tensor, by: Rotation, keys: Tensor, values: Tensor, mask: Any, action_BSA: Tensor | None

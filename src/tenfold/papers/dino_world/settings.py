@@ -36,6 +36,8 @@ class PredictorConfig:
     """Project the features to the predictor's width once, where the two differ; else every block reads them raw."""
     residual_output: bool = False
     """Predict the change since the last frame, which starts at none: for a camera that stands still."""
+    action_norm: Literal["joint", "query"] = "joint"
+    """What is normalised in an action block: query and action together, as published, or the query alone."""
     init_std: float = 0.02
     """Deviation of the initial weights; narrow predictors need larger ones to begin to learn."""
     attention: Literal["sdpa", "flex"] = "sdpa"
@@ -268,17 +270,13 @@ class ControlConfig:
     """Of the policy whose recordings are the labelled clips."""
     video: ClipsConfig = field(default_factory=lambda: ClipsConfig(longest=0.28))
     """Clips of the video without actions."""
-    video_training: TrainingConfig = field(
-        default_factory=lambda: TrainingConfig(steps=700, beta_first=0.1, first_share=0.0)
-    )
+    video_training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=700))
     """On that video."""
     labelled: int = 300
     """Clips with actions, the same ones for every arm."""
     frames: int = 4
     """Frames of a labelled clip."""
-    training: TrainingConfig = field(
-        default_factory=lambda: TrainingConfig(steps=300, batch_size=32, beta_first=0.1, first_share=0.0)
-    )
+    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=300, batch_size=32))
     """On the labelled clips."""
     validation: int = 64
     """Further labelled clips, on which the training is watched."""

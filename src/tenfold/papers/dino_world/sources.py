@@ -24,6 +24,7 @@ _PREDICTOR = {
     "layer_scale": "deltatok: 1e-5",
     "context_proj": "unstated: ours (with it the sizes come out as published)",
     "residual_output": "paper (secondary), Predictor: the features themselves",
+    "action_norm": "paper (secondary), Action conditioning: MLP(LN([q, a]))",
     "init_std": "deltatok: 0.02",
 }
 _GAPS = {
