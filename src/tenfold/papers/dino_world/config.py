@@ -47,7 +47,8 @@ class Config:
     """Learning rates."""
 
     def __post_init__(self) -> None:
-        """Refuse parts that do not fit each other."""
+        """Refuse parts that do not fit each other, and what no arm has a use for."""
+        refuse_idle(self, ("dino_wm.action_embedding",), acts="other fields: DINO-WM forecasts balls, without actions")
         if self.encoder.model:
             small = ("width", "blocks", "heads", "registers", "mask_share", "steps", "batch_size", "log_every")
             refuse_idle(self, [f"encoder.{name}" for name in small], acts="encoder.model empty")

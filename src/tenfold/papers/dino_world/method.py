@@ -90,7 +90,8 @@ class Block(nn.Module):
         self.attention = CrossAttention(width, config.heads, context_width)
         self.up_proj, self.down_proj = nn.Linear(width, inner), nn.Linear(inner, width)
         self.scale1, self.scale2 = _layer_scale(config), _layer_scale(config)
-        self.action = ActionBlock(width, action_dim, config.action_norm == "joint") if action_dim else None
+        joint = config.action_norm == "joint"
+        self.action = ActionBlock(width, action_dim, joint) if action_dim else None
 
     def forward(
         self, q_BSW: Tensor, by: Rotation, keys: Tensor, values: Tensor, mask: Any, action_BSA: Tensor | None

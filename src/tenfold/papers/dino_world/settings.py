@@ -276,7 +276,7 @@ class ControlConfig:
     """Clips with actions, the same ones for every arm."""
     frames: int = 4
     """Frames of a labelled clip."""
-    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=300, batch_size=32))
+    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=400, batch_size=32))
     """On the labelled clips."""
     validation: int = 64
     """Further labelled clips, on which the training is watched."""
