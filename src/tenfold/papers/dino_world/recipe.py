@@ -115,8 +115,8 @@ GRID = {
     for name in ("dino_world", "early_median", "random_encoder", "dino_wm", "scratch", "action_only", "finetune")
 }
 
-_FORECAST = "equal steps, batches and clips; rates from one grid on clips of another seed"
-_ACTED = "the same labelled clips, steps, planner and episodes; rates from one grid on clips of another seed"
+_FORECAST = "equal steps, batches and clips; one rate for DINO-world's predictors, a prototype's, not tuned"
+_ACTED = "the same labelled clips, steps, rate, planner and episodes; the rate is a prototype's, not tuned"
 
 
 def _threshold(
