@@ -53,7 +53,7 @@ class DenseModelConfig:
     """The byte-level transformer with ordinary attention."""
 
     width: int = 128
-    """Of the residual stream."""
+    """Width of the residual stream."""
     layers: int = 2
     """Blocks."""
     heads: int = 4
