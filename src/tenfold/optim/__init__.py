@@ -7,7 +7,8 @@ from tenfold.optim.muon import Muon
 from tenfold.optim.muon_clip import MuonClip
 from tenfold.optim.muon_groups import muon_param_groups
 from tenfold.optim.newton_schulz import POLAR_EXPRESS, QUINTIC, orthogonalize
-from tenfold.optim.qk_clip import QKClip, attention_modules
+from tenfold.optim.observed_attention import attention_modules
+from tenfold.optim.qk_clip import QKClip
 from tenfold.optim.qk_layouts import (
     HeadFactors,
     Layout,
