@@ -24,7 +24,7 @@ def require_whole(parameter: Tensor, name: str = "a parameter") -> None:
         )
     if parameter.numel() == 0:
         raise UserError(
-            f"{name} of shape {shape} has no entries: freeze it or leave it out; if DeepSpeed's ZeRO-3 emptied it, shard "
+            f"{name} of shape {shape} has no entries: freeze it or leave it out; if ZeRO-3 emptied it, shard "
             "with fully_shard (FSDP2)"
         )
 
