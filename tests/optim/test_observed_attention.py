@@ -1,4 +1,4 @@
-"""Models that share a configuration, copies, and cells that run again: each is measured alone, and none breaks another."""
+"""Models that share a configuration, copies, cells that run again: each is measured alone, none breaks another."""
 
 import copy
 import pickle

@@ -125,7 +125,7 @@ def test_whatever_a_mask_adds_to_hide_hides(least, dtype):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_biases_that_do_not_hide_are_seen_beside_masks_that_do(seed):
-    """Positions cost up to some hundreds (ALiBi), padding and the future any of the constants in use, summed at times."""
+    """Distances cost up to some hundreds (ALiBi); padding and the future cost any of the constants in use, summed."""
     generator = torch.Generator().manual_seed(seed)
     query, key = random_heads(seed=seed)
     constant = [-1e4, -1e9, torch.finfo(torch.float32).min, -65504.0][seed % 4]

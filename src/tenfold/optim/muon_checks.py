@@ -31,6 +31,8 @@ def check_group(group: dict[str, Any]) -> None:
         require_whole(p)
     if group["algorithm"] == "muon":
         for p in group["params"]:
+            if p.numel() == 0:
+                raise UserError(f"a parameter of shape {tuple(p.shape)} has no entries: leave it out")
             if p.is_complex():
                 raise UserError(f"a complex parameter of shape {tuple(p.shape)}: Muon needs real ones")
             # A tensor without memory is cut for trial: this raises where the shape has no such matrices.

@@ -64,8 +64,8 @@ class MuonClip(Muon):
     ) -> None:
         if not isinstance(model, nn.Module):
             raise UserError(
-                f"model = {type(model).__name__}: MuonClip takes the model itself, MuonClip(model, lr=…), since it measures "
-                "and scales its attention; Muon takes parameters"
+                f"model = {type(model).__name__}: MuonClip takes the model itself, MuonClip(model, lr=…), for it "
+                "measures and scales its attention; Muon takes parameters"
             )
         groups = muon_param_groups(
             model, lr, weight_decay, exclude=exclude, rules=rules, block_specs=block_specs, per_head=per_head

@@ -74,7 +74,7 @@ def muon_param_groups(
 
     Returns:
         Groups with ``params``, ``lr``, ``weight_decay``, ``algorithm`` and, for Muon, ``blocks``; each parameter
-        that needs a gradient is in exactly one.
+        that needs a gradient is in exactly one, but for those without entries (no rows, or no columns).
 
     Raises:
         UserError: for something else than a module, an unknown ``block_specs`` or rule, a pattern that no parameter
@@ -131,6 +131,8 @@ def muon_decisions(
     decisions = []
     for name in names:
         parameter = model.get_parameter(name)
+        if parameter.numel() == 0 and (parameter.ndim > 1 or name.endswith("bias")):
+            continue  # a layer without rows: nothing of it can move
         require_whole(parameter, name)
         if name in excluded:
             decisions.append(Decision(name, parameter, "adamw", BlockSpec(), "excluded", doubt=False))

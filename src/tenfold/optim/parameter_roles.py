@@ -16,9 +16,11 @@ from tenfold.optim.parameter_uses import ELEMENTWISE, MATRIX, TABLE, parameter_u
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 MATRIX_MODULES = (*CONVOLUTIONS, nn.Linear, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 TABLE_MODULES = (nn.Embedding, nn.EmbeddingBag)
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 # Words in the names of parameters, which are cut at underscores and digits.
-TABLE_WORDS = ("embed", "token", "table", "position", "codebook", "codevector")  # also as parts of a word
+TABLE_PARTS = ("embed", "token", "table", "position", "codebook", "codevector")  # also within a word
+TABLE_WORDS = {"emb", "embs", "pos", "latent", "latents", "query", "queries", "prompt", "prompts", "prototypes"}
 ELEMENTWISE_WORDS = {
     "scale", "scales", "gain", "gains", "gamma", "beta", "lambda", "temperature", "log", "decay", "mix",
 }  # fmt: skip
@@ -29,7 +31,7 @@ HEADS = {
     "score", "scores", "classifier", "classifiers", "logits", "qa_outputs", "unembed", "unembedding", "embed_out",
     "output_projection", "to_logits",
 }  # fmt: skip
-NO_HEADS = {"attention", "attn", "multi", "per", "talking"}  # of an attention: per_head, multi_head, talking_heads
+NO_HEADS = {"attention", "attn", "multi", "per", "talking", "pos"}  # as in per_head, multi_head, talking_heads
 LINEAR_LAYERS_OF_A_HEAD = 3
 
 
@@ -53,11 +55,13 @@ class Holder(NamedTuple):
     Args:
         path: of the module, from the model.
         module: that uses the parameter.
-        kind: the parameter's name there.
+        attribute: in which the module has the parameter, or the container with it.
+        kind: the parameter's name there; in a container, with its key behind it.
     """
 
     path: str
     module: nn.Module
+    attribute: str
     kind: str
 
 
@@ -67,19 +71,21 @@ def holder_of(model: nn.Module, name: str) -> Holder:
     Example:
         >>> tower = nn.ModuleDict({"stem": nn.ParameterDict({"a": nn.Parameter(nn.Linear(2, 2).weight.detach())})})
         >>> holder = holder_of(tower, "stem.a")
-        >>> holder.path, type(holder.module).__name__, holder.kind
-        ('', 'ModuleDict', 'stem')
+        >>> holder.path, type(holder.module).__name__, holder.attribute, holder.kind
+        ('', 'ModuleDict', 'stem', 'stem_a')
     """
-    path, _, kind = name.rpartition(".")
+    path, _, attribute = name.rpartition(".")
+    kind = attribute
     module = model.get_submodule(path)
-    if isinstance(module, ParametrizationList):
-        path, _, tensor = path.removesuffix(".").rpartition(".")
-        path = path.rpartition("parametrizations")[0].removesuffix(".")
-        return Holder(path, model.get_submodule(path), tensor if kind == "original" else f"{tensor}_{kind}")
+    if isinstance(module, ParametrizationList):  # LAYER.parametrizations.weight.original, or original0, original1, …
+        path, _, tensor = path.rpartition(".")
+        path = path.removesuffix("parametrizations").removesuffix(".")
+        return Holder(path, model.get_submodule(path), tensor, tensor if kind == "original" else f"{tensor}_{kind}")
     while isinstance(module, nn.ParameterDict | nn.ParameterList) and path:
-        path, _, kind = path.rpartition(".")
+        path, _, attribute = path.rpartition(".")
+        kind = f"{attribute}_{kind}"
         module = model.get_submodule(path)
-    return Holder(path, module, kind)
+    return Holder(path, module, attribute, kind)
 
 
 def parameter_roles(model: nn.Module) -> dict[str, Role]:
@@ -112,7 +118,7 @@ def _role(parameter: Tensor, holder: Holder) -> Role:
     words = _words(kind)
     if parameter.ndim < 2:
         return Role(False, "a vector")
-    if "bias" in words or kind.endswith("bias"):
+    if words & {"bias", "biases"} or kind.endswith("bias"):
         return Role(False, "a bias")  # those of a stack of experts are [E, out]
     if is_depthwise(module):
         return Role(False, "a kernel for each channel")
@@ -121,11 +127,12 @@ def _role(parameter: Tensor, holder: Holder) -> Role:
         return Role(True, f"of a {class_name}")
     if sum(size > 1 for size in parameter.shape) < 2:
         return Role(False, "a vector with more axes")
-    if any(word in kind for word in TABLE_WORDS) or class_name.endswith(("Embedding", "Embeddings")):
+    if any(part in kind for part in TABLE_PARTS) or class_name.endswith(("Embedding", "Embeddings")):
         return Role(False, "rows of a table, by its name")
     if has_matrices and not words & ELEMENTWISE_WORDS:
         return Role(True, f"of a {class_name}")
-    return _loose_role(kind, words, class_name, parameter_uses(type(module)).get(kind, frozenset()), parameter.ndim)
+    uses = parameter_uses(type(module)).get(holder.attribute, frozenset())
+    return _loose_role(kind, words, class_name, uses, parameter.ndim)
 
 
 def _loose_role(kind: str, words: set[str], class_name: str, uses: frozenset[str], axes: int) -> Role:
@@ -141,8 +148,8 @@ def _loose_role(kind: str, words: set[str], class_name: str, uses: frozenset[str
         return Role(False, "looked up by rows")
     if uses == {ELEMENTWISE}:
         return Role(False, "multiplied or added entry by entry", doubt=named_matrix)
-    if words & ELEMENTWISE_WORDS:
-        return Role(False, "entry by entry, by its name", doubt=MATRIX in uses)
+    if words & (ELEMENTWISE_WORDS | TABLE_WORDS):
+        return Role(False, "no matrix, by its name", doubt=MATRIX in uses)
     return Role(True, f"{kind} in a {class_name}, by its name", doubt=not named_matrix or bool(uses))
 
 
@@ -175,7 +182,8 @@ def _heads(model: nn.Module) -> Iterator[Tensor]:
                 yield from part.parameters()
             elif isinstance(part, Tensor):
                 yield part
-        if _is_head(name.rpartition(".")[2].lower(), module):
+        path, _, own_name = name.lower().rpartition(".")
+        if "attn" not in path and "attention" not in path and _is_head(own_name, module):
             yield from module.parameters()
 
 
@@ -189,9 +197,9 @@ def _output_embeddings(module: Any) -> list[Any]:
 
 
 def _is_head(name: str, module: nn.Module) -> bool:
-    if name in ("head", "heads"):  # an attention's heads may be called so, too: they are more than linear layers
-        children = [module, *module.children()] if isinstance(module, nn.Linear) else [*module.children()]
-        return bool(children) and all(isinstance(child, nn.Linear | nn.Dropout) for child in children)
+    if name in ("head", "heads"):  # those of an attention may be called so, too: they are more than linear layers
+        parts = list(module.children()) if isinstance(module, CONTAINERS) else [module]
+        return all(isinstance(part, nn.Linear) or not list(part.parameters()) for part in parts)
     words = name.split("_")
     called_so = name in HEADS or (words[-1] in ("head", "heads") and not NO_HEADS & set(words))
     return called_so and _is_small(module)
@@ -212,6 +220,6 @@ def _as_large_as_a_table(model: nn.Module) -> Iterator[Tensor]:
         names = [part for part in name.split(".") if part not in ("module", "_orig_mod")]
         is_repeated = len(names) > 1 and any(part.isdigit() for part in names)
         if isinstance(module, nn.Linear) and not is_repeated:
-            rows, columns = module.weight.shape
-            if rows > columns and (rows, columns) in tables:
+            shape = tuple(module.weight.shape)
+            if shape in tables and shape[0] > shape[-1]:
                 yield module.weight

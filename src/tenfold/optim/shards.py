@@ -14,7 +14,7 @@ def require_whole(parameter: Tensor, name: str = "a parameter") -> None:
     """Refuse a parameter that does not show its matrices: sharding of other kinds flattens or empties weights.
 
     Raises:
-        UserError: for a flat parameter of FSDP1, and one without entries, as ZeRO-3 leaves them.
+        UserError: for a flat parameter of FSDP1, and one that ZeRO-3 emptied.
     """
     shape = tuple(parameter.shape)
     if getattr(parameter, "_is_flat_param", False) or getattr(parameter, "_fsdp_flattened", False):
@@ -22,10 +22,10 @@ def require_whole(parameter: Tensor, name: str = "a parameter") -> None:
             f"{name} of shape {shape} was flattened by FullyShardedDataParallel (FSDP1), so that no matrix is left in "
             "it; shard with fully_shard (FSDP2)"
         )
-    if parameter.numel() == 0:
+    if parameter.ndim == 1 and parameter.numel() == 0:
         raise UserError(
-            f"{name} of shape {shape} has no entries: freeze it or leave it out; if ZeRO-3 emptied it, shard "
-            "with fully_shard (FSDP2)"
+            f"{name} of shape {shape} has no entries, as DeepSpeed's ZeRO-3 leaves weights, so that no matrix is left "
+            "in it; shard with fully_shard (FSDP2)"
         )
 
 
