@@ -131,7 +131,7 @@ def _role(parameter: Tensor, holder: Holder) -> Role:
         return Role(False, "rows of a table, by its name")
     if has_matrices and not words & ELEMENTWISE_WORDS:
         return Role(True, f"of a {class_name}")
-    uses = parameter_uses(type(module)).get(holder.attribute, frozenset())
+    uses = _uses_in(module).get(holder.attribute, frozenset())
     return _loose_role(kind, words, class_name, uses, parameter.ndim)
 
 
@@ -153,6 +153,11 @@ def _loose_role(kind: str, words: set[str], class_name: str, uses: frozenset[str
     return Role(True, f"{kind} in a {class_name}, by its name", doubt=not named_matrix or bool(uses))
 
 
+def _uses_in(module: Any) -> dict[str, frozenset[str]]:
+    kind: Any = type(module)
+    return parameter_uses(kind)
+
+
 def _words(name: str) -> set[str]:
     return {word.lower() for word in re.split(r"[_\d]+", name) if word}
 
@@ -162,7 +167,7 @@ def _tables(model: nn.Module) -> Iterator[Tensor]:
     for module in model.modules():
         if isinstance(module, TABLE_MODULES):
             yield from module.parameters()
-        for path, uses in parameter_uses(type(module)).items():
+        for path, uses in _uses_in(module).items():
             used = _at(module, path)
             if TABLE in uses and MATRIX not in uses and isinstance(used, nn.Parameter) and used.ndim == 2:
                 yield used

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
-from torch import nn
-
 MATRIX, ELEMENTWISE, TABLE = "matrix", "elementwise", "table"
 
 LINEAR = ("linear", "bilinear", "matmul", "einsum", "tensordot", "multi_dot")  # and all that ends with mm
@@ -29,17 +27,18 @@ SAME_ENTRIES = (
 
 
 @cache
-def parameter_uses(kind: type[nn.Module]) -> dict[str, frozenset[str]]:
+def parameter_uses(kind: Any) -> dict[str, frozenset[str]]:
     """What the methods of a class do with attributes of the module.
 
     Args:
-        kind: class of a module.
+        kind: class of a module (a subclass of ``nn.Module``).
 
     Returns:
         By the attribute's path from the module, such as ``"gain"`` or ``"head.weight"``: a set of ``"matrix"``,
         ``"elementwise"`` and ``"table"``. Empty where there is no source.
 
     Example:
+        >>> from torch import nn
         >>> parameter_uses(nn.Bilinear)["weight"], parameter_uses(nn.Identity)
         (frozenset({'matrix'}), {})
     """
