@@ -136,6 +136,34 @@ def test_recomputation_of_activations_changes_nothing_that_is_measured():
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("mode", ["exact", "bound", "sampled"])
+@pytest.mark.parametrize("name", ["llama", "deepseek_v3", "gpt2"])
+def test_under_autocast_the_products_are_in_single_precision(name, mode):
+    """Queries and keys are what autocast made of them; the largest of their products is not rounded once more."""
+    model = tiny(name)
+    clip = QKClip(model, mode=mode, fraction=1.0)
+    expected = {}
+    record = clip.record
+
+    def watch(module, query, key, value, mask, scaling, causal):
+        record(module, query, key, value, mask, scaling, causal)
+        with torch.autocast("cpu", enabled=False), torch.no_grad():
+            query = query.double()
+            key = key.double().repeat_interleave(query.shape[1] // key.shape[1], dim=1)
+            logits = query @ key.mT if mode != "bound" else query.norm(dim=-1)[..., None] * key.norm(dim=-1)[:, :, None]
+            if mode != "bound":
+                logits = logits.masked_fill(torch.ones(12, 12).triu(1).bool(), -math.inf)
+            expected[clip._names[module]] = scaling * logits.amax(dim=(0, 2, 3))
+
+    clip.record = watch
+    with torch.autocast("cpu", torch.bfloat16):
+        model(input_ids=tokens(), use_cache=False)
+    clip.step()
+    assert len(expected) == len(clip.max_logits) > 0
+    for key, largest in clip.max_logits.items():
+        torch.testing.assert_close(largest, expected[key].float(), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.filterwarnings("default")  # torch.compile warns of its own parts
 def test_compiled_models_are_measured_as_others_are():
     model = tiny("llama")

@@ -171,6 +171,14 @@ def test_measuring_copies_nothing_between_host_and_device(mode, masked):
     assert crossings.count == (1 if mode == "sampled" else 0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("measure", [largest_logits, bound_logits])
+def test_any_precision_is_measured_in_single(measure, dtype):
+    query, key = (tensor.to(dtype) for tensor in random_heads())
+    expected = measure(query.float(), key.float(), 1.0, Visibility(True))
+    torch.testing.assert_close(measure(query, key, 1.0, Visibility(True)), expected)
+
+
 @pytest.mark.parametrize("measure", [largest_logits, bound_logits])
 def test_autocast_around_the_model_does_not_round_what_is_measured(measure):
     query, key = random_heads(width=64)

@@ -43,7 +43,7 @@ class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised by Newton–Schulz iterations, with decoupled weight decay.
 
     For each matrix W of A rows and B columns with the gradient G, learning rate η, momentum μ and decay λ (ML, section
-    2; with ``nesterov=False`` N is M)::
+    2; with ``nesterov=False`` N is M, as in K2's algorithm 1)::
 
         M = μ * M + G                         # momentum, as a sum of gradients
         N = G + μ * M                         # Nesterov: one step of momentum ahead

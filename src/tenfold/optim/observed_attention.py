@@ -9,6 +9,7 @@ stays as it is: so does everything that reads it, and ``set_attn_implementation`
 import inspect
 import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -109,6 +110,7 @@ def _configuration(module: Any) -> Any:
     return module.config._config if isinstance(module.config, _View) else module.config
 
 
+@cache  # one function for each, or compiled models would see it change
 def _observed(base: str) -> Callable[..., Any]:
     def attention(
         module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, *rest: Any, **options: Any

@@ -22,7 +22,7 @@ CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 TABLE_PARTS = ("embed", "token", "table", "position", "codebook", "codevector")  # also within a word
 TABLE_WORDS = {"emb", "embs", "pos", "latent", "latents", "query", "queries", "prompt", "prompts", "prototypes"}
 ELEMENTWISE_WORDS = {
-    "scale", "scales", "gain", "gains", "gamma", "beta", "lambda", "temperature", "log", "decay", "mix",
+    "scale", "scales", "gain", "gains", "alpha", "gamma", "beta", "lambda", "temperature", "log", "decay", "mix",
 }  # fmt: skip
 MATRIX_WORDS = {"weight", "weights", "proj", "projection", "kernel", "w"}
 

@@ -160,11 +160,16 @@ def bound_logits(query: Tensor, key: Tensor, scaling: float, visible: Visibility
     """
     if 0 in (query.shape[0], query.shape[2], key.shape[2]):
         return torch.full((query.shape[1],), -torch.inf, device=query.device)
-    queries = torch.linalg.vector_norm(query, dim=-1, dtype=torch.float32)
-    keys = torch.linalg.vector_norm(key, dim=-1, dtype=torch.float32)
+    queries, keys = _norms(query), _norms(key)
     if visible.rows is not None:
         queries = queries.masked_fill(~visible.rows[:, None], 0)
         if key.shape[2] == query.shape[2]:
             keys = keys.masked_fill(~visible.rows[:, None], 0)
     largest_key = keys.amax(dim=2).repeat_interleave(query.shape[1] // key.shape[1], dim=1)
     return (queries.amax(dim=2) * largest_key).amax(dim=0) * scaling
+
+
+def _norms(vectors: Tensor) -> Tensor:
+    """In float32, without a copy of the vectors in it."""
+    precision = torch.promote_types(vectors.dtype, torch.float32)
+    return torch.linalg.vector_norm(vectors, dim=-1, dtype=precision).float()
