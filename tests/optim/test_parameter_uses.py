@@ -43,7 +43,8 @@ def test_each_way_of_using_a_parameter_is_found(kind):
     ("kind", "path", "use"),
     [
         (nn.Bilinear, "weight", "matrix"),
-        (nn.LayerNorm, "weight", None),  # passed on to a function that is no product
+        (nn.LayerNorm, "weight", "elementwise"),
+        (nn.MultiheadAttention, "bias_k", None),  # passed on to a function that is not known
         (MambaMixer, "A_log", "elementwise"),
         (GptOssExperts, "gate_up_proj", "matrix"),
         (GptOssTopKRouter, "weight", "matrix"),

@@ -188,7 +188,9 @@ def _heads(model: nn.Module) -> Iterator[Tensor]:
             elif isinstance(part, Tensor):
                 yield part
         path, _, own_name = name.lower().rpartition(".")
-        if "attn" not in path and "attention" not in path and _is_head(own_name, module):
+        parent = path.rpartition(".")[2]
+        is_within_attention = "attn" in parent or "attention" in parent  # as attention.q_head
+        if _is_head(own_name, module) and not is_within_attention:
             yield from module.parameters()
 
 

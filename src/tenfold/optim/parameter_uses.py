@@ -17,7 +17,10 @@ MATRIX, ELEMENTWISE, TABLE = "matrix", "elementwise", "table"
 
 LINEAR = ("linear", "bilinear", "matmul", "einsum", "tensordot", "multi_dot")  # and all that ends with mm
 LOOK_UP = ("embedding", "embedding_bag", "index_select")
-ENTRY_BY_ENTRY = ("exp", "log", "sigmoid", "tanh", "softplus", "relu", "silu", "logaddexp", "mul", "lerp", "addcmul")
+ENTRY_BY_ENTRY = (
+    "exp", "log", "sigmoid", "tanh", "softplus", "relu", "prelu", "silu", "logaddexp", "mul", "lerp", "addcmul",
+    "layer_norm", "rms_norm", "group_norm", "instance_norm", "batch_norm",
+)  # fmt: skip
 ELEMENTWISE_OPERATORS = (ast.Mult, ast.Div, ast.Add, ast.Sub, ast.Pow)
 # Methods whose result has the entries of the tensor, in another form.
 SAME_ENTRIES = (
