@@ -20,8 +20,8 @@ class Everything(nn.Module):
 
 
 class Derived(Everything):
-    def more(self, x):
-        return x @ self.k
+    def more(this, x):
+        return x @ this.k
 
 
 torch_like = functional

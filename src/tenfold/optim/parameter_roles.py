@@ -20,7 +20,7 @@ CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 # Words in the names of parameters, which are cut at underscores and digits.
 TABLE_PARTS = ("embed", "token", "table", "position", "codebook", "codevector")  # also within a word
-TABLE_WORDS = {"emb", "embs", "pos", "latent", "latents", "query", "queries", "prompt", "prompts", "prototypes"}
+TABLE_WORDS = {"emb", "embs", "pe", "pos", "latent", "latents", "query", "queries", "prompt", "prompts", "prototypes"}
 ELEMENTWISE_WORDS = {
     "scale", "scales", "gain", "gains", "alpha", "gamma", "beta", "lambda", "temperature", "log", "decay", "mix",
 }  # fmt: skip

@@ -66,7 +66,18 @@ def _uses_in(function: Callable[..., Any]) -> tuple[tuple[str, str], ...]:
         tree = ast.parse(source)
     except (OSError, TypeError, SyntaxError):
         return ()  # made without a file, or a piece that does not stand alone
+    _call_it_self(tree)
     return tuple(found for node in ast.walk(tree) for found in _uses_at(node))
+
+
+def _call_it_self(tree: ast.Module) -> None:
+    """Give the module that the method belongs to its usual name, whatever the method calls it."""
+    method = tree.body[0]
+    if isinstance(method, ast.FunctionDef) and method.args.args:
+        own_name = method.args.args[0].arg
+        for node in ast.walk(method):
+            if isinstance(node, ast.Name) and node.id == own_name:
+                node.id = "self"
 
 
 def _uses_at(node: ast.AST) -> Iterator[tuple[str, str]]:
