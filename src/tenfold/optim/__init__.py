@@ -5,9 +5,10 @@ from tenfold.optim.averages import lagging_average
 from tenfold.optim.matrix_blocks import BlockSpec
 from tenfold.optim.muon import Muon
 from tenfold.optim.muon_clip import MuonClip
-from tenfold.optim.muon_groups import muon_param_groups
+from tenfold.optim.muon_groups import Decision, muon_decisions, muon_param_groups
 from tenfold.optim.newton_schulz import POLAR_EXPRESS, QUINTIC, orthogonalize
-from tenfold.optim.qk_clip import QKClip, attention_modules
+from tenfold.optim.observed_attention import attention_modules
+from tenfold.optim.qk_clip import QKClip
 from tenfold.optim.qk_layouts import (
     HeadFactors,
     Layout,
@@ -34,6 +35,7 @@ __all__ = [
     "QUINTIC",
     "AdamATan2",
     "BlockSpec",
+    "Decision",
     "HeadFactors",
     "Layout",
     "Muon",
@@ -52,6 +54,7 @@ __all__ = [
     "largest_logits",
     "latent_attention",
     "layout_of",
+    "muon_decisions",
     "muon_param_groups",
     "normed_heads",
     "normed_projections",
