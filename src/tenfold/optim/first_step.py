@@ -2,8 +2,6 @@
 
 import torch
 
-from tenfold.optim.shards import local_part
-
 
 def asks_for_state(optimizer: torch.optim.Optimizer) -> bool:
     """Whether the step that is about to be taken only serves to make the optimizer's state.
@@ -19,5 +17,7 @@ def asks_for_state(optimizer: torch.optim.Optimizer) -> bool:
     """
     if optimizer.state or any(float(group["lr"]) != 0 for group in optimizer.param_groups):
         return False
+    from tenfold.optim.shards import local_part  # loads torch.distributed.tensor, which few steps need
+
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     return not any(bool(local_part(gradient).any()) for gradient in gradients)
