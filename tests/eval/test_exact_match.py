@@ -3,7 +3,8 @@
 import pytest
 
 from tenfold.core.errors import UserError
-from tenfold.eval.exact_match import exact_match, normalized
+from tenfold.eval.answer_text import normalized
+from tenfold.eval.exact_match import exact_match
 
 
 @pytest.mark.parametrize(

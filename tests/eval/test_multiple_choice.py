@@ -26,10 +26,11 @@ def test_every_form_of_every_letter(gold, form):
 
 @pytest.mark.spec("sem", "3")
 def test_token_f1_is_no_scorer_of_letters():
-    """The trap: its normalisation drops articles, so that a right A scores 0, and letters score 0 beside their text."""
-    assert token_f1("A", "A") == 0 and token_f1("B", "B") == 1
+    """The trap: SQuAD's normalisation drops articles, so that a right A scores 0; and beside their text letters do."""
+    assert token_f1("A", "A", "squad") == 0 and token_f1("B", "B", "squad") == token_f1("A", "A") == 1
     forms = ["{letter}", "({letter})", "{lower}", "{letter}. {text}", "{text}"]
     for letter in "ABCD":
+        assert any(token_f1(said(form, letter), letter, "squad") < 1 for form in forms)
         assert any(token_f1(said(form, letter), letter) < 1 for form in forms)
         assert all(multiple_choice(said(form, letter), letter, CHOICES) for form in forms)
 

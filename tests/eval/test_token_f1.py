@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from tenfold.eval.exact_match import exact_match, normalized
+from tenfold.eval.answer_text import normalized
+from tenfold.eval.exact_match import exact_match
 from tenfold.eval.token_f1 import token_f1
 
 

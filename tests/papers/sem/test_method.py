@@ -97,7 +97,7 @@ def test_every_form_of_an_option_is_right(letter):
 
 @pytest.mark.spec("sem", "3")
 def test_the_token_f1_of_the_letter_a_is_nothing():
-    assert token_f1("A", "A") == 0.0, "which is why options have a scorer of their own"
+    assert token_f1("A", "A", "squad") == 0.0, "which is why options have a scorer of their own"
     assert Gold(("A",), choice=True).f1("A") == 1.0
 
 
