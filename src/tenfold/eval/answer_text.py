@@ -96,7 +96,9 @@ STEPS: tuple[Step, ...] = (
         _shortest,
         "5.0 is 5 and .5 is 0.5, but Python 3.10 is not Python 3.1",
     ),
-    Step(r"\b(?:an?|the) (?=\w)", "", "articles, where a word follows: vitamin A keeps its letter, and so does option A"),
+    Step(
+        r"\b(?:an?|the) (?=\w)", "", "articles, where a word follows: vitamin A keeps its letter, and so does option A"
+    ),
 )
 """The careful normalisation, in order, after characters have one spelling, letters are small and spaces single."""
 

@@ -1,9 +1,9 @@
 """One spelling for characters that say the same: what every grader and every reader of options does first.
 
-Two texts that look alike may differ in their code points: ``서울`` in composed and in decomposed letters, ``５`` and
-``5``, the minus sign and the hyphen. Unicode's compatibility form joins most of them, but it also turns ``m²`` into ``m2``
-and ``3½`` into ``31/2``, which are other values; so powers and fractions are written out before. What it leaves apart and
-graders must join (quotation marks, dashes, the stops and brackets of Chinese, Japanese and Korean) is in the table.
+Two texts that look alike may differ in their code points: Korean in composed and in decomposed letters, full-width
+digits, the minus sign and the hyphen. Unicode's compatibility form joins most of them, but it also turns ``m²`` into
+``m2`` and ``3½`` into ``31/2``, which are other values; so powers and fractions are written out before. What it leaves
+apart (quotation marks, dashes, the stops and brackets of Chinese, Japanese and Korean) is in the table.
 """
 
 import re

@@ -1,12 +1,12 @@
 """Which option of a multiple-choice question an answer names.
 
 Accepted are the letter alone (``A``, ``a``, ``(A)``, ``[A]``, ``A.``, ``A)``, ``A:``), with "option" or "choice" before
-it, in bold or in LaTeX's ``\\text{A}``, or in the characters of another script's keyboard (``（Ａ）``); the letter before a
-text that a delimiter sets off (``A) Paris``, ``(A) Paris``, ``A. Paris``, ``A - Paris``), or that is the option's own
-(``A Paris``); and the text of an option. Letters are read before anything is normalised: SQuAD's normalisation of free
-answers drops articles, and with them the letter A, so that every question whose answer is A would count as wrong. Not
-accepted are sentences around a letter ("the answer is A", "I think so"): what a model says around its answer is cut
-away before, by the tags or the box of its format.
+it, in bold, in LaTeX's ``\\text{A}`` or in full-width characters; the letter before a text that a delimiter sets off
+(``A) Paris``, ``(A) Paris``, ``A. Paris``, ``A - Paris``) or that is the option's own (``A Paris``); and the text of an
+option. Letters are read before anything is normalised: SQuAD's normalisation of free answers drops articles, and with
+them the letter A, so that every question whose answer is A would count as wrong. Not accepted are sentences around a
+letter ("the answer is A", "I think so"): what a model says around its answer is cut away before, by the tags or the box
+of its format.
 
 Where forms contradict each other nothing is chosen: a letter before the text of another option, several letters, a text
 that two options share.

@@ -4,8 +4,8 @@
 
 Tokens are counted as often as they come, after a normalisation of :mod:`tenfold.eval.answer_text`. What a token is:
 
-``words``: what stands between spaces, as in SQuAD's evaluation. In Korean a word carries its particles, and 서울은 shares
-nothing with 서울; Chinese and Japanese write no spaces at all.
+``words``: what stands between spaces, as in SQuAD's evaluation. In Korean a word carries its particles, so that
+서울은 shares nothing with 서울; Chinese and Japanese write no spaces at all.
 
 ``characters``: every character but spaces, as in KorQuAD's evaluation, for any script.
 
@@ -30,7 +30,9 @@ WHOLE = frozenset({"yes", "no", "noanswer", "예", "네", "아니요", "아니�
 """Normalised answers that only an equal one matches."""
 
 # Hangul (letters and syllables), kana, and Han with its extensions.
-_SYLLABIC = "\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7ff\U00020000-\U0003ffff"
+_SYLLABIC = (
+    "\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7ff\U00020000-\U0003ffff"
+)
 _BY_SCRIPT = re.compile(rf"[{_SYLLABIC}]|[^\s{_SYLLABIC}]+")
 
 

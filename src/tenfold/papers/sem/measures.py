@@ -18,8 +18,8 @@ import numpy as np
 
 from tenfold.core.errors import UserError
 from tenfold.core.types import Trajectory
-from tenfold.eval.calibration import ReliabilityRow, reliability_table
 from tenfold.eval.answer_text import normalized
+from tenfold.eval.calibration import ReliabilityRow, reliability_table
 from tenfold.eval.multiple_choice import multiple_choice
 from tenfold.eval.token_f1 import WHOLE
 from tenfold.papers.sem.grammar import Response
