@@ -8,6 +8,23 @@ from tenfold.eval.token_f1 import token_f1
 
 CHOICES = ["the heart", "A lung", "kidneys, both", "a liver"]
 FORMS = ["{letter}", "({letter})", "{lower}", "({lower})", "{letter}.", "{letter})", "{letter}) {text}"]
+FORMS += [
+    "**{letter}**",
+    "**{letter}. {text}**",
+    "\\text{{{letter}}}",
+    "$\\textbf{{({letter})}}$",
+    "\\boxed{{{letter}}}",
+    "{letter},",
+]
+FORMS += [
+    "Option {letter}",
+    "option ({lower})",
+    "Choice {letter}: {text}",
+    "{letter} {text}",
+    "{letter}, {text}",
+    "{letter} - {text}",
+]
+FORMS += ["（{letter}）", "「{letter}」", "`{letter}`", "{letter}。", "“{text}”", "{letter}\n{text}", "__{letter}__"]
 FORMS += ["{letter}. {text}", "({letter}) {text}", "[{letter}]", "{letter}: {text}", " {letter} ", "{text}", "{text}."]
 
 
@@ -54,6 +71,18 @@ def test_token_f1_is_no_scorer_of_letters():
         ("the", ["a", "the"], "B"),
         ("Dog", ["a dog", "the dog"], None),  # two options are the same to it
         ("the dog", ["a dog", "the dog"], "B"),
+        ("Ａ", CHOICES, "A"),
+        ("(A) (B)", CHOICES, None),
+        ("(A) or (B)", CHOICES, None),
+        ("A) or B)", CHOICES, None),
+        ("A, B", CHOICES, None),
+        ("A and B", CHOICES, None),
+        ("A man with a heart", CHOICES, None),
+        ("I think so", (), None),
+        ("I think so", [str(number) for number in range(26)], None),
+        ("B kidneys, both", CHOICES, None),
+        ("Option E", CHOICES, None),
+        ("an option", CHOICES, None),
         ("C", (), "C"),
         ("c) whatever", (), "C"),
         ("whatever", (), None),

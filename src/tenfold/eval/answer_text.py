@@ -79,6 +79,8 @@ def _if_kept(mark: re.Match[str]) -> str:
 
 
 STEPS: tuple[Step, ...] = (
+    Step(r"^(\*{1,3}|_{1,2}|`)(.*)\1$", r"\2", "Markdown around all of it"),
+    Step(r"^([\"'])(.*)\1$", r"\2", "quotation marks around all of it"),
     Step(r"\\?\$", "", "a dollar sign is LaTeX's or one of money, and decoration in both"),
     Step(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d|,\d)", _without_commas, "1,000 is 1000"),
     Step(r" ?\bper ?cent\b| ?\\?%", "%", "percent is a sign, whoever spells it out"),

@@ -7,11 +7,13 @@ all fail (``penalize_no_code``), which the formula does not say. The paper gives
 the two habits are in ``detectors.py``.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tenfold.core.errors import UserError
+from tenfold.eval.characters import plain_characters
 from tenfold.papers.cort.detectors import (
     DEFAULT_STEPS,
     delayed_computation,
@@ -29,6 +31,8 @@ MarkOfCodeUse = Callable[[str], int]
 """A completion to 0, 1 or 2: Python used badly, as it should be, or well."""
 
 CODE_WEIGHT = 0.1
+_LOOSE_SPACE = re.compile(r"(?<!\w) | (?!\w)")  # not between numbers
+_THOUSANDS = re.compile(r"(?<![\d.,([{])\d{1,3}(?:,\d{3})+(?!\d|,\d)")  # (1,234) is a pair
 UNPENALIZED_SOURCES = ("acc_reward", "openai/gsm8k", "lighteval/MATH")
 
 
@@ -75,14 +79,14 @@ HINTS: Mapping[Kind, HintSpec] = {"general": GENERAL, "compute": COMPUTE, "trust
 
 
 def same_answer(answer: str, references: str | Sequence[str]) -> bool:
-    """Whether an answer is a reference but for spaces, dollar signs and separators of thousands.
+    """Whether an answer is a reference but for spaces, dollar signs, separators of thousands, and the characters' form.
 
     Example:
-        >>> same_answer("9,716", "9716"), same_answer("3.5", "35")
-        (True, False)
+        >>> same_answer("9,716", "9716"), same_answer("3.5", "35"), same_answer("1,2", "12")
+        (True, False, False)
     """
     accepted = [references] if isinstance(references, str) else references
-    return any(_plain(answer) == _plain(reference) for reference in accepted)
+    return any(_plain(answer) == _plain(reference) != "" for reference in accepted)
 
 
 def is_right(text: str, references: str | Sequence[str], grade: Grade = same_answer) -> bool:
@@ -277,4 +281,5 @@ def dropped_because(
 
 
 def _plain(answer: str) -> str:
-    return "".join(answer.split()).replace("$", "").replace(",", "")
+    text = _LOOSE_SPACE.sub("", plain_characters(answer).replace("$", "").strip())
+    return _THOUSANDS.sub(lambda number: number[0].replace(",", ""), text).removesuffix(".")
