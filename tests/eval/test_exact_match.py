@@ -3,6 +3,7 @@
 import itertools
 import unicodedata
 
+import numpy as np
 import pytest
 
 from tenfold.core.errors import UserError
@@ -10,6 +11,7 @@ from tenfold.core.seeding import numpy_generator
 from tenfold.eval.answer_text import MARKS, STEPS, normalized
 from tenfold.eval.characters import plain_characters
 from tenfold.eval.exact_match import exact_match, squad_match
+from tenfold.eval.token_f1 import token_f1
 
 
 @pytest.mark.parametrize(
@@ -35,10 +37,16 @@ def test_numbers_keep_sign_and_decimal_point(answer, reference, same):
     assert exact_match(answer, reference) is same and exact_match(reference, answer) is same
 
 
-@pytest.mark.parametrize("references", [3, None, [3], ["3", 4]])
-def test_a_reference_that_is_no_text_is_refused(references):
-    with pytest.raises(UserError, match="must be a text, or several; of a number, its text"):
+@pytest.mark.parametrize("references", [None, True, [None], ["3", float("nan")], {"3": 4}, [["3"]]])
+def test_a_reference_that_is_neither_text_nor_number_is_refused(references):
+    with pytest.raises(UserError, match="must be a text or a finite number, or several of them"):
         exact_match("3", references)
+
+
+@pytest.mark.parametrize("references", [3, 3.0, [3], ["4", 3], np.int64(3), np.float32(3), np.array([4, 3]), "3"])
+def test_a_number_is_its_text(references):
+    assert exact_match("3", references) and token_f1("3", references) == 1 and not exact_match("5", references)
+    assert exact_match(str(10**400), 10**400)
 
 
 @pytest.mark.parametrize(

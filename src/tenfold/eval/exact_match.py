@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from tenfold.core.errors import UserError
 from tenfold.eval.answer_text import Normalisation, normalized, require_normalisation
+from tenfold.eval.references import reference_texts
 
 
 def exact_match(answer: str, references: str | Sequence[str], normalisation: Normalisation = "careful") -> bool:
@@ -14,11 +14,11 @@ def exact_match(answer: str, references: str | Sequence[str], normalisation: Nor
 
     Args:
         answer: the given answer.
-        references: one right answer or several.
+        references: one right answer or several, texts or numbers.
         normalisation: careful, or squad for the published one.
 
     Raises:
-        UserError: if a reference is no text, or the normalisation unknown.
+        UserError: if a reference is neither, or the normalisation unknown.
 
     Example:
         >>> exact_match("the 42.", ["42", "forty-two"]), exact_match("５．０", "5")
@@ -28,12 +28,9 @@ def exact_match(answer: str, references: str | Sequence[str], normalisation: Nor
         >>> exact_match("A", "B"), exact_match("A", "A"), exact_match("-3", "3")
         (False, True, False)
     """
-    accepted = [references] if isinstance(references, str) else references
-    if not isinstance(accepted, Sequence) or not all(isinstance(reference, str) for reference in accepted):
-        raise UserError(f"answer = {references!r}: must be a text, or several; of a number, its text")
     require_normalisation(normalisation)
     given = _comparable(answer, normalisation)
-    return any(given == _comparable(reference, normalisation) for reference in accepted)
+    return any(given == _comparable(reference, normalisation) for reference in reference_texts(references))
 
 
 def squad_match(answer: str, references: str | Sequence[str]) -> bool:
@@ -41,10 +38,10 @@ def squad_match(answer: str, references: str | Sequence[str]) -> bool:
 
     Args:
         answer: the given answer.
-        references: one right answer or several.
+        references: one right answer or several, texts or numbers.
 
     Raises:
-        UserError: if a reference is no text.
+        UserError: if a reference is neither.
 
     Example:
         >>> squad_match("The Eiffel Tower!", "eiffel tower"), squad_match("$1.5", "15")

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from tenfold.core.errors import UserError
 from tenfold.eval.answer_text import normalized
 from tenfold.eval.characters import plain_characters
+from tenfold.eval.references import reference_texts
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # The texts that these read have single spaces, and no two parts of an expression can take the same one.
@@ -83,7 +84,7 @@ def multiple_choice(answer: str, references: str | Sequence[str], choices: Seque
         (True, False)
     """
     right = set()
-    for reference in [references] if isinstance(references, str) else references:
+    for reference in reference_texts(references):
         letter = chosen_option(reference, choices)
         if letter is None:
             allowed = f"one of the {len(choices)} options" if choices else "a letter"

@@ -23,6 +23,7 @@ from typing import Literal, get_args
 
 from tenfold.core.errors import UserError
 from tenfold.eval.answer_text import Normalisation, normalized, require_normalisation
+from tenfold.eval.references import reference_texts
 
 Tokens = Literal["script", "words", "characters"]
 
@@ -66,8 +67,7 @@ def token_f1(
         tokens = "words" if normalisation == "squad" else "script"
     if tokens not in get_args(Tokens):
         raise UserError(f"tokens = {tokens!r}: must be one of {', '.join(get_args(Tokens))}")
-    accepted = [references] if isinstance(references, str) else references
-    given = normalized(answer, normalisation)
+    given, accepted = normalized(answer, normalisation), reference_texts(references)
     return max((_f1(given, normalized(reference, normalisation), tokens) for reference in accepted), default=0.0)
 
 

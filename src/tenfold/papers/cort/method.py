@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from tenfold.core.errors import UserError
 from tenfold.eval.characters import plain_characters
+from tenfold.eval.references import reference_texts
 from tenfold.papers.cort.detectors import (
     DEFAULT_STEPS,
     delayed_computation,
@@ -23,7 +24,7 @@ from tenfold.papers.cort.detectors import (
 )
 from tenfold.papers.cort.formats import OPENING, final_answer, is_failure
 from tenfold.policies.stopping import turn_text
-from tenfold.rewards.tagged import text_of
+from tenfold.rewards.said import text_of
 
 Kind = Literal["general", "compute", "trust"]
 Grade = Callable[[str, str | Sequence[str]], bool]
@@ -85,8 +86,7 @@ def same_answer(answer: str, references: str | Sequence[str]) -> bool:
         >>> same_answer("9,716", "9716"), same_answer("3.5", "35"), same_answer("1,2", "12")
         (True, False, False)
     """
-    accepted = [references] if isinstance(references, str) else references
-    return any(_plain(answer) == _plain(reference) != "" for reference in accepted)
+    return any(_plain(answer) == _plain(reference) != "" for reference in reference_texts(references))
 
 
 def is_right(text: str, references: str | Sequence[str], grade: Grade = same_answer) -> bool:
@@ -127,8 +127,8 @@ def code_reward(outputs: Sequence[str], penalize_no_code: bool = True) -> float:
 class AccuracyReward:
     """R_acc as a reward function of trl: reads the columns ``answer`` (a text or several).
 
-    Reads the sampled tokens from the column ``trajectory`` where a rollout gives it, else the text without output
-    blocks.
+    Reads what was sampled: the column ``said``, or the sampled tokens of the column ``trajectory``, where a rollout
+    gives them; else the text without output blocks.
 
     Args:
         grade: whether an answer is a reference; ``tenfold.eval.math_match`` compares as mathematics.
@@ -150,13 +150,14 @@ class AccuracyReward:
         *,
         answer: Sequence[Any],
         trajectory: Sequence[Any] | None = None,
+        said: Sequence[str] | None = None,
         **columns: Any,
     ) -> list[float | None]:
         """Score each completion."""
-        if trajectory is None or self.tokenizer is None:
-            said = [text_of(completion) for completion in completions]
-        else:
+        if trajectory is not None and self.tokenizer is not None:
             said = [turn_text(self.tokenizer, one.sampled_ids) for one in trajectory]
+        elif said is None:
+            said = [text_of(completion) for completion in completions]
         return [float(is_right(text, given, self.grade)) for text, given in zip(said, answer, strict=True)]
 
 

@@ -26,10 +26,11 @@ from tenfold.core.types import Trajectory
 from tenfold.eval.answer_text import Normalisation, require_normalisation
 from tenfold.eval.exact_match import exact_match
 from tenfold.eval.multiple_choice import multiple_choice
+from tenfold.eval.references import reference_texts
 from tenfold.eval.token_f1 import token_f1
 from tenfold.papers.sem.grammar import Response, parse, parse_trajectory
 from tenfold.rewards import CalibrationReward, CorrectnessReward, FormatReward
-from tenfold.rewards.tagged import text_of
+from tenfold.rewards.said import text_of
 
 DEFAULT_THRESHOLD = 0.5
 """tau; ours."""
@@ -401,9 +402,9 @@ def _golds(
 
 
 def _gold(answer: Any, choices: Any, kind: str, normalisation: Normalisation) -> Gold:
-    accepted = (answer,) if isinstance(answer, str) else tuple(answer or ())
+    accepted = tuple(reference_texts(answer))
     if not accepted:
-        raise UserError(f"answer = {answer!r}; allowed: a text, or a list of at least one")
+        raise UserError(f"answer = {answer!r}; allowed: a text, a number, or a list of at least one")
     if kind not in ("", "open", "choice"):  # empty: no such column
         raise UserError(f"kind = {kind!r}; allowed: open, choice")
     return Gold(accepted, () if kind == "open" else tuple(choices or ()), kind == "choice", normalisation)
