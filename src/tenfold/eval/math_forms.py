@@ -75,7 +75,11 @@ STEPS: tuple[Step, ...] = (
     Step(rf"{_COMMAND}sqrt(?=[ (\d])|√", r"\\sqrt", "roots; what is under them follows"),
     Step(r"\\sqrt ?(\d+|[A-Za-z])", r"\\sqrt{\1}", "a root of one number or letter"),
     Step(rf"{_COMMAND}({FUNCTIONS})(?![A-Za-z])", r"\\\1", "functions by name"),
-    Step(r"(?<![\w.])(\d+\.?\d*|\.\d+)[eE]([+-]?\d+)(?!\w)", r"\1\\cdot 10^{\2}", "numbers as programs write them"),
+    Step(
+        r"(?<![\w.])(\d++(?:\.\d*+)?+|\.\d++)[eE]([+-]?\d+)(?!\w)",
+        r"\1\\cdot 10^{\2}",
+        "numbers as programs write them",
+    ),
     Step(
         r"(?<![\w.])(\d*)\.(\d*)(?:\\overline ?\{(\d{1,99})\}|\((\d{1,99})\))(?!\w)",
         _repeating,
@@ -104,7 +108,8 @@ _AROUND = tuple(
 )
 _LONE_POINT = re.compile(r"(?<!\.) ?\.$")
 _WORD = re.compile(r"[^\W\d_]+")
-_BESIDE_OPERATOR = re.compile(r"[-+/^=<>_|] ?$"), re.compile(r"^ ?[-+/^=<>_|]")
+_COMMAND_NAME = re.compile(r"\\(?:begin|end) ?\{[a-z]*\}|\\[A-Za-z]+")
+_OPERATORS = tuple("-+/^=<>_|")
 _ELLIPSIS = re.compile(r"\.\.\.|\\[lcd]?dots")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d|,\d)")
 _STRUCTURE = re.compile(r"\\[{}]|[()\[\]{},;]|(?<![A-Za-z\\])(?:or|and|OR|AND)(?![A-Za-z])")
@@ -170,20 +175,24 @@ def is_prose(latex: str) -> bool:
         >>> [is_prose(latex) for latex in ("yes", "서울", "5 cm", "xy+1", "2ab", "x", "\\sin x", "2 or 3")]
         [True, True, True, False, False, False, False, False]
     """
-    without_commands = re.sub(r"\\(?:begin|end) ?\{[a-z]*\}|\\[A-Za-z]+", " ", latex)
-    for word in _WORD.finditer(without_commands):
-        glued = re.search(r"[\d)}\]]$", without_commands[: word.start()][-1:]) or re.match(
-            r"[\d(\[{^_]", without_commands[word.end() :][:1]
-        )
-        in_formula = _BESIDE_OPERATOR[0].search(without_commands[max(0, word.start() - 2) : word.start()])
-        in_formula = in_formula or _BESIDE_OPERATOR[1].search(without_commands[word.end() : word.end() + 2])
+    text = _COMMAND_NAME.sub(" ", latex)
+    for word in _WORD.finditer(text):
         if not word[0].isascii():
             return True
-        if word[0].lower() in ("or", "and") or len(word[0]) == 1 or glued:
-            continue
-        if len(word[0]) > 3 or not in_formula:
+        if len(word[0]) > 1 and word[0].lower() not in ("or", "and") and not _in_product(text, word):
             return True
     return False
+
+
+def _in_product(text: str, word: re.Match[str]) -> bool:
+    """Whether letters are glued to a number, bracket or power, or, being few, stand beside an operator."""
+    before, after = text[max(0, word.start() - 2) : word.start()], text[word.end() : word.end() + 2]
+    if before[-1:].isdigit() or before[-1:] in (")", "}", "]") or after[:1].isdigit():
+        return True
+    if after[:1] in ("(", "[", "{", "^", "_") and after:
+        return True
+    beside_operator = before.rstrip()[-1:] in _OPERATORS or after.lstrip()[:1] in _OPERATORS
+    return len(word[0]) <= 3 and beside_operator
 
 
 def stated_in(text: str) -> Form | None:
@@ -314,14 +323,13 @@ def _with_braces(latex: str) -> str:
     r"""\sqrt(x) as \sqrt{x}: parsers drop a root with round brackets."""
     if "\\sqrt(" not in latex and "\\sqrt (" not in latex:
         return latex
-    characters, open_places = list(latex), []
+    characters, begins = list(latex), []
+    roots = {root.end() for root in re.finditer(r"\\sqrt ?", latex)}
     for place, character in enumerate(latex):
         if character == "(":
-            open_places.append((place, latex[:place][-6:].rstrip().endswith("\\sqrt")))
-        elif character == ")" and open_places:
-            begin, is_root = open_places.pop()
-            if is_root:
-                characters[begin], characters[place] = "{", "}"
+            begins.append(place)
+        elif character == ")" and begins and (begin := begins.pop()) in roots:
+            characters[begin], characters[place] = "{", "}"
     return "".join(characters)
 
 
