@@ -70,7 +70,7 @@ def _shortest(number: re.Match[str]) -> str:
     return f"{whole or '0'}.{fraction}" if fraction else whole or "0"
 
 
-_MARK = re.compile("|".join(f"({mark})" for mark, _ in MARKS) + r"|[^\w\s]|_")
+_MARK = re.compile(rf"(?=[^\w\s]|_)(?:{'|'.join(f'({mark})' for mark, _ in MARKS)}|.)")
 
 
 def _if_kept(mark: re.Match[str]) -> str:

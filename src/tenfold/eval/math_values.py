@@ -23,6 +23,10 @@ from tenfold.eval.math_forms import (
 LEFT_OUT, ROUNDING = 1e-5, 1e-12
 """Largest relative difference of equal numbers: where one is a decimal number, and where both are exact."""
 
+MOST_CHARACTERS, MOST_ITEMS = 1000, 50
+"""Of a formula and of a list. A longer one is equal to the same text alone: parsers take more than a time in proportion
+to the length, and no answer that a person would check is as long."""
+
 _BASE = re.compile(r"(.*[\dA-Fa-f])_ ?\{?(\d+)\}?")
 
 
@@ -79,7 +83,7 @@ def _equal_parts(given: str, wanted: str) -> bool:
     if len(these.items) == len(those.items) == 1 and these.brackets == those.brackets:
         return _equal_values(these.items[0], those.items[0])
     if these.brackets and those.brackets:
-        alike = these.brackets == those.brackets and len(these.items) == len(those.items)
+        alike = these.brackets == those.brackets and len(these.items) == len(those.items) <= MOST_ITEMS
         return alike and all(map(_equal_latex, these.items, those.items))
     if these.brackets or those.brackets:  # an interval may be written as an inequality, but is no list
         return 1 in (len(these.items), len(those.items)) and _equal_values(given, wanted)
@@ -87,8 +91,8 @@ def _equal_parts(given: str, wanted: str) -> bool:
 
 
 def _equal_sets(given: list[str], wanted: list[str]) -> bool:
-    if len(given) != len(wanted):
-        return False
+    if len(given) != len(wanted) or len(wanted) > MOST_ITEMS:
+        return sorted(given) == sorted(wanted)
     for item in wanted:
         place = next((place for place, one in enumerate(given) if _equal_latex(one, item)), None)
         if place is None:
@@ -101,6 +105,8 @@ def _equal_values(given: str, wanted: str) -> bool:
     """Two expressions, as math-verify compares them, but for what it rounds away."""
     from math_verify import verify  # type: ignore[import-untyped]
 
+    if max(len(given), len(wanted)) > MOST_CHARACTERS:
+        return False
     in_base, wanted_in_base = _BASE.fullmatch(given), _BASE.fullmatch(wanted)
     if in_base and wanted_in_base and in_base[2] != wanted_in_base[2]:
         return False  # the parser does not read the base
