@@ -1,5 +1,6 @@
 """RLCR's own verbs: ``calibrate`` predictions that exist, and ``ablate`` the reward on two small networks."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -48,7 +49,8 @@ def calibrate(
             numbers = (row.mean_confidence, row.accuracy, row.accuracy - row.mean_confidence)
             table.add_row(f"{row.low:.2f} to {row.high:.2f}", str(row.size), *(f"{number:.3f}" for number in numbers))
     print(f"{file}: {len(stated)} predictions")
-    metrics = {"brier": brier, "ece": partial(expected_calibration_error, bins=bins, edges=edges), "auroc": auroc}
+    ece = partial(expected_calibration_error, bins=bins, edges=edges)
+    metrics: dict[str, Callable[..., float]] = {"brier": brier, "ece": ece, "auroc": auroc}
     for name, value in calibration_report(stated, right, bins, edges).items():
         interval = ""
         if name in metrics:
