@@ -24,7 +24,16 @@ FORMS += [
     "{letter}, {text}",
     "{letter} - {text}",
 ]
-FORMS += ["（{letter}）", "「{letter}」", "`{letter}`", "{letter}。", "“{text}”", "{letter}\n{text}", "__{letter}__"]
+FORMS += [
+    "（{letter}）",
+    "{letter}번",
+    "「{letter}」",
+    "`{letter}`",
+    "{letter}。",
+    "“{text}”",
+    "{letter}\n{text}",
+    "__{letter}__",
+]
 FORMS += ["{letter}. {text}", "({letter}) {text}", "[{letter}]", "{letter}: {text}", " {letter} ", "{text}", "{text}."]
 
 

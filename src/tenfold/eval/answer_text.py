@@ -38,6 +38,7 @@ MARKS: tuple[tuple[str, str], ...] = (
     (r"(?<=\d)[\"'](?!s\b)", "minutes and seconds, feet and inches"),
     (rf"(?<={_LETTER})#", "C#"),
     (r"(?<=[\w)\]}])(?:\*+|·)(?=[\w(\[{])", "products; other stars are Markdown's"),
+    (rf"(?<=(?<!['*\"]){_LONE})(?:\*|')(?![\w*'])", "A* and f'"),
     (rf"{_AFTER_VALUE}/|/{_BEFORE_VALUE}", "fractions and units: 1/2, m/s"),
     (r"(?<![\w)\]}%!])-(?=[\w.(\[{|√∞€£¥₩])", "the sign of a number"),
     (rf"{_AFTER_VALUE}-{_BEFORE_VALUE}", "minus and ranges: x-3, 1914-1918"),

@@ -24,7 +24,7 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # The texts that these read have single spaces, and no two parts of an expression can take the same one.
 _DECORATION = re.compile(r"\*\*|__|`|\$|\\[()\[\]]|\\(?:text|textbf|textit|mathrm|mathbf|boxed) ?(?=\{)|[{}]|^\"|\"$")
 _CALLED = re.compile(r"^(?:option|choice) (?=[(\[]?[a-z]\b)", re.IGNORECASE)
-_ALONE = re.compile(r"[(\[]? ?([A-Za-z]) ?[)\]]? ?[.:,]?")
+_ALONE = re.compile(r"[(\[]? ?([A-Za-z]) ?[)\]]? ?(?:[.:,]|번)?")
 _SET_OFF = re.compile(r"(?:[(\[] ?([A-Za-z]) ?[)\]] ?[.:]?|([A-Za-z]) ?(?:[).:]| - )) ?(\S.*)")
 _BESIDE = re.compile(r"([A-Za-z]),? (\S.*)")
 _ANOTHER = re.compile(r"(?<![A-Za-z])([A-Za-z])[)\]]")
