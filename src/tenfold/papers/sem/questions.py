@@ -52,7 +52,7 @@ def check_question(question: Question) -> None:
 
     Raises:
         UserError: the question is a conversation, there are more options than letters, an answer names none of the
-            options, or the fact ``expected`` is none.
+            options or holds no word and no number, or the fact ``expected`` is none.
 
     Example:
         >>> check_question(Question("River of Rome?", ("B",), "1", choices=("Po", "Tiber")))
@@ -64,7 +64,9 @@ def check_question(question: Question) -> None:
     expected = question.facts.get("expected", "search")
     if expected not in ("search", "direct"):
         raise UserError(f"expected is {expected!r}; allowed: search, direct")
-    gold_of(question).f1("")  # which looks for the answers among the options
+    for answer in question.answers:  # an answer that is no option is refused by the scorer itself
+        if not gold_of(replace(question, answers=(answer,))).f1(answer):
+            raise UserError(f"answer is {answer!r}, of which nothing is left to compare; allowed: words or numbers")
 
 
 def closed_book_accuracy(
