@@ -198,15 +198,3 @@ def entry_of(values: Sequence[float]) -> Entry:
         return Entry(readable(mean), "", seeds)
     low, high = mean_interval(values)
     return Entry(readable(mean), f"± {readable((high - low) / 2)}" if high > low else "", seeds)
-
-
-def facts_table(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the run ran on, as rows of the report."""
-    state = {True: "tree clean", False: "with uncommitted or mixed changes", None: "installed package"}
-    rows = [("hardware", facts["hardware"]), ("platform", facts["platform"])]
-    rows.append(("device, dtype", f"{facts['device']}, {facts['dtype']}"))
-    rows.append(("source", f"{facts['commit'] or 'no repository'} ({state[facts['tree_clean']]})"))
-    rows.append(("versions", ", ".join(f"{name} {number}" for name, number in facts["versions"].items())))
-    for session in facts.get("resumptions", []):
-        rows.append(("resumed", f"{session['date']} on {session['hardware']}"))
-    return rows
