@@ -56,8 +56,11 @@ def draw_line(axes: Any, curve: Any, **style: Any) -> None:
     from matplotlib.ticker import MaxNLocator
 
     steps, values = np.asarray(curve, dtype=float).T
-    axes.plot(steps, values, marker="o", markersize=4.5, markevery=alone(values), **style)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
+    unjoined = alone(values)
+    marker = "o" if any(unjoined) else ""
+    axes.plot(steps, values, marker=marker, markersize=4.5, markevery=unjoined, **style)
+    # One tick is enough: where all curves are a single point, matplotlib would divide a step to have two.
+    axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True, min_n_ticks=1, steps=[1, 2, 2.5, 5, 10]))
 
 
 def alone(values: Sequence[float] | np.ndarray) -> list[bool]:

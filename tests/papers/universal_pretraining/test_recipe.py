@@ -220,9 +220,9 @@ def test_pictures_are_drawn_of_whatever_is_finished(finished, arms):
     assert set(pictures) == expected
     for picture in pictures.values():
         picture.figure.canvas.draw()
-    if {"scratch", "mixture"} <= set(arms):
-        assert "teraFLOPs; pre-training took" in pictures["finetuning"].caption
-        assert "not repaid" in pictures["finetuning"].caption
+        assert not any(digit in picture.caption.replace("8 bits", "") for digit in "0123456789"), (
+            "a caption is no result"
+        )
 
 
 def test_nothing_finished_draws_nothing():

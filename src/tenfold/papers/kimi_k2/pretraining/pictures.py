@@ -120,8 +120,7 @@ def _heads_clipped(cells: Finished, colour_of: Mapping[str, str]) -> Picture:
     return Picture(
         "heads-clipped",
         "Stress test: heads clipped",
-        "Share of heads whose weights were scaled after a step; 0 in the arms without the clip. Thin: one seed; "
-        "thick: mean.",
+        "Share of heads whose weights were scaled after a step. Thin: one seed; thick: mean.",
         figure,
     )
 
