@@ -74,7 +74,7 @@ def _draw_stage_1(axes: Any, report: Report) -> None:
         points = stages["cloning"].curves.get(VALIDATION) if "cloning" in stages else None
         if points:
             curve = np.asarray(points, dtype=float)
-            draw_line(axes, curve - [curve[-1, 0], 0.0], color=INK, alpha=0.35, linewidth=1)
+            draw_line(axes, curve - [curve[-1, 0], 0.0], color=INK, alpha=0.7, linewidth=1)
 
 
 def _sample_sizes(cells: Finished, colour_of: Mapping[str, str]) -> Picture:
