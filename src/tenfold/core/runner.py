@@ -400,4 +400,5 @@ def _report(
         facts=facts,
         config=config,
         stages={seed: read_stages(run.shared(seed)) for seed in facts["seeds"]},
+        arms={arm: recipe.ARMS[arm].text for arm in by_arm},
     )
