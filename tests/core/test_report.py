@@ -290,7 +290,7 @@ def test_metrics_have_their_meaning_from_the_readme_and_none_where_it_says_nothi
 def test_the_machine_is_described_as_it_was_used_with_plan_looks_and_texts(tmp_path):
     facts = {
         "device": "auto",
-        "accelerators": [],
+        "device_used": "cpu",
         "plan": {"seeds": [0, 1, 2, 3, 4], "why": "five, the fewest"},
         "looks": [[0, 1, 2, 3, 4, 5]],
         "data": {"licences": "ab12cd34"},
@@ -301,7 +301,7 @@ def test_the_machine_is_described_as_it_was_used_with_plan_looks_and_texts(tmp_p
         "auto (cpu), float32", "5 seeds, 0 to 4 (five, the fewest)", "6 seeds (0 to 5)", "licences", "ab12cd34",
     ):  # fmt: skip
         assert text in html
-    assert "auto (cuda)" in html_of(replace(report, facts=report.facts | facts | {"accelerators": ["H100"]}), tmp_path)
+    assert "auto (cuda)" in html_of(replace(report, facts=report.facts | facts | {"device_used": "cuda"}), tmp_path)
 
 
 def test_a_run_below_its_plan_shows_the_command_that_gives_verdicts(tmp_path):

@@ -180,15 +180,11 @@ def facts_table(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def device_text(facts: Mapping[str, Any]) -> str:
-    """The device that was asked for, and where that left it open the one that was used.
+    """The device that was asked for, and where that left it open the one that was used, if the run noted it.
 
     Example:
-        >>> device_text({"device": "auto", "accelerators": [], "platform": "Linux"})
-        'auto (cpu)'
-        >>> device_text({"device": "auto", "accelerators": ["NVIDIA H100"], "platform": "Linux"})
-        'auto (cuda)'
+        >>> device_text({"device": "auto", "device_used": "cpu"}), device_text({"device": "cuda"})
+        ('auto (cpu)', 'cuda')
     """
-    asked, found = str(facts["device"]), facts.get("accelerators")
-    if asked != "auto" or found is None or (not found and facts["platform"].startswith("macOS")):
-        return asked  # a Mac may have computed on its own accelerator, which is not among those listed
-    return f"auto ({'cuda' if found else 'cpu'})"
+    asked, used = str(facts["device"]), facts.get("device_used")
+    return asked if used in (None, asked) else f"{asked} ({used})"
