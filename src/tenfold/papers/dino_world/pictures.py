@@ -138,7 +138,7 @@ def _horizons(cells: Finished, colour_of: Mapping[str, str]) -> Picture:
     figure, axes = one_panel()
     draw_curves(axes, cells, lambda scores: scores.samples.get("horizon_curve"), colour_of)
     axes.set(xlabel="seconds ahead", ylabel="smooth-L1 of one call", ylim=(0, None))
-    finish(axes, legend=True, columns=2)
+    finish(axes, legend=True)
     caption = (
         "Loss on held-out clips over the horizon, from four frames 0.2 s apart. A forecast is worth something where it "
         "lies below both bounds, copy_last and mean. DINO-WM's predictor goes by steps of its own."

@@ -238,7 +238,7 @@ CLAIMS = (
 )
 CHOSEN_ON = (0, 1, 2, 50, 51, 1000)
 """Margins on a prototype's seeds 0 to 2; sizes, steps and rates on 50, 51 and 1000."""
-PLAN = Plan(laptop=(10, 11, 12, 13, 14), why="five, the fewest: no seed of this code has been run in full yet")
+PLAN = Plan(laptop=(10, 11, 12, 13, 14), why="five, the fewest: on seed 50 the headline stood at 0.31")
 
 
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:

@@ -62,9 +62,13 @@ class Arm:
 ARMS = {
     "scratch": Arm("fine-tuned from fresh weights", "scratch", None),
     "lstm": Arm("pre-trained on iterated random LSTMs alone", "lstm", ArmData(mixture=False, iterate=True)),
-    "mixture": Arm("the same, mixed with simpler random sources", "mixture", ArmData(mixture=True, iterate=True)),
+    "mixture": Arm(
+        "pre-trained on iterated random LSTMs mixed with simpler random sources",
+        "mixture",
+        ArmData(mixture=True, iterate=True),
+    ),
     "noniterated": Arm(
-        "pre-trained on random LSTMs that read noise and constants in place of each other",
+        "pre-trained on random LSTMs that read noise and constants, not what others wrote",
         "noniterated",
         ArmData(mixture=False, iterate=False),
     ),
@@ -350,7 +354,7 @@ def generated_per_step(config: Config) -> float:
 
 def figures(report: Report) -> list[Picture]:
     """Zero-shot bits, curves of pre-training and of fine-tuning, and rows of the data."""
-    return pictures.draw(report, list(ARMS), BASELINE, METHOD)
+    return pictures.draw(report, list(ARMS))
 
 
 def estimate(config: Config) -> dict[str, float]:
