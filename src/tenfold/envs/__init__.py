@@ -1,5 +1,16 @@
 """What a policy can act on."""
 
+from tenfold.envs.programs import (
+    InThisProcess,
+    Marginal,
+    Posterior,
+    ProgramRefused,
+    ProgramSandbox,
+    Unsatisfiable,
+    infer,
+    pooled,
+    validate,
+)
 from tenfold.envs.python_tool import PythonTool
 from tenfold.envs.sandbox import MODULES, SCIENTIFIC_MODULES, CodeSession, Execution, Limits, Sandbox
 from tenfold.envs.search import (
@@ -32,10 +43,15 @@ __all__ = [
     "FakeRetriever",
     "HTTPRetriever",
     "Hybrid",
+    "InThisProcess",
     "Limits",
+    "Marginal",
     "Notices",
     "Observation",
     "Passage",
+    "Posterior",
+    "ProgramRefused",
+    "ProgramSandbox",
     "PythonTool",
     "RetrievalError",
     "Retriever",
@@ -46,7 +62,11 @@ __all__ = [
     "ToolEnvironment",
     "ToolNotices",
     "ToolSession",
+    "Unsatisfiable",
     "build_index",
     "hashed_ngrams",
+    "infer",
     "load_index",
+    "pooled",
+    "validate",
 ]
