@@ -5,10 +5,10 @@
     python benchmarks/programs.py --quick                   few samples, numbers without meaning
 
 ``tug_of_war`` is check 2 of the specification, ``full`` the same with a rank among 99, 100 future matches and effort
-that depends on strength. All sides draw by rejection until equally many samples are accepted, and must agree on the means.
-Ours is the vector executor in this process, and, in a line of its own, within the warm code sandbox. Of WebPPL there
-are two lines: with the start of its process, as a pipeline that calls it pays, and without, where what a program that
-does nothing takes is subtracted. Without node these lines are left out, with the reason.
+that depends on strength. All sides draw by rejection until equally many samples are accepted, and must agree on the
+means. Ours is the vector executor in this process, and, in a line of its own, within the warm code sandbox. Of WebPPL
+there are two lines: with the start of its process, as a pipeline that calls it pays, and without, where what a program
+that does nothing takes is subtracted. Without node these lines are left out, with the reason.
 """
 
 import statistics

@@ -29,7 +29,7 @@ HOSTILE = {
     "an endless loop": ("while True:\n        pass", "stopped: it ran on after its 1 s"),
     "an endless comprehension": ("x = sum(1 for i in range(10**12))", "stopped: it ran on"),
     "a gigabyte": ("x = [0.5] * 10**9", "too much: MemoryError|killed"),
-    "a gigabyte by and by": ("x = [[1.5] * 10**6 for i in range(10**5)]", "too much: MemoryError|killed"),
+    "a gigabyte by and by": ("x = [[1.5] * 10**7 for i in range(10**4)]", "too much: MemoryError|killed|stopped"),
     "endless recursion": ("f = lambda: f()\n    f()", "RecursionError|killed"),
     "a huge power": ("x = 9 ** 9 ** 9", "stopped: it ran on|OverflowError|too much"),
     "a huge text": ("x = f'{1:>{10**11}}'", "too much: MemoryError|killed"),
