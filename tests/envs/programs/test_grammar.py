@@ -17,7 +17,7 @@ def accepts():
 
     class Bytes:
         eos_token_id, bos_token_id, special_token_ids = 256, None, (256,)
-        tokens = [*(bytes([value]) for value in range(256)), b"<end>"]
+        tokens = (*(bytes([value]) for value in range(256)), b"<end>")
 
         def __call__(self, text):
             return list(text)
