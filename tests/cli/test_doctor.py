@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tenfold.cli import doctor
 from tenfold.core.errors import UserError
+from tenfold.core.extras import EXTRAS, advice
 from tenfold.envs.sandbox import probes
 from tenfold.envs.sandbox.probes import Finding
 
@@ -52,6 +52,8 @@ def test_every_extra_and_the_accelerators_have_a_line(tenfold, monkeypatch):
 
 
 @pytest.mark.parametrize(("module", "state"), [("json", "installed"), ("no_such_module", "absent")])
-def test_an_absent_extra_says_how_to_install_it(module, state):
-    said = doctor._installed("math", module)
-    assert said == (state, module if state == "installed" else "pip install 'tenfold[math]'")
+def test_an_absent_extra_says_how_to_install_it(tenfold, module, state, monkeypatch):
+    monkeypatch.setattr(probes, "probe", lambda allow_unsafe: [])
+    monkeypatch.setitem(EXTRAS, "math", module)
+    said = lines(tenfold("doctor")[1])["extra: math"]
+    assert said[0] == state and said[1] == (module if state == "installed" else advice("math"))

@@ -5,8 +5,12 @@ import pytest
 from rich.console import Console
 
 from tenfold.cli.published import print_published
-from tenfold.core.results import publish, read, write
+from tenfold.core import results
+from tenfold.core.discovery import find_study
+from tenfold.core.entries import read, write
+from tenfold.core.results import publish
 from tenfold.core.runner import partial_report
+from tenfold.core.stated import stated_by
 
 SHORT = ("--training.steps", "100", "--training.checkpoint-every", "25")
 
@@ -15,6 +19,12 @@ def printed(report, repository):
     console = Console(file=io.StringIO(), width=250)
     print_published(report, console, repository)
     return console.file.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def _plan_of_the_commit(tried_out, monkeypatch):
+    """The paper lies in no repository; what its plan was at the commit of a run is that of today."""
+    monkeypatch.setattr(results, "stated_at", lambda commit, study: stated_by(find_study(tried_out)))
 
 
 @pytest.fixture
@@ -31,7 +41,7 @@ def repository(tried_out, tmp_path):
 
 def test_a_runs_verdicts_stand_beside_the_published_ones(tried_out, tenfold, repository, tmp_path):
     long, short = tmp_path / "long", tmp_path / "short"
-    assert tenfold("run", tried_out, *SHORT, "--seeds", "8", "--out", long)[0] == 0
+    assert tenfold("run", tried_out, *SHORT, "--seeds", "plan", "--out", long)[0] == 0
     assert tenfold("run", tried_out, *SHORT, "--out", short)[0] == 0
     report = partial_report(short)
     assert printed(report, repository) == ""
@@ -40,9 +50,9 @@ def test_a_runs_verdicts_stand_beside_the_published_ones(tried_out, tenfold, rep
     assert stored["changed"] == {"training.steps": 100, "training.checkpoint_every": 25}
     shown = printed(report, repository)
     row = next(line for line in shown.splitlines() if line.startswith("│ decay "))
-    assert "undecided (1 seed)" in row
+    assert "undecided (1 of 5 seeds)" in row
     assert stored["claims"][0]["verdict"] in row
-    assert "8 seeds" in shown and "this run" not in shown.partition("┏")[0]
+    assert "5 seeds" in shown and "this run" not in shown.partition("┏")[0]
 
 
 def test_the_published_run_with_the_same_changes_is_preferred_else_the_title_says_what_differs(
@@ -54,8 +64,8 @@ def test_the_published_run_with_the_same_changes_is_preferred_else_the_title_say
     path = repository / "results" / f"{tried_out}.json"
     (same,) = read(path)
     values = {arm: {name: value * 3 for name, value in row.items()} for arm, row in same["arms"].items()}
-    longer = {**same, "seeds": [0, 1, 2], "arms": values, "changed": {"training.steps": 150}}
-    smoke = {**longer, "preset": "smoke", "date": "2030-01-01"}
+    longer = {**same, "run": "longer", "seeds": [10, 11, 12], "arms": values, "changed": {"training.steps": 150}}
+    smoke = {**longer, "run": "smoke", "preset": "smoke", "date": "2030-01-01"}
     write(path, [same, longer, smoke])
     assert "published with" not in printed(report, repository)
     write(path, [longer, smoke])

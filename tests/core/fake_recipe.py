@@ -14,7 +14,7 @@ from tenfold.core.cell import Cell
 from tenfold.core.errors import Interrupted
 from tenfold.core.files import write_atomically
 from tenfold.core.seeding import numpy_generator
-from tenfold.core.types import Claim, Picture, Report, Scores
+from tenfold.core.types import Claim, Picture, Plan, Report, Scores
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,26 @@ class Config:
 
 ARMS: Mapping[str, float] = {"slow": 0.1, "fast": 0.3}
 CLAIMS = (
-    Claim("gain", "Fast ends nearer.", "superiority", "test/near", "test", "fast", "slow", "higher", 0.0, "steps"),
-    Claim("level", "Fast gets above 0.5.", "threshold", "test/near", "test", "fast", None, "higher", 0.5, "steps"),
+    Claim(
+        id="gain",
+        text="Fast ends nearer.",
+        kind="superiority",
+        metric="test/near",
+        split="test",
+        arm="fast",
+        baseline="slow",
+        direction="higher",
+        margin=0.0,
+        budget="steps",
+        source="no difference",
+        headline=True,
+    ),
+    Claim(
+        "level", "Fast gets above 0.5.", "threshold", "test/near", "test", "fast", None, "higher", 0.5, "steps", "ours"
+    ),
 )
+CHOSEN_ON = (100,)
+PLAN = Plan(laptop=(0, 1, 2, 3, 4), why="five, the fewest")
 
 
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
@@ -68,10 +85,10 @@ def arguments(directory: Path) -> dict:
         "paper": "fake",
         "recipe": sys.modules[__name__],
         "config": Config(),
-        "preset": "smoke",
+        "preset": "laptop",
         "arms": list(ARMS),
         "directory": directory,
-        "command": "tenfold run fake --preset smoke",
+        "command": "tenfold run fake",
         "device": "cpu",
         "dtype": "float32",
     }

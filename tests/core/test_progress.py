@@ -94,3 +94,13 @@ def test_a_terminal_gets_a_live_display():
 
 def test_clock():
     assert [clock(seconds) for seconds in (0.2, 59.4, 60, 3599, 3600)] == ["0 s", "59 s", "1:00", "59:59", "1:00:00"]
+
+
+def test_the_bar_stays_on_a_terminal_of_80_columns():
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    with RunProgress("universal_pretraining", 8, console) as display:
+        display.start_cell("noniterated", 10)
+        display.begin_stage("pretraining")
+        display._bars.update(display._cell_bar, completed=400, total=800, facts="400/800  " + "many facts " * 20)
+        display._bars.refresh()
+    assert "━" * 8 in console.file.getvalue() and "400/800" in console.file.getvalue()

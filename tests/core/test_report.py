@@ -14,8 +14,9 @@ from rich.console import Console
 from tenfold.core.claims import judge_all
 from tenfold.core.config import to_plain as config_to_plain
 from tenfold.core.discovery import preset_config
-from tenfold.core.report import changed_fields, metric_names, print_report, to_plain, write_report
-from tenfold.core.types import Claim, Picture, Report, Scores
+from tenfold.core.report import changed_fields, metric_names, to_plain, write_report
+from tenfold.core.terminal import print_report
+from tenfold.core.types import Claim, Looks, Picture, Report, Scores
 
 CLAIMS = (
     Claim("gain", "A <method> gains.", "superiority", "test/exact", "test", "method", "base", "higher", 0.0, "steps"),
@@ -50,7 +51,15 @@ def make_report(seeds=3):
     }
     seconds = {arm: {str(seed): 10.0 + seed for seed in range(seeds)} for arm in values}
     facts = FACTS | {"cell_seconds": seconds}
-    return Report("demo", "laptop", list(range(seeds)), scores, judge_all(CLAIMS, scores), facts, {"steps": 5})
+    return Report(
+        "demo",
+        "laptop",
+        list(range(seeds)),
+        scores,
+        judge_all(CLAIMS, scores, Looks(plan=(0, 1, 2))),
+        facts,
+        {"steps": 5},
+    )
 
 
 class Outline(HTMLParser):
@@ -100,7 +109,7 @@ def test_html_says_what_was_run_and_what_came_out(tmp_path):
 def test_one_seed_is_undecided_with_the_interval_over_items(tmp_path):
     write_report(make_report(seeds=1), [], tmp_path)
     html = (tmp_path / "report.html").read_text()
-    assert "undecided (1 seed)" in html and "over held-out items" in html
+    assert "undecided (1 of 3 seeds)" in html and "over held-out items" in html
 
 
 def test_a_missing_cell_is_announced(tmp_path):
@@ -184,14 +193,19 @@ def test_terminal_tables_show_metrics_and_verdicts():
     console = Console(file=io.StringIO(), width=140)
     print_report(make_report(seeds=1), console)
     shown = console.file.getvalue()
-    assert "test/exact" in shown and "0.600" in shown and "undecided (1 seed)" in shown and "A <method> gains." in shown
+    assert (
+        "test/exact" in shown
+        and "0.600" in shown
+        and "undecided (1 of 3 seeds)" in shown
+        and "A <method> gains." in shown
+    )
 
 
 def test_brackets_in_a_claim_are_not_markup():
     report = make_report()
     claim = replace(CLAIMS[0], text="It gains [red]much[/red].")
     console = Console(file=io.StringIO(), width=140)
-    print_report(replace(report, judgements=judge_all([claim], report.scores)), console)
+    print_report(replace(report, judgements=judge_all([claim], report.scores, Looks())), console)
     assert "[red]much[/red]" in console.file.getvalue()
 
 
@@ -203,3 +217,31 @@ def test_no_name_of_a_metric_is_cropped_on_a_narrow_terminal():
     stream = io.StringIO()
     print_report(report, Console(file=stream, width=60))
     assert "…" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_nine_arms_are_readable_on_a_narrow_terminal(width):
+    scores = {seed: Scores({"test/exact": 0.5 + seed, "test/other": 1.0}) for seed in range(3)}
+    arms = ("base", "method", *(f"another_long_name_{number}" for number in range(7)))
+    facts = FACTS | {"cell_seconds": {arm: {str(seed): 10.0 for seed in scores} for arm in arms}}
+    report = replace(make_report(), scores=dict.fromkeys(arms, scores), facts=facts)
+    stream = io.StringIO()
+    print_report(report, Console(file=stream, width=width))
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= width and "…" not in stream.getvalue()
+    for arm in arms:
+        assert any(arm in line and "1.500 ± 2.484" in line for line in lines), "the whole name beside the whole number"
+    assert "2 other metrics are in the report" in stream.getvalue()
+    assert "gain (headline)" not in stream.getvalue() and "gain: undecided" not in stream.getvalue()
+
+
+def test_the_command_that_gives_verdicts_is_told_until_all_planned_seeds_are_there():
+    report = make_report(seeds=1)
+    planned = replace(report, facts=report.facts | {"plan": {"seeds": [0, 1, 2], "why": "three"}})
+    stream = io.StringIO()
+    print_report(planned, Console(file=stream, width=200))
+    assert "1 of 3 are here: tenfold run demo --seeds plan" in stream.getvalue()
+    whole = replace(planned, seeds=[0, 1, 2])
+    stream = io.StringIO()
+    print_report(whole, Console(file=stream, width=200))
+    assert "--seeds plan" not in stream.getvalue()

@@ -1,28 +1,23 @@
-"""Published results: schema, replacement, and README tables that are stale or not."""
+"""Published results: schema, what is added, joined and superseded, and README tables that are stale or not."""
 
 import hashlib
 import json
 from copy import deepcopy
+from dataclasses import replace
+from shutil import copytree
 
 import fake_recipe
 import pytest
 from fake_recipe import arguments
 from rich.console import Console
 
+from tenfold.core import results
+from tenfold.core.entries import read, write
 from tenfold.core.errors import UserError
-from tenfold.core.results import (
-    merge,
-    publish,
-    read,
-    refresh_readmes,
-    render_summary,
-    render_tables,
-    run_from_directory,
-    stale,
-    update_readme,
-    write,
-)
+from tenfold.core.results import added_to, planned_and_published, publish, run_from_directory, shown
 from tenfold.core.runner import execute
+from tenfold.core.stated import Stated
+from tenfold.core.tables import refresh_readmes, render_summary, render_tables, stale, update_readme
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,7 +28,7 @@ def paper_folder(tmp_path_factory):
     fields = "".join(f'{name} = "x"\n' for name in ("title", "authors", "arxiv", "claim", "needs"))
     (folder / "paper.toml").write_text(fields)
     (folder / "recipe.py").write_text("from fake_recipe import *\n")
-    (folder / "config.py").write_text("from fake_recipe import Config\n\n\ndef smoke():\n    return Config()\n")
+    (folder / "config.py").write_text("from fake_recipe import Config\n\n\ndef laptop():\n    return Config()\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TENFOLD_PAPERS", str(folder.parent))
         yield folder
@@ -42,8 +37,14 @@ def paper_folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run_directory(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "run"
-    execute(**arguments(path), seeds=[0, 1, 2], console=Console(quiet=True))
+    execute(**arguments(path), seeds=[0, 1, 2, 3, 4], console=Console(quiet=True))
     return path
+
+
+@pytest.fixture(autouse=True)
+def _plan_of_the_commit(monkeypatch):
+    """The fake recipe lies in no repository; what its plan was at the commit of a run is that of today."""
+    monkeypatch.setattr(results, "stated_at", lambda commit, study: Stated(plan=fake_recipe.PLAN))
 
 
 @pytest.fixture
@@ -60,21 +61,26 @@ def test_an_entry_has_the_documented_fields(run_directory):
     run = run_from_directory(run_directory)
     assert set(run) == {
         "paper", "preset", "changed", "seeds", "command", "commit", "tree_clean", "date", "hardware", "versions",
-        "seconds", "report_sha256", "arms", "claims",
+        "seconds", "report_sha256", "arms", "claims", "run", "plan", "looks", "method_source", "config_sha256", "data",
     }  # fmt: skip
     assert run["report_sha256"] == hashlib.sha256((run_directory / "report.html").read_bytes()).hexdigest()
-    assert len(run["arms"]["fast"]["test/near"]) == 3 and run["changed"] == {}
+    assert len(run["arms"]["fast"]["test/near"]) == 5 and run["changed"] == {}
+    assert run["plan"] == {"seeds": [0, 1, 2, 3, 4], "why": "five, the fewest"}
     claim = run["claims"][0]
     assert claim["verdict"] == "supported" and claim["interval"][0] > claim["margin"]
+    assert (claim["headline"], claim["look"], claim["planned"], claim["together"]) == (True, 1, 5, True)
 
 
-def test_publishing_writes_the_file_and_both_tables(run_directory, repository):
+def test_publishing_writes_the_file_the_stored_data_and_both_tables(run_directory, repository):
     assert stale(repository) == []
     written = publish(run_directory, repository)
     readme, paper_readme = repository / "README.md", repository / "src/tenfold/papers/fake/README.md"
-    assert written == [repository / "results" / "fake.json", readme, paper_readme]
+    path, stored, *tables = written
+    assert path == repository / "results" / "fake.json" and tables == [readme, paper_readme]
+    assert stored.parent == repository / "results" / "fake" and stored.name.endswith("-laptop.json.gz")
     top = readme.read_text()
-    assert "hand-written" not in top and top.endswith("<!-- /results -->\n\nafter\n") and "2 supported" in top
+    assert "hand-written" not in top and top.endswith("<!-- /results -->\n\nafter\n")
+    assert "Fast ends nearer. | **supported** | 1 supported |" in top and "planned" in top
     assert "| Fast ends nearer. |" in paper_readme.read_text() and "tenfold run fake" in paper_readme.read_text()
     assert stale(repository) == []
 
@@ -86,25 +92,157 @@ def test_publishing_twice_changes_nothing(run_directory, repository):
     assert (repository / "results" / "fake.json").read_bytes() == before
 
 
+def test_a_plan_that_the_commit_of_the_start_did_not_hold_is_refused(run_directory, repository, monkeypatch):
+    monkeypatch.setattr(results, "stated_at", lambda commit, study: None)
+    with pytest.raises(UserError, match=r"does not hold its plan of seeds \[0, 1, 2, 3, 4\]; commit the plan first"):
+        publish(run_directory, repository)
+    later = Stated(plan=replace(fake_recipe.PLAN, laptop=(0, 1, 2, 3, 4, 5)))
+    monkeypatch.setattr(results, "stated_at", lambda commit, study: later)
+    with pytest.raises(UserError, match="does not hold its plan"):
+        publish(run_directory, repository)
+    assert not (repository / "results").exists()
+
+
 def test_an_edited_number_makes_the_tables_stale(run_directory, repository):
     publish(run_directory, repository)
     path = repository / "results" / "fake.json"
     runs = read(path)
-    runs[0]["arms"]["fast"]["test/near"] = [0.1, 0.2, 0.3]
+    runs[0]["arms"]["fast"]["test/near"] = [0.1, 0.2, 0.3, 0.1, 0.3]
     write(path, runs)
     paper_readme = repository / "src/tenfold/papers/fake/README.md"
     assert stale(repository) == [paper_readme]
     refresh_readmes(repository)
-    assert stale(repository) == [] and "0.200 ± 0.248" in paper_readme.read_text()
+    assert stale(repository) == [] and "0.200 ± 0.124" in paper_readme.read_text()
 
 
-def test_a_new_run_replaces_the_one_of_its_kind(run_directory):
-    run = run_from_directory(run_directory)
-    newer = {**run, "date": "2030-01-01"}
-    elsewhere = {**run, "hardware": "another machine"}
-    assert merge([run, elsewhere], newer) == [newer, elsewhere]
-    assert merge([run], elsewhere) == [run, elsewhere]
-    assert merge([], run) == [run]
+@pytest.fixture
+def entry(run_directory):
+    """The entry of a planned run, as published."""
+    return run_from_directory(run_directory) | {"supersedes": None, "method_source": "a" * 64}
+
+
+def part(entry, name, seeds):
+    """A part of a planned run, published on its own."""
+    arms = {
+        arm: {metric: [values[seed] for seed in seeds] for metric, values in row.items()}
+        for arm, row in entry["arms"].items()
+    }
+    return deepcopy(entry) | {"run": name, "seeds": seeds, "arms": arms}
+
+
+def test_nothing_published_is_taken_away(entry):
+    assert added_to([], entry) == [entry]
+    again = entry | {"run": "other", "date": "2030-01-01"}
+    assert added_to([entry], again) == [entry, again]
+    assert added_to([entry, again], entry) == [entry, again], "it is there"
+
+
+def test_seeds_of_one_plan_are_joined_and_judged_when_all_are_there(entry):
+    first, second = part(entry, "one", [0, 1]), part(entry, "two", [2, 3, 4])
+    alone = shown([first | {"claims": [claim | {"look": 0, "verdict": "undecided"} for claim in entry["claims"]]}])
+    assert [len(alone), alone[0].run["seeds"]] == [1, [0, 1]]
+    (joined,) = shown([second, first])
+    assert joined.run["seeds"] == [0, 1, 2, 3, 4] and joined.run["arms"] == entry["arms"]
+    assert [(judged.verdict, judged.look) for judged in joined.judgements] == [("supported", 1), ("supported", 1)]
+    assert joined.run["seconds"] == 2 * entry["seconds"]
+    assert joined.judgements[0].interval == pytest.approx(tuple(entry["claims"][0]["interval"]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"method_source": "b" * 64}, {"config_sha256": "c"}, {"data": {"python": "d"}}, {"seeds": [1, 2, 3]},
+     {"plan": {"seeds": [0, 1, 2, 3, 4, 5], "why": "six"}}, {"method_source": None}],
+)  # fmt: skip
+def test_what_did_not_run_the_same_is_not_joined(entry, change):
+    other = part(entry, "two", [2, 3, 4]) | change
+    assert len(shown([part(entry, "one", [0, 1]), other])) == 2
+
+
+def test_a_run_that_grew_is_shown_once_with_its_newest_seeds(entry):
+    (one,) = shown([part(entry, "one", [0, 1]), part(entry, "one", [0, 1, 2, 3, 4])])
+    assert one.run["seeds"] == [0, 1, 2, 3, 4]
+
+
+def test_another_plan_or_other_code_must_say_what_changed(entry):
+    plan = {"seeds": [7, 8, 9, 10, 11], "why": "five"}
+    other = part(entry, "two", [0, 1, 2, 3, 4]) | {"seeds": plan["seeds"], "plan": plan, "date": "2030-01-01"}
+    with pytest.raises(
+        UserError, match="is published, with another plan, configuration or source; say what has changed"
+    ):
+        added_to([entry], other)
+    word = other | {"supersedes": "the target moved"}
+    first, second = shown(added_to([entry], word))
+    assert (first.superseded, second.superseded) == ("the target moved", "")
+    with pytest.raises(UserError, match="no planned run of laptop is published"):
+        added_to([], word)
+    assert "planned, after 1 earlier plan" in render_summary({"fake": [entry, word]})
+    tables = render_tables([entry, word])
+    assert tables.index("2030-01-01") < tables.index("Superseded: the target moved")
+    assert "<summary>1 other published run</summary>" in tables
+
+
+def test_every_planned_run_counts_as_a_look_at_its_claims(entry):
+    later = [entry | {"run": name, "date": f"203{place}-01-01"} for place, name in enumerate(("two", "three"))]
+    second = later[0] | {"claims": [claim | {"look": 2} for claim in entry["claims"]]}
+    runs = [entry, second, later[1]]
+    assert results.looks_before(runs, "laptop", "three", later[1]["date"]) == {"gain": 2, "level": 2}
+    assert results.looks_before(runs, "laptop", "two", second["date"]) == {"gain": 1, "level": 1}
+    assert results.looks_before(runs, "gpu", "three", later[1]["date"]) == {}
+
+
+def test_the_second_run_of_a_plan_is_judged_as_look_2(run_directory, repository, tmp_path, monkeypatch):
+    publish(run_directory, repository)
+    monkeypatch.setattr("tenfold.core.runner.published_here", lambda paper: read(repository / "results/fake.json"))
+    again = execute(**arguments(tmp_path / "again"), seeds=[0, 1, 2, 3, 4], console=Console(quiet=True))
+    assert {judged.look for judged in again.judgements} == {2}
+    assert again.judgements[0].confidence == 0.975
+
+
+def test_planned_seeds_that_are_published_need_not_run_again(entry):
+    facts = {name: entry[name] for name in ("preset", "changed", "plan", "method_source", "config_sha256")}
+    parts = [part(entry, "one", [0, 1]), part(entry, "two", [3])]
+    assert planned_and_published(parts, facts | {"arms": ("slow", "fast")}) == [0, 1, 3]
+    assert planned_and_published(parts, facts | {"arms": ("slow",)}) == []
+    assert planned_and_published(parts, facts | {"arms": ("slow", "fast"), "config_sha256": "other"}) == []
+
+
+def old(entry, seeds, command="tenfold run fake"):
+    """An entry as they were before there were plans."""
+    since = ("run", "plan", "looks", "method_source", "config_sha256", "data", "supersedes")
+    run = {name: value for name, value in part(entry, "", seeds).items() if name not in since}
+    kept = ("id", "text", "kind", "metric", "split", "arm", "baseline", "direction", "margin", "budget", "effect")
+    kept += ("interval", "interval_over", "seeds", "verdict", "note")
+    return run | {"command": command, "claims": [{name: claim[name] for name in kept} for claim in entry["claims"]]}
+
+
+def test_an_entry_of_the_time_before_plans_stays_readable_and_is_judged_by_todays_rule(entry, tmp_path):
+    write(tmp_path / "fake.json", [old(entry, [0, 1, 2])])
+    (few,) = shown(read(tmp_path / "fake.json"))
+    assert not few.planned and [(j.verdict, j.seeds, j.planned) for j in few.judgements] == [("undecided", 3, 5)] * 2
+    table = render_tables([old(entry, [0, 1, 2])])
+    assert "No plan was recorded" in table and "| supported | **undecided (3 of 5 seeds)**" in table
+    assert "no plan recorded" in render_summary({"fake": [old(entry, [0, 1, 2])]})
+    grown = old(entry, [0, 1, 2, 3, 4], "tenfold run fake --seeds 3\ntenfold run fake --resume runs/fake --seeds 5")
+    assert [judged.look for judged in shown([grown])[0].judgements] == [2, 2]
+
+
+def test_a_planned_run_stands_before_one_without_a_plan(entry):
+    summary = render_summary({"fake": [old(entry, [0, 1, 2, 3, 4]) | {"date": "2030-01-01"}, entry]})
+    assert "laptop, 5 seeds" in summary and "planned" in summary and "no plan recorded" not in summary
+
+
+def test_finished_seeds_of_a_plan_are_published_before_the_others(run_directory, repository, tmp_path):
+    copy = tmp_path / "copy"
+    copytree(run_directory, copy)
+    report = json.loads((copy / "report.json").read_text())
+    report["seeds_finished"]["fast"] = [0, 1]
+    report["arms"]["fast"] = {name: values[:2] for name, values in report["arms"]["fast"].items()}
+    (copy / "report.json").write_text(json.dumps(report))
+    publish(copy, repository)
+    (run,) = read(repository / "results" / "fake.json")
+    assert run["seeds"] == [0, 1] and len(run["arms"]["slow"]["test/near"]) == 2
+    assert {claim["verdict"] for claim in run["claims"]} == {"undecided"}
+    assert "undecided (2 of 5 seeds)" in (repository / "README.md").read_text()
 
 
 def test_a_shortened_run_stands_beside_that_of_the_preset(run_directory, repository, tmp_path):
@@ -116,42 +254,28 @@ def test_a_shortened_run_stands_beside_that_of_the_preset(run_directory, reposit
     full, shortened = read(repository / "results" / "fake.json")
     assert (full["changed"], shortened["changed"]) == ({}, {"training.steps": 10})
     tables = (repository / "src/tenfold/papers/fake/README.md").read_text()
-    assert "**smoke, 3 seeds**" in tables and "**smoke with training.steps 10, 1 seed**" in tables
-    assert merge([full, shortened], {**shortened, "changed": {"training.steps": 12}})[:2] == [full, shortened]
-
-
-def test_fewer_seeds_do_not_replace_more(run_directory, repository, tmp_path):
-    publish(run_directory, repository)
-    before = (repository / "results" / "fake.json").read_bytes()
-    execute(**arguments(tmp_path / "single"), seeds=[0], console=Console(quiet=True))
-    with pytest.raises(UserError, match="run of smoke has 3 seeds; one with 1 seed cannot replace it"):
-        publish(tmp_path / "single", repository)
-    assert (repository / "results" / "fake.json").read_bytes() == before
-
-
-def test_summary_takes_the_run_with_the_most_seeds(run_directory):
-    run = run_from_directory(run_directory)
-    single = {**run, "seeds": [0], "preset": "gpu", "date": "2030-01-01"}
-    assert "smoke, 3 seeds" in render_summary({"fake": [run, single]})
-    shortened = {**run, "changed": {"training.steps": 10}, "date": "2030-01-01"}
-    assert "smoke, 3 seeds" in render_summary({"fake": [run, shortened]})
-    assert "smoke with training.steps 10, 3 seeds" in render_summary({"fake": [shortened]})
+    assert "**laptop, 5 seeds**" in tables and "**laptop with training.steps 10, 1 seed**" in tables
+    assert "laptop, 5 seeds" in (repository / "README.md").read_text()
 
 
 def test_numbers_that_are_missing_or_not_finite_are_shown_as_such(run_directory):
     run = deepcopy(run_from_directory(run_directory))
-    run["arms"]["fast"]["test/other"] = [None, 0.5, 0.5]
+    run["arms"]["fast"]["test/other"] = [None, 0.5, 0.5, 0.5, 0.5]
     assert "| `test/other` | – | not a number |" in render_tables([run])
 
 
-def test_an_unfinished_run_is_not_published(run_directory, repository, tmp_path):
+def test_a_run_without_a_whole_seed_is_not_published(run_directory, repository, tmp_path):
     copy = tmp_path / "copy"
     copy.mkdir()
     report = json.loads((run_directory / "report.json").read_text())
-    report["seeds_finished"]["fast"] = [0, 1]
+    report["seeds_finished"]["fast"] = []
     (copy / "report.json").write_text(json.dumps(report))
     (copy / "report.html").write_text("")
     with pytest.raises(UserError, match="arm fast finished seeds"):
+        publish(copy, repository)
+    report["seeds_finished"]["fast"], report["plan"] = [0, 1], None
+    (copy / "report.json").write_text(json.dumps(report))
+    with pytest.raises(UserError, match="allowed are a whole run, and those seeds of a plan"):
         publish(copy, repository)
     with pytest.raises(UserError, match="has no report"):
         publish(tmp_path, repository)
@@ -184,9 +308,11 @@ def test_a_report_without_changes_from_a_preset_is_not_published(run_directory, 
         (lambda run: run.pop("hardware"), "run 0 has no hardware"),
         (lambda run: run.pop("changed"), "run 0 has no changed"),
         (lambda run: run.update(seeds="three"), "seeds is 'three'"),
-        (lambda run: run["arms"]["fast"].update({"test/near": [1.0]}), "fast has 1 values of test/near for 3 seeds"),
+        (lambda run: run["arms"]["fast"].update({"test/near": [1.0]}), "fast has 1 values of test/near for 5 seeds"),
         (lambda run: run["claims"][0].update(verdict="yes"), "verdict is 'yes'; allowed are supported"),
         (lambda run: run["claims"][0].pop("effect"), "a claim has no effect"),
+        (lambda run: run.pop("plan"), "run 0 has no plan"),
+        (lambda run: run.update(looks="none"), "looks is 'none'"),
     ],
 )
 def test_a_file_that_breaks_the_schema_is_refused(run_directory, tmp_path, change, message):

@@ -27,7 +27,7 @@ def quiet():
 
 
 def recipe_with(run):
-    return SimpleNamespace(ARMS=fake_recipe.ARMS, CLAIMS=fake_recipe.CLAIMS, run=run, figures=fake_recipe.figures)
+    return SimpleNamespace(**vars(fake_recipe) | {"run": run})
 
 
 def log_of(directory, arm="slow", seed=0):
@@ -35,12 +35,12 @@ def log_of(directory, arm="slow", seed=0):
 
 
 def test_a_run_is_judged_and_leaves_everything_needed_to_believe_it(tmp_path):
-    report = execute(**arguments(tmp_path / "run"), seeds=[0, 1, 2], console=quiet())
+    report = execute(**arguments(tmp_path / "run"), seeds=[0, 1, 2, 3, 4], console=quiet())
     assert [judgement.verdict for judgement in report.judgements] == ["supported", "supported"]
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     for name in ("command", "commit", "tree_clean", "date", "hardware", "versions", "seconds", "device", "dtype"):
         assert name in facts
-    assert facts["seeds"] == [0, 1, 2] and facts["arms"] == ["slow", "fast"]
+    assert facts["seeds"] == [0, 1, 2, 3, 4] and facts["arms"] == ["slow", "fast"]
     for name in ("config.yaml", "report.html", "report.json", "plots/learning-curves.svg"):
         assert (tmp_path / "run" / name).is_file()
     assert len(log_of(tmp_path / "run").splitlines()) == 20

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from tenfold.core.claims import judge
-from tenfold.core.types import Claim, Scores
+from tenfold.core.types import Claim, Looks, Scores
 from tenfold.core.wording import duration, entry_of, interval_drawing, needed_text, preset_text, readable, verdict_row
 
 
@@ -65,7 +65,9 @@ def test_a_preset_is_named_with_what_was_changed():
 
 def test_the_drawing_keeps_order_and_stays_on_the_strip():
     claim = Claim("c", "A claim.", "threshold", "m/n", "test", "a", None, "higher", 0.3, "")
-    judgement = judge(claim, {"a": {seed: Scores({"m/n": value}) for seed, value in enumerate((0.5, 0.6, 0.7))}})
+    judgement = judge(
+        claim, {"a": {seed: Scores({"m/n": value}) for seed, value in enumerate((0.5, 0.6, 0.7))}}, Looks((0, 1, 2))
+    )
     places = interval_drawing(judgement)
     assert 0 < places["line"] < places["low"] < places["effect"] < places["high"] < 100
     assert verdict_row(judgement)["effect"] == "0.600 [0.352, 0.848]"

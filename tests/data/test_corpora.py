@@ -1,6 +1,7 @@
 """Corpora: the bytes are those of the files, parts and windows never overlap, and wrong input is one sentence."""
 
 import gzip
+import hashlib
 import os
 import sysconfig
 from pathlib import Path
@@ -169,3 +170,10 @@ def test_windows_must_lie_within_the_data():
     for length in (0, 201):
         with pytest.raises(UserError, match=rf"length is {length}, but windows of these data have 1\.\.200 bytes"):
             training_windows(RAMP, length, 1, 0)
+
+
+def test_a_corpus_has_the_hash_of_its_whole_text(tmp_path):
+    (tmp_path / "text.txt").write_bytes(bytes(range(100)))
+    corpus = load_corpus(str(tmp_path / "text.txt"), held_out=0.3)
+    assert corpus.sha256 == hashlib.sha256(bytes(range(100))).hexdigest()
+    assert corpus.sha256 == load_corpus(str(tmp_path / "text.txt"), held_out=0.5).sha256

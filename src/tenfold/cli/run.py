@@ -4,21 +4,24 @@ The configuration is read in one parse: preset < YAML file < flags. With ``--res
 takes the preset's place and must come out unchanged; more seeds and arms may be added.
 """
 
-import math
 import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 
+from tenfold.cli.dry_run import print_plan
 from tenfold.core import discovery
-from tenfold.core.config import differences, from_yaml, nearest, parse, to_yaml
+from tenfold.core.config import differences, from_yaml, nearest, parse
 from tenfold.core.discovery import Study
 from tenfold.core.errors import UserError
+from tenfold.core.extras import require_extras
+from tenfold.core.stated import Stated, stated_by
+from tenfold.core.timing import time_of
+from tenfold.core.types import Plan
 
 Config = TypeVar("Config")
 PRESET_DTYPES = {"smoke": "float32", "laptop": "float32", "gpu": "bfloat16", "paper": "bfloat16"}
@@ -49,10 +52,11 @@ class RunOptions:
 class RunCommand(RunOptions, Generic[Config]):
     """Train a paper's arms over several seeds, judge its claims, and write a report."""
 
-    seeds: Annotated[str, shown("N | K,K,…", "default: 1")] = "1"
-    """How many seeds (3 means 0, 1 and 2), or which ones: 0,4,7, and 4, for a single one."""
+    seeds: Annotated[tuple[str, ...], shown("plan | N | K,K,…", "default: 1")] = ("1",)
+    """The seeds: "plan" for all that the verdict is planned on, a number for the first ones of the plan, or a list such
+    as 0,4,7 (and 4, for a single one)."""
     arms: Annotated[tuple[str, ...], shown("ARM …", "default: all")] = ()
-    """The arms to run."""
+    """The arms to run, with blanks or commas between them."""
     out: Annotated[Path | None, shown("DIR", "default: a new one in ./runs, or in $TENFOLD_RUNS")] = None
     """The run directory."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -80,33 +84,101 @@ def main(arguments: Sequence[str]) -> int:
     command = _parse(study, default, options.config_file, words)
     if command.resume is not None:
         _refuse_changes(default, command)
+    stated = stated_by(study)  # read as text, so that a mistake is told before torch is imported
+    _arms(command.arms, stated.arms)
+    seeds = _seeds(study, stated, command)
+    if not command.dry_run:
+        _refuse_unfit(study, command)
+        _announce(study, command, seeds)
     recipe = discovery.recipe_module(study.name)
-    seeds, arms = parse_seeds(command.seeds), _arms(command.arms, recipe)
+    arms = _arms(command.arms, tuple(recipe.ARMS))
     if command.dry_run:
-        _print_plan(recipe, command.config, seeds, arms)
+        print_plan(study, recipe, command.config, preset_and_task(study, command), seeds, arms)
         return 0
     return _execute(study, recipe, command, seeds, arms, shlex.join(["tenfold", "run", *arguments]))
 
 
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """The seeds that ``--seeds`` names: a count, or a list with commas.
+def parse_seeds(text: str, plan: Sequence[int] = ()) -> tuple[int, ...]:
+    """The seeds that ``--seeds`` names: the plan, the first ones of it, or a list with commas or blanks.
+
+    Args:
+        text: what was given, several words with a blank between them.
+        plan: the planned seeds; without any, a number N means 0 to N-1.
 
     Raises:
-        UserError: it is neither, a seed is negative or named twice, or the count is 0.
+        UserError: it is none of them, a seed is negative or named twice, the number is 0 or above that of the plan, or
+            there is no plan.
 
     Example:
-        >>> parse_seeds("3"), parse_seeds("0,4,7"), parse_seeds("4,")
-        ((0, 1, 2), (0, 4, 7), (4,))
+        >>> parse_seeds("3"), parse_seeds("0,4,7"), parse_seeds("0 4 7"), parse_seeds("4,")
+        ((0, 1, 2), (0, 4, 7), (0, 4, 7), (4,))
+        >>> parse_seeds("plan", plan=(10, 11, 12)), parse_seeds("2", plan=(10, 11, 12))
+        ((10, 11, 12), (10, 11))
     """
-    words = [word.strip() for word in text.split(",") if word.strip()]
+    words = text.replace(",", " ").split()
+    if words == ["plan"]:
+        if not plan:
+            raise UserError("--seeds is plan, but no verdict is planned for this preset; allowed: a number, or a list")
+        return tuple(plan)
     if not words or not all(word.isdecimal() for word in words) or text.strip() == "0":
-        raise UserError(f"--seeds is {text!r}; allowed: a count such as 3, or seeds with commas such as 0,4,7")
-    if "," not in text:
-        return tuple(range(int(text)))
+        raise UserError(f"--seeds is {text!r}; allowed: plan, a number such as 3, or seeds with commas such as 0,4,7")
+    if len(words) == 1 and "," not in text:
+        return _first_seeds(int(text), plan)
     seeds = tuple(int(word) for word in words)
     if len(set(seeds)) < len(seeds):
         raise UserError(f"--seeds is {text!r}; each seed may be named once")
     return seeds
+
+
+def _first_seeds(count: int, plan: Sequence[int]) -> tuple[int, ...]:
+    """The first seeds of the plan; 0, 1 and so on where nothing is planned."""
+    if not plan:
+        return tuple(range(count))
+    if count > len(plan):
+        raise UserError(
+            f"--seeds is {count}, but the verdict is planned on {len(plan)} seeds, {', '.join(map(str, plan))}; others "
+            f"can be named, with commas: on more seeds than planned, claims are judged more strictly"
+        )
+    return tuple(plan[:count])
+
+
+def _seeds(study: Study, stated: Stated, command: RunCommand[Any]) -> tuple[int, ...]:
+    """The seeds to run. ``plan`` leaves out what results hold already, unless a run is gone on with."""
+    preset = preset_and_task(study, command)
+    plan = () if stated.plan is None else stated.plan.seeds(preset)
+    seeds = parse_seeds(" ".join(command.seeds), plan)
+    if command.seeds != ("plan",) or stated.plan is None or command.resume is not None:
+        return seeds
+    held = _held_by_results(study, stated.plan, command, preset)
+    missing = tuple(seed for seed in seeds if seed not in held)
+    if not missing:
+        raise UserError(
+            f"all planned seeds of {study.name} are published already, from the same configuration and source; "
+            f"`tenfold report results/{study.name}` draws their report; name seeds to run them again"
+        )
+    return missing
+
+
+def _held_by_results(study: Study, plan: Plan, command: RunCommand[Any], preset: str) -> list[int]:
+    """The planned seeds that are published from a run that this one would be joined with."""
+    from tenfold.core.entries import published_here
+
+    if not (runs := published_here(study.name)):
+        return []
+    from tenfold.core.report import changed_from
+    from tenfold.core.results import planned_and_published
+    from tenfold.core.runner import stated_facts
+
+    facts = stated_facts(study.name, preset, plan, command.config)
+    arms = _arms(command.arms, tuple(discovery.recipe_module(study.name).ARMS))
+    changed = changed_from(study.name, preset, command.config)
+    return planned_and_published(runs, facts | {"preset": preset, "changed": changed, "arms": arms})
+
+
+def preset_and_task(study: Study, command: RunOptions) -> str:
+    """The preset as runs call it: with its task where it is ``paper``."""
+    task = command.task or discovery.default_task(study.name)
+    return f"paper:{task}" if command.preset == "paper" else command.preset
 
 
 def without_help(words: Sequence[str]) -> list[str]:
@@ -133,7 +205,7 @@ def _stored(study: Study, directory: Path) -> RunCommand[Any]:
     return RunCommand(
         preset=preset,
         task=task or None,
-        seeds="".join(f"{seed}," for seed in facts["seeds"]),
+        seeds=("".join(f"{seed}," for seed in facts["seeds"]),),
         arms=tuple(facts["arms"]),
         device=facts["device"],
         dtype=facts["dtype"],
@@ -166,12 +238,32 @@ def _refuse_changes(stored: RunCommand[Any], command: RunCommand[Any]) -> None:
             )
 
 
-def _arms(names: Sequence[str], recipe: ModuleType) -> tuple[str, ...]:
-    """The named arms in the order of the recipe; all of them when none is named."""
-    for name in names:
-        if name not in recipe.ARMS:
-            raise UserError(f"--arms names {name!r}; {nearest(name, recipe.ARMS)}")
-    return tuple(arm for arm in recipe.ARMS if arm in names or not names)
+def _arms(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The named arms in the order of the recipe, or all of them; none is refused where none is known."""
+    asked = [name for word in names for name in word.split(",") if name]
+    for name in asked:
+        if known and name not in known:
+            raise UserError(f"--arms names {name!r}; {nearest(name, known)}")
+    return tuple(arm for arm in known if arm in asked or not asked)
+
+
+def _refuse_unfit(study: Study, command: RunCommand[Any]) -> None:
+    """What can be known before torch is imported, and before a run has a folder."""
+    from tenfold.core.directory import is_run, refuse_occupied
+
+    require_extras(study.extras, study.name)
+    if command.out is not None and not is_run(command.out):
+        refuse_occupied(command.out)
+
+
+def _announce(study: Study, command: RunCommand[Any], seeds: Sequence[int]) -> None:
+    """The first line, at once: what is about to run, and how long it may take."""
+    preset = preset_and_task(study, command)
+    time = time_of(study, preset)
+    named = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    words = f"tenfold run {study.name}: preset {preset}, {named}{f'; {time}' if time else ''}"
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(words, flush=True)
 
 
 def _execute(
@@ -181,12 +273,12 @@ def _execute(
 
     from tenfold.cli.published import print_published
     from tenfold.core.cell import is_main_process
-    from tenfold.core.report import print_report
     from tenfold.core.runner import execute
+    from tenfold.core.terminal import print_report
 
+    require_extras(_extras_of(recipe, command.config), study.name)
     _refuse_absent_device(command.device)
-    task = command.task or discovery.default_task(study.name)
-    preset = f"paper:{task}" if command.preset == "paper" else command.preset
+    preset = preset_and_task(study, command)
     directory = command.resume or command.out or _new_directory(study.name, preset.replace(":", "-"), command.device)
     report = execute(
         paper=study.name,
@@ -208,6 +300,11 @@ def _execute(
     return 0
 
 
+def _extras_of(recipe: Any, config: Any) -> tuple[str, ...]:
+    """The optional parts that a configuration needs, where the recipe says so."""
+    return recipe.extras(config) if hasattr(recipe, "extras") else ()
+
+
 def _refuse_absent_device(device: str) -> None:
     """Before a run directory is made, so that a refused start leaves nothing behind."""
     if device == "cuda":
@@ -226,27 +323,3 @@ def _new_directory(paper: str, preset: str, device: str) -> Path:
     from tenfold.train.distributed import broadcast
 
     return Path(broadcast(str(path), device))
-
-
-def _print_plan(recipe: ModuleType, config: Any, seeds: Sequence[int], arms: Sequence[str]) -> None:
-    """The resolved configuration as YAML, then the estimate as comments, so that the output is a valid file."""
-    print(to_yaml(config), end="")
-    print(f"# arms: {', '.join(arms)}; seeds: {', '.join(map(str, seeds))}")
-    for name, value in recipe.estimate(config).items():
-        print(f"# {name}: {_readable(name, value)}")
-
-
-def _readable(name: str, value: float) -> str:
-    """An estimate in words; bytes and seconds are given in their larger units.
-
-    Example:
-        >>> _readable("memory_bytes", 2.5e9), _readable("parameters", 27275266)
-        ('2.5 GB', '27,275,266')
-    """
-    if not math.isfinite(value):
-        return "unknown"
-    if name.endswith("bytes"):
-        return f"{value / 1e9:.3g} GB"
-    if name.endswith("seconds"):
-        return f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
-    return f"{value:,.0f}"

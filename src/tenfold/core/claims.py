@@ -1,6 +1,6 @@
-"""Verdicts: what the seeds of a run say about a claim.
+"""Verdicts: what the planned seeds of a run say about a claim.
 
-Every claim is judged by a 95 % interval of one quantity, paired over the seeds that both arms finished:
+Every claim is judged by an interval of one quantity, paired over the seeds that both arms finished:
 
     superiority      gain = arm - baseline (baseline - arm where lower is better)   supported iff  lower bound >  margin
     non_inferiority  the same gain                                                  supported iff  lower bound > -margin
@@ -8,140 +8,157 @@ Every claim is judged by a 95 % interval of one quantity, paired over the seeds 
     exact            the metric itself, or arm - baseline                           supported iff every seed hits it
 
 *Not supported* iff the other bound lies beyond the same line, else *undecided*. Where lower is better, a
-threshold is met from below. With fewer than three seeds the verdict is undecided, and the interval is over
-held-out items where the recipe kept them. The interval is Student's t: with its lower bound alone, at most
-2.5 % of claims without an effect are called supported, however many seeds there are.
+threshold is met from below.
+
+There is a verdict once the planned seeds are there, and not before. The interval is Student's t over seeds, at 95 %:
+its lower bound alone errs in at most 2.5 % of claims without an effect. Each further look at a claim, with more seeds
+than planned or under another plan, has half the error of the one before, so that all looks together err in less than
+5 %. Where seeds are all alike, or all but two items of a bounded metric hit or miss, t has nothing to go by; an exact
+interval over pooled items decides then, or nothing does. ``docs/verdicts.md`` has the rates, also for skewed seeds.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
-from tenfold.core.types import Claim, Judgement, Scores, Verdict
+from tenfold.core.statistics import (
+    ERROR,
+    MOST_SEEDS,
+    Interval,
+    mean_interval,
+    p_above,
+    seeds_to_decide,
+    share_interval,
+)
+from tenfold.core.types import Claim, Gate, Judgement, Looks, Scores, Verdict
 
-SEEDS_FOR_A_VERDICT = 3
-CONFIDENCE = 0.95
-POWER = 0.8
-MOST_SEEDS = 100
+FEWEST_PLANNED = 5
+ITEMS_FROM_BOUND = 2
 
 ScoresByArm = Mapping[str, Mapping[int, Scores]]
 
 
-def judge_all(claims: Sequence[Claim], scores: ScoresByArm) -> tuple[Judgement, ...]:
-    """Judge each claim whose arms have a finished seed in common.
+def judge_all(claims: Sequence[Claim], scores: ScoresByArm, looks: Looks) -> tuple[Judgement, ...]:
+    """Judge each claim whose arms have a finished seed in common, first alone and then counted together.
 
     Args:
         claims: the claims of a recipe.
         scores: arm to seed to scores, finished cells only.
+        looks: the plan, and the looks before this one.
     """
-    return tuple(judge(claim, scores) for claim in claims if common_seeds(claim, scores))
+    judged = [judge(claim, scores, looks) for claim in claims if common_seeds(claim, scores)]
+    return tuple(counted_together(judged))
 
 
-def judge(claim: Claim, scores: ScoresByArm) -> Judgement:
-    """Judge one claim.
+def judge(claim: Claim, scores: ScoresByArm, looks: Looks) -> Judgement:
+    """Judge one claim alone.
 
     Args:
         claim: the claim.
         scores: arm to seed to scores; seeds that only one of the claim's arms has do not enter.
+        looks: the plan, and the looks before this one.
 
     Returns:
         The judgement. ``effect`` and ``interval`` are the gain in the good direction for ``superiority`` and
         ``non_inferiority``, and the metric's own value for ``threshold`` and ``exact``.
 
     Raises:
-        KeyError: an arm did not report the claim's metric.
+        KeyError: an arm did not report the metric of the claim or of its gate.
         ValueError: the arms have no seed in common.
 
     Example:
         >>> claim = Claim("a", "A beats B.", "superiority", "test/exact", "test", "A", "B", "higher", 0.0, "steps")
-        >>> scores = {arm: {k: Scores({"test/exact": base + k / 100}) for k in range(3)}
-        ...           for arm, base in (("A", 0.5), ("B", 0.2))}
-        >>> judge(claim, scores).verdict
+        >>> scores = {arm: {k: Scores({"test/exact": value + k * growth}) for k in range(5)}
+        ...           for arm, value, growth in (("A", 0.5, 0.02), ("B", 0.2, 0.01))}
+        >>> judge(claim, scores, Looks(plan=(0, 1, 2, 3, 4))).verdict
         'supported'
+        >>> judge(claim, scores, Looks(plan=(0, 1, 2, 3, 4, 5))).verdict
+        'undecided'
     """
     seeds = common_seeds(claim, scores)
     if not seeds:
         raise ValueError(f"claim {claim.id!r}: its arms have no finished seed in common")
     values = np.array([_quantity(claim, scores, seed) for seed in seeds])
+    judgement = Judgement(
+        claim=claim,
+        effect=float(values.mean()),
+        interval=None,
+        interval_over="nothing",
+        seeds=len(seeds),
+        verdict="undecided",
+        values=tuple(float(value) for value in values),
+        planned=len(looks.plan),
+        on_plan=_on_plan(seeds, looks.plan),
+        gate=_gate(claim.gate, scores, seeds),
+    )
     if np.isnan(values).any():
         missing = ", ".join(str(seed) for seed, value in zip(seeds, values, strict=True) if math.isnan(value))
-        note = f"{claim.metric} is not a number for seed {missing}"
-        return Judgement(claim, math.nan, None, "nothing", len(seeds), "undecided", note)
-    effect = float(values.mean())
-    if len(seeds) < SEEDS_FOR_A_VERDICT:
+        return replace(judgement, effect=math.nan, note=f"{claim.metric} is not a number for seed {missing}")
+    look = number_of_look(claim.id, seeds, looks)
+    if look == 0:
         interval = _interval_over_items(claim, scores, seeds)
-        note = f"a verdict needs at least {SEEDS_FOR_A_VERDICT} seeds"
-        return Judgement(
-            claim, effect, interval, "nothing" if interval is None else "items", len(seeds), "undecided", note
-        )
-    interval = mean_interval(values)
-    verdict: Verdict
-    if claim.kind == "exact":
-        verdict = "supported" if (values == line_of(claim)).all() else "not supported"
-    else:
-        verdict = _verdict(interval, line_of(claim), meets_from_below=_meets_from_below(claim))
-    note = _undecided_note(values, line_of(claim)) if verdict == "undecided" else ""
-    return Judgement(claim, effect, interval, "seeds", len(seeds), verdict, note)
+        return replace(judgement, interval=interval, interval_over="nothing" if interval is None else "items")
+    return _decided(replace(judgement, look=look, confidence=1 - 2 * error_of_look(look)), values, scores, seeds)
+
+
+def number_of_look(claim: str, seeds: Sequence[int], looks: Looks) -> int:
+    """Which look at a claim these seeds are: 1 for the plan alone, 0 where a planned seed is missing.
+
+    Example:
+        >>> number_of_look("a", [0, 1], Looks(plan=(0, 1))), number_of_look("a", [0, 1, 2], Looks(plan=(0, 1)))
+        (1, 2)
+        >>> number_of_look("a", [0, 1], Looks(plan=(0, 1), earlier={"a": 3})), number_of_look("a", [0], Looks((0, 1)))
+        (4, 0)
+    """
+    plan, judged = set(looks.plan), set(seeds)
+    if not plan or not plan <= judged:
+        return 0
+    before = {frozenset(plan), *(frozenset(own) for own in looks.own)}
+    return looks.earlier.get(claim, 0) + 1 + sum(own < judged for own in before)
+
+
+def error_of_look(look: int) -> float:
+    """How often look number ``look`` may call a claim without an effect supported; all looks together stay below 5 %.
+
+    Example:
+        >>> [error_of_look(look) for look in (1, 2, 3)]
+        [0.025, 0.0125, 0.00625]
+    """
+    return ERROR / 2 ** (look - 1)
+
+
+def counted_together(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """Which claims hold when all of a run are counted together: the headline first, then Holm over the others.
+
+    The headline is tested at 2.5 %. Only where it holds are the others tested, so that with all of them at most 2.5 %
+    of runs without any effect call anything supported. Exact claims are no tests, and stay apart.
+
+    Args:
+        judgements: those of one run; where the headline has no verdict yet, nothing is said about any of them.
+    """
+    asked = [judged for judged in judgements if judged.p is not None and judged.claim.kind != "exact"]
+    headline = [judged for judged in asked if judged.claim.headline]
+    others = sorted((judged for judged in asked if not judged.claim.headline), key=lambda judged: judged.p or 0.0)
+    if not headline:
+        return list(judgements)
+    holds = {headline[0].claim.id: _p(headline[0]) <= ERROR}
+    so_far = holds[headline[0].claim.id]
+    for place, judged in enumerate(others):
+        so_far = so_far and _p(judged) <= ERROR / (len(others) - place)
+        holds[judged.claim.id] = so_far
+    return [replace(judged, together=holds.get(judged.claim.id)) for judged in judgements]
 
 
 def common_seeds(claim: Claim, scores: ScoresByArm) -> list[int]:
-    """The seeds, in increasing order, that all arms of the claim have finished."""
+    """The seeds, in increasing order, that all arms of the claim and of its gate have finished."""
     seeds = set(scores.get(claim.arm, {}))
-    if claim.baseline is not None:
-        seeds &= set(scores.get(claim.baseline, {}))
+    for arm in (claim.baseline, None if claim.gate is None else claim.gate.arm):
+        if arm is not None:
+            seeds &= set(scores.get(arm, {}))
     return sorted(seeds)
-
-
-def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """Student's 95 % interval of the mean.
-
-    Args:
-        values: at least two numbers, [n].
-
-    Example:
-        >>> low, high = mean_interval([1.0, 2.0, 3.0])
-        >>> round(low, 3), round(high, 3)
-        (-0.484, 4.484)
-    """
-    from scipy import stats
-
-    array = np.asarray(values, dtype=np.float64)
-    if np.ptp(array) == 0:  # the mean of equal numbers may differ from them by rounding
-        return float(array[0]), float(array[0])
-    error = array.std(ddof=1) / math.sqrt(len(array))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(array) - 1) * error)
-    mean = float(array.mean())
-    return mean - half, mean + half
-
-
-def seeds_to_decide(values: Sequence[float] | np.ndarray, line: float) -> int | None:
-    """How many seeds would probably (4 times in 5) put the interval on one side of ``line``.
-
-    Takes the observed mean and standard deviation for the true ones: power of the t test, by the noncentral t.
-
-    Args:
-        values: the quantity for each seed so far, [n].
-        line: the value that the interval must not contain.
-
-    Returns:
-        A number above ``n``, or ``None`` when 100 seeds would not do.
-
-    Example:
-        >>> seeds_to_decide([0.0, 0.1, 0.2], line=0.0)
-        10
-    """
-    from scipy import stats
-
-    array = np.asarray(values, dtype=np.float64)
-    deviation = array.std(ddof=1)
-    if deviation == 0.0:
-        return None
-    candidates = np.arange(len(array) + 1, MOST_SEEDS + 1)
-    needed = stats.t.ppf((1 + CONFIDENCE) / 2, candidates - 1)
-    shift = abs(array.mean() - line) / deviation * np.sqrt(candidates)
-    enough = candidates[stats.nct.sf(needed, candidates - 1, shift) >= POWER]
-    return int(enough[0]) if len(enough) else None
 
 
 def count_of_seeds(count: int) -> str:
@@ -150,15 +167,17 @@ def count_of_seeds(count: int) -> str:
 
 
 def verdict_text(judgement: Judgement) -> str:
-    """The verdict as it is printed; with too few seeds it says how many there were.
+    """The verdict as it is printed, with what limits it.
 
     Example:
         >>> claim = Claim("a", "A works.", "threshold", "test/exact", "test", "A", None, "higher", 0.5, "steps")
-        >>> verdict_text(judge(claim, {"A": {0: Scores({"test/exact": 0.9})}}))
-        'undecided (1 seed)'
+        >>> scores = {"A": {0: Scores({"test/exact": 0.9})}}
+        >>> verdict_text(judge(claim, scores, Looks(plan=(0, 1, 2, 3, 4))))
+        'undecided (1 of 5 seeds)'
+        >>> verdict_text(judge(claim, scores, Looks()))
+        'undecided (no plan)'
     """
-    few = judgement.verdict == "undecided" and judgement.seeds < SEEDS_FOR_A_VERDICT
-    return f"undecided ({count_of_seeds(judgement.seeds)})" if few else judgement.verdict
+    return f"{judgement.verdict} ({limit})" if (limit := _limit(judgement)) else judgement.verdict
 
 
 def line_of(claim: Claim) -> float:
@@ -170,11 +189,79 @@ def line_of(claim: Claim) -> float:
     return claim.margin
 
 
-def _metric(claim: Claim, scores: ScoresByArm, arm: str, seed: int) -> float:
+def _limit(judgement: Judgement) -> str:
+    if judgement.planned == 0:
+        return "no plan"
+    if not judgement.on_plan:
+        return "not the planned seeds"
+    if judgement.seeds < judgement.planned:
+        return f"{judgement.seeds} of {judgement.planned} seeds"
+    if judgement.gate == "failed" and judgement.claim.gate is not None:
+        return judgement.claim.gate.text
+    return f"look {judgement.look}" if judgement.look > 1 else ""
+
+
+def _on_plan(seeds: Sequence[int], plan: Sequence[int]) -> bool:
+    """Whether the seeds are planned ones only, or all planned ones and more."""
+    return set(seeds) <= set(plan) or set(plan) <= set(seeds)
+
+
+def _p(judgement: Judgement) -> float:
+    return 1.0 if judgement.p is None or judgement.gate == "failed" else judgement.p
+
+
+def _decided(judgement: Judgement, values: np.ndarray, scores: ScoresByArm, seeds: Sequence[int]) -> Judgement:
+    """The judgement of a claim whose planned seeds are there: interval, verdict and p."""
+    claim, error, line = judgement.claim, error_of_look(judgement.look), line_of(judgement.claim)
+    if claim.kind == "exact":
+        exact: Verdict = "supported" if (values == line).all() else "not supported"
+        return replace(judgement, interval=mean_interval(values, error), interval_over="seeds", verdict=exact)
+    over: Literal["seeds", "items"]
+    if _says_little(claim, scores, seeds, values):
+        over, interval = "items", _pooled(claim, scores, seeds, error)
+    else:
+        over, interval = "seeds", mean_interval(values, error)
+    if interval is None:
+        note = "the seeds leave nothing to judge by: they are alike, or at the metric's bound; more items would decide"
+        return replace(judgement, p=1.0, note=note)
+    verdict = _verdict(interval, line, meets_from_below=_meets_from_below(claim))
+    p = _p_value(values, claim) if over == "seeds" else error if verdict == "supported" else 1.0
+    found = replace(judgement, interval=interval, interval_over=over, p=min(1.0, p * 2 ** (judgement.look - 1)))
+    if judgement.gate == "failed":
+        return found
+    note = _undecided_note(values, line, judgement.look) if verdict == "undecided" else ""
+    return replace(found, verdict=verdict, note=note)
+
+
+def _verdict(interval: Interval, line: float, *, meets_from_below: bool) -> Verdict:
+    low, high = interval
+    if meets_from_below:
+        low, high, line = -high, -low, -line
+    if low > line:
+        return "supported"
+    return "not supported" if high < line else "undecided"
+
+
+def _p_value(values: np.ndarray, claim: Claim) -> float:
+    """How probable seeds at least as far on the good side of the line are, if the truth lies on it."""
+    sign = -1.0 if _meets_from_below(claim) else 1.0
+    return p_above(sign * values, sign * line_of(claim))
+
+
+def _metric(name: str, needed_by: str, scores: ScoresByArm, arm: str, seed: int) -> float:
     metrics = scores[arm][seed].metrics
-    if claim.metric not in metrics:
-        raise KeyError(f"claim {claim.id!r} needs the metric {claim.metric!r}, which arm {arm!r} did not report")
-    return float(metrics[claim.metric])
+    if name not in metrics:
+        raise KeyError(f"{needed_by} needs the metric {name!r}, which arm {arm!r} did not report")
+    return float(metrics[name])
+
+
+def _gate(gate: Gate | None, scores: ScoresByArm, seeds: Sequence[int]) -> Literal["", "passed", "failed"]:
+    """Whether the rival has learned, in every seed; a value that is not a number has not."""
+    if gate is None:
+        return ""
+    values = [_metric(gate.metric, "a gate", scores, gate.arm, seed) for seed in seeds]
+    passes = [value > gate.bound if gate.direction == "higher" else value < gate.bound for value in values]
+    return "passed" if all(passes) else "failed"
 
 
 def _is_comparison(claim: Claim) -> bool:
@@ -189,44 +276,84 @@ def _meets_from_below(claim: Claim) -> bool:
     return claim.kind == "threshold" and claim.direction == "lower"
 
 
+def _rival(claim: Claim) -> str | None:
+    """The arm whose value is subtracted."""
+    return None if claim.kind == "threshold" else claim.baseline
+
+
 def _quantity(claim: Claim, scores: ScoresByArm, seed: int) -> float:
-    value = _metric(claim, scores, claim.arm, seed)
-    if claim.baseline is None or claim.kind == "threshold":
-        return value
-    return _gain_sign(claim) * (value - _metric(claim, scores, claim.baseline, seed))
+    needed_by, rival = f"claim {claim.id!r}", _rival(claim)
+    value = _metric(claim.metric, needed_by, scores, claim.arm, seed)
+    return (
+        value if rival is None else _gain_sign(claim) * (value - _metric(claim.metric, needed_by, scores, rival, seed))
+    )
 
 
-def _verdict(interval: tuple[float, float], line: float, *, meets_from_below: bool) -> Verdict:
-    low, high = interval
-    if meets_from_below:
-        low, high, line = -high, -low, -line
-    if low > line:
-        return "supported"
-    return "not supported" if high < line else "undecided"
-
-
-def _undecided_note(values: np.ndarray, line: float) -> str:
-    needed = seeds_to_decide(values, line)
+def _undecided_note(values: np.ndarray, line: float, look: int) -> str:
+    """How many seeds would probably decide, and what that costs."""
+    contains = f"the interval contains {line:g}"
+    if np.ptp(values) == 0:
+        return contains
+    error = error_of_look(look + 1)
+    needed = seeds_to_decide(values, line, error)
     amount = f"more than {MOST_SEEDS}" if needed is None else f"about {needed}"
-    return f"the interval contains {line:g}; {amount} seeds would probably decide it"
+    cost = f"they would be look {look + 1}, judged by a {100 - 200 * error:g} % interval"
+    return f"{contains}; {amount} seeds would probably decide it, and {cost}"
 
 
-def _interval_over_items(claim: Claim, scores: ScoresByArm, seeds: Sequence[int]) -> tuple[float, float] | None:
+def _items(claim: Claim, scores: ScoresByArm, arm: str, seed: int) -> np.ndarray | None:
+    values = scores[arm][seed].items.get(claim.metric)
+    return None if values is None else np.asarray(values, dtype=np.float64)
+
+
+def _hits(claim: Claim, scores: ScoresByArm, seeds: Sequence[int], arm: str) -> tuple[int, int] | None:
+    """How many pooled items of an arm are 1, of how many; ``None`` unless all of them are 0 or 1."""
+    per_seed = [items for seed in seeds if (items := _items(claim, scores, arm, seed)) is not None]
+    if len(per_seed) < len(seeds):
+        return None
+    pooled = np.concatenate(per_seed)
+    return (int(pooled.sum()), len(pooled)) if len(pooled) and np.isin(pooled, (0.0, 1.0)).all() else None
+
+
+def _says_little(claim: Claim, scores: ScoresByArm, seeds: Sequence[int], values: np.ndarray) -> bool:
+    """Whether t has nothing to go by: equal seeds, or every arm within two items of the bound of its metric."""
+    if np.ptp(values) == 0:
+        return True
+    arms = [claim.arm, *([rival] if (rival := _rival(claim)) else [])]
+    counts = [_hits(claim, scores, seeds, arm) for arm in arms]
+    return all(count is not None and min(count[0], count[1] - count[0]) <= ITEMS_FROM_BOUND for count in counts)
+
+
+def _pooled(claim: Claim, scores: ScoresByArm, seeds: Sequence[int], error: float) -> Interval | None:
+    """Exact interval over the items of all seeds, or ``None``; for a gain, the two arms share the error."""
+    ours, rival = _hits(claim, scores, seeds, claim.arm), _rival(claim)
+    if ours is None:
+        return None
+    if rival is None:
+        return share_interval(*ours, error)
+    theirs = _hits(claim, scores, seeds, rival)
+    if theirs is None:
+        return None
+    (low, high), (rival_low, rival_high) = share_interval(*ours, error / 2), share_interval(*theirs, error / 2)
+    ends = _gain_sign(claim) * (low - rival_high), _gain_sign(claim) * (high - rival_low)
+    return min(ends), max(ends)
+
+
+def _interval_over_items(claim: Claim, scores: ScoresByArm, seeds: Sequence[int]) -> Interval | None:
     """Interval of the judged quantity over held-out items, paired over items; ``None`` where items are missing.
 
     Items at one position are averaged over the seeds first, which is right whether or not the seeds share them.
     """
     per_seed = []
     for seed in seeds:
-        values = scores[claim.arm][seed].items.get(claim.metric)
-        if values is None:
+        items, rival = _items(claim, scores, claim.arm, seed), _rival(claim)
+        if items is None:
             return None
-        items = np.asarray(values, dtype=np.float64)
-        if claim.baseline is not None and claim.kind != "threshold":
-            baseline_values = scores[claim.baseline][seed].items.get(claim.metric)
-            if baseline_values is None or len(baseline_values) != len(items):
+        if rival is not None:
+            others = _items(claim, scores, rival, seed)
+            if others is None or len(others) != len(items):
                 return None
-            items = _gain_sign(claim) * (items - np.asarray(baseline_values, dtype=np.float64))
+            items = _gain_sign(claim) * (items - others)
         per_seed.append(items)
     if len({len(items) for items in per_seed}) > 1 or len(per_seed[0]) < 2:
         return None

@@ -86,6 +86,7 @@ def scores_to_plain(scores: Scores) -> dict[str, Any]:
         "items": {name: [float(value) for value in values] for name, values in scores.items.items()},
         "curves": {name: [[float(x), float(y)] for x, y in points] for name, points in scores.curves.items()},
         "samples": scores.samples,
+        "data": dict(scores.data),
     }
 
 
@@ -96,6 +97,7 @@ def scores_from_plain(data: Mapping[str, Any]) -> Scores:
         items={name: [number(value) for value in values] for name, values in data["items"].items()},
         curves={name: [(number(x), number(y)) for x, y in points] for name, points in data["curves"].items()},
         samples=data["samples"],
+        data=data.get("data", {}),
     )
 
 
@@ -121,11 +123,7 @@ class RunDirectory:
         Raises:
             UserError: ``path`` is a file or a folder with something in it.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            hint = (
-                "a run is there; continue it with --resume" if is_run(path) else "allowed is a new or empty directory"
-            )
-            raise UserError(f"the run directory {path} is not empty: {hint}")
+        refuse_occupied(path)
         write_atomically(path / "config.yaml", config_yaml)
         run = cls(path)
         run.write_facts(facts)
@@ -190,6 +188,17 @@ class RunDirectory:
     def seconds(self, arm: str, seed: int) -> float:
         """Wall-clock seconds spent on a cell, interrupted attempts included."""
         return read_seconds(self.cell(arm, seed))
+
+
+def refuse_occupied(path: Path) -> None:
+    """Refuse a folder for a new run that holds something.
+
+    Raises:
+        UserError: ``path`` is a file, or a folder with something in it.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        hint = "a run is there; continue it with --resume" if is_run(path) else "allowed is a new or empty directory"
+        raise UserError(f"the run directory {path} is not empty: {hint}")
 
 
 def is_run(path: Path) -> bool:

@@ -22,6 +22,7 @@ from typing import Any
 
 from tenfold.core.config import nearest
 from tenfold.core.errors import UserError
+from tenfold.core.extras import EXTRAS
 
 PRESETS = ("smoke", "laptop", "gpu", "paper")
 
@@ -38,6 +39,7 @@ class Study:
         needs: what running it takes, in one line.
         times: preset to time, for the presets whose time is known.
         own: what ``tenfold train`` does with data of a user's own, in one line; empty where it is not offered.
+        extras: the optional parts without which it does not run.
         directory: the folder with its ``config.py`` and ``recipe.py``.
         paper_directory: the paper's folder, whose README holds its results.
     """
@@ -49,6 +51,7 @@ class Study:
     needs: str
     times: Mapping[str, str]
     own: str
+    extras: tuple[str, ...]
     directory: Path
     paper_directory: Path
 
@@ -231,8 +234,8 @@ def _imported(name: str, root: Path) -> ModuleType:
 
 
 TEXTS = ("title", "authors", "arxiv", "claim", "needs")
-OPTIONAL = ("times", "verbs", "own", "study", "studies")
-OF_A_STUDY = ("claim", "needs", "times", "own")
+OPTIONAL = ("times", "verbs", "own", "extras", "study", "studies")
+OF_A_STUDY = ("claim", "needs", "times", "own", "extras")
 
 
 def _read(path: Path) -> Paper:
@@ -293,9 +296,17 @@ def _study(name: str, paper: Path, directory: Path, data: Mapping[str, Any], sai
         needs=facts["needs"],
         times=facts.get("times", {}),
         own=facts.get("own", ""),
+        extras=_extras(name, facts.get("extras", [])),
         directory=directory,
         paper_directory=paper,
     )
+
+
+def _extras(study: str, names: Sequence[str]) -> tuple[str, ...]:
+    for name in names:
+        if name not in EXTRAS:
+            raise UserError(f"paper.toml of {study}: extras names {name!r}; {nearest(name, EXTRAS)}")
+    return tuple(names)
 
 
 def _refuse_unknown(data: Mapping[str, Any], known: Sequence[str], where: str) -> None:

@@ -46,7 +46,7 @@ class RunProgress:
         self._stages: list[str] = []
         self._bars = self._make_bars() if self.console.is_terminal and not self.console.is_dumb_terminal else None
         if self._bars is not None:
-            self._run_bar = self._bars.add_task("run", total=total_cells, facts="")
+            self._run_bar = self._bars.add_task(paper, total=total_cells, facts="")
         self._cell_bar: TaskID | None = None
 
     def __enter__(self) -> Self:
@@ -67,7 +67,7 @@ class RunProgress:
         self._shown = self._cell_started if self._bars is None else 0.0
         self._first_step, self._stage_seconds = None, 0.0
         if self._bars is not None:
-            self._cell_bar = self._bars.add_task(self._cell, total=None, facts="")
+            self._cell_bar = self._bars.add_task(self._short_label, total=None, facts="")
 
     def begin_stage(self, name: str) -> None:
         """What follows is made once for all arms of the seed; stages may be made within each other."""
@@ -86,11 +86,16 @@ class RunProgress:
     def _show_label(self) -> None:
         self._first_step = None  # the speed of what follows is another
         if self._bars is not None and self._cell_bar is not None:
-            self._bars.update(self._cell_bar, description=self._label)
+            self._bars.update(self._cell_bar, description=self._short_label)
 
     @property
     def _label(self) -> str:
         return f"{self._cell} · {self._stages[-1]}, shared by all arms" if self._stages else self._cell
+
+    @property
+    def _short_label(self) -> str:
+        """Beside a bar there is no room for the paper, which stands beside the bar of the run."""
+        return self._label.removeprefix(f"{self._paper} · ").removesuffix(", shared by all arms")
 
     def update(self, step: int, total: int, metrics: Mapping[str, float], rate: tuple[float, str]) -> None:
         """Training is at ``step`` of ``total``; shown at most every few tenths of a second, or every ten seconds.
@@ -148,9 +153,13 @@ class RunProgress:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _make_bars(self) -> Progress:
-        facts = TextColumn("{task.fields[facts]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=16), facts)
-        return Progress(*columns, console=self.console, refresh_per_second=5, transient=True)
+        def column(**limits: int) -> Column:
+            return Column(no_wrap=True, overflow="ellipsis", **limits)  # type: ignore[arg-type]
+
+        label = TextColumn("{task.description}", markup=False, table_column=column(max_width=36))
+        facts = TextColumn("{task.fields[facts]}", markup=False, table_column=column(ratio=1))
+        columns = (label, BarColumn(bar_width=16), facts)  # expanded: the facts are cut, the bar stays
+        return Progress(*columns, console=self.console, refresh_per_second=5, transient=True, expand=True)
 
     def _seconds_left(self, now: float, step: int, total: int) -> float | None:
         """Seconds left of this cell, or ``None`` before a second step was seen."""

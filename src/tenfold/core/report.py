@@ -11,21 +11,19 @@ seed share appear as ``cost/shared_seconds``, the same for every arm, and are in
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from tenfold.core.claims import count_of_seeds
 from tenfold.core.config import field_values
 from tenfold.core.config import to_plain as config_to_plain
 from tenfold.core.discovery import preset_config, studies
+from tenfold.core.entries import claim_entry
 from tenfold.core.files import to_json, write_atomically
-from tenfold.core.types import Judgement, Picture, Report
+from tenfold.core.types import Picture, Report
 from tenfold.core.wording import Entry, count_verdicts, duration, entry_of, facts_table, preset_text, verdict_row
 from tenfold.core.wording import readable as readable  # part of the public names of this module
 
@@ -81,34 +79,20 @@ def changed_fields(report: Report) -> dict[str, Any] | None:
 
     A field that the preset has gained since the run has the value ``"absent"``.
     """
-    preset = preset_fields(report.paper, report.preset)
+    return _changed(report.paper, report.preset, report.config)
+
+
+def changed_from(paper: str, preset: str, config: Any) -> dict[str, Any] | None:
+    """The fields in which a configuration differs from a preset, as :func:`changed_fields` gives those of a run."""
+    return _changed(paper, preset, config_to_plain(config))
+
+
+def _changed(paper: str, preset_name: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    preset = preset_fields(paper, preset_name)
     if preset is None:
         return None
-    run = {**dict.fromkeys(preset, ABSENT), **field_values(report.config)}
+    run = {**dict.fromkeys(preset, ABSENT), **field_values(config)}
     return {name: value for name, value in run.items() if value != preset.get(name, ABSENT)}
-
-
-def claim_entry(judgement: Judgement) -> dict[str, Any]:
-    """A judgement as it stands in ``report.json`` and in ``results/<paper>.json``."""
-    claim = judgement.claim
-    return {
-        "id": claim.id,
-        "text": claim.text,
-        "kind": claim.kind,
-        "metric": claim.metric,
-        "split": claim.split,
-        "arm": claim.arm,
-        "baseline": claim.baseline,
-        "direction": claim.direction,
-        "margin": claim.margin,
-        "budget": claim.budget,
-        "effect": judgement.effect,
-        "interval": None if judgement.interval is None else list(judgement.interval),
-        "interval_over": judgement.interval_over,
-        "seeds": judgement.seeds,
-        "verdict": judgement.verdict,
-        "note": judgement.note,
-    }
 
 
 def to_plain(report: Report) -> dict[str, Any]:
@@ -201,47 +185,6 @@ def metric_table(report: Report) -> dict[str, dict[str, Entry]]:
 def unfinished_cells(report: Report) -> int:
     """How many (arm, seed) were asked for and have no scores yet."""
     return sum(len(report.seeds) - len(by_seed) for by_seed in report.scores.values())
-
-
-def print_report(report: Report, console: Console) -> None:
-    """Print the metrics table and the verdicts.
-
-    Args:
-        report: what the run knows.
-        console: where to.
-    """
-    console.print(terminal_metrics(report))
-    if report.judgements:
-        console.print(terminal_verdicts(report))
-
-
-def terminal_metrics(report: Report) -> Table:
-    """Metrics as rows, arms as columns, mean ± half interval over seeds."""
-    cells = metric_table(report)
-    setting = preset_text(report.preset, changed_fields(report) or {})
-    title = f"{report.paper} · {setting} · {count_of_seeds(len(report.seeds))}"
-    table = Table(title=Text(title), title_justify="left", title_style="bold")  # Text: brackets are no markup
-    table.add_column("metric", overflow="fold")  # a cropped name is no name
-    for arm in cells:
-        table.add_column(arm, justify="right")
-    for name in metric_names(report):
-        entries = [cells[arm][name] for arm in cells]
-        table.add_row(name, *(f"{entry.mean} {entry.spread}".strip() for entry in entries))
-    return table
-
-
-def terminal_verdicts(report: Report) -> Table:
-    """Claims as rows: sentence, effect with interval, what was needed, verdict."""
-    styles = {"supported": "green", "not supported": "red", "undecided": "yellow"}
-    table = Table(title="claims", title_justify="left", title_style="bold", show_lines=True)
-    for name in ("claim", "effect [95 %]", "needed", "verdict"):
-        table.add_column(name, overflow="fold")
-    for judgement in report.judgements:
-        row = verdict_row(judgement)
-        effect = f"{row['effect']}\n{row['over']}".strip()
-        texts = [Text(text) for text in (row["text"], effect, row["needed"])]  # Text: brackets are no markup
-        table.add_row(*texts, Text(row["verdict"], style=styles[judgement.verdict]))
-    return table
 
 
 def learning_curves(report: Report) -> list[Picture]:

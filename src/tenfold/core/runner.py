@@ -1,16 +1,19 @@
 """One run: every (arm, seed) of a recipe, in order, resumable at any moment, ending in a judged report.
 
-The runner owns what is the same for all papers. A recipe owns the science and gives ``ARMS``, ``CLAIMS``,
-``run(config, arm, seed, cell) -> Scores`` and ``figures(report)``. Cells with stored scores are skipped; an
-unfinished one is handed to the recipe again, whose training goes on from its newest complete checkpoint.
+The runner owns what is the same for all papers. A recipe owns the science and gives ``ARMS``, ``CLAIMS``, ``PLAN``,
+``run(config, arm, seed, cell) -> Scores`` and ``figures(report)``. The plan is stored when a run begins.
+Cells with stored scores are skipped; an unfinished one is handed to the recipe again, whose training goes on from its
+newest complete checkpoint.
 
 Under ``accelerate launch`` each process calls :func:`execute`: all train, rank 0 alone writes. Which cells are
 to do is read once, at the start; no rank can finish a cell before all have begun it, so the ranks agree.
 """
 
+import hashlib
 import json
 import os
 import random
+import secrets
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,13 +32,16 @@ from tenfold.core.cell import Cell, StopFlag, is_main_process, read_stages
 from tenfold.core.claims import judge_all
 from tenfold.core.config import to_plain, to_yaml
 from tenfold.core.directory import RunDirectory, cell_order, is_run, scores_from_plain, scores_to_plain
-from tenfold.core.discovery import recipe_module
+from tenfold.core.discovery import recipe_module, studies
+from tenfold.core.entries import published_here
 from tenfold.core.errors import Interrupted, UserError
 from tenfold.core.files import to_json
 from tenfold.core.progress import RunProgress
 from tenfold.core.report import write_report
+from tenfold.core.results import looks_before
 from tenfold.core.seeding import key_to_seed
-from tenfold.core.types import Claim, Picture, Report, Scores
+from tenfold.core.stated import method_source
+from tenfold.core.types import Claim, Looks, Picture, Plan, Report, Scores
 
 
 class Recipe(Protocol):
@@ -43,6 +49,7 @@ class Recipe(Protocol):
 
     ARMS: Mapping[str, Any]
     CLAIMS: tuple[Claim, ...]
+    PLAN: Plan
 
     def run(self, config: Any, arm: str, seed: int, cell: Cell) -> Scores:
         """Train and evaluate one arm with one seed."""
@@ -110,12 +117,24 @@ def execute(
             message = f"{reason}\nTo go on: tenfold run {paper} --resume {directory}"
             console.print(message, markup=False, highlight=False, soft_wrap=True)
         raise
-    facts |= _cost(run, cells)
+    if not pending and is_main_process():
+        console.print(f"All {len(cells)} cells of this run are finished; its report is written again.", highlight=False)
+    facts |= _cost(run, cells) | {"data": _data_of(scores), "looks": _looks_of_its_own(facts)}
     report = _report(run, facts, recipe, scores, to_plain(config))
     if is_main_process():
         run.write_facts(facts)
-        write_report(report, recipe.figures(report), directory)
+        _write_or_say(report, recipe, directory, console)
     return report
+
+
+def _write_or_say(report: Report, recipe: Recipe, directory: Path, console: Console) -> None:
+    """Write the report; where Ctrl-C cuts it short, nothing that was measured is lost, and that is said."""
+    try:
+        write_report(report, recipe.figures(report), directory)
+    except KeyboardInterrupt:
+        message = f"All cells are finished; only the report was cut short. To write it: tenfold report {directory}"
+        console.print(message, markup=False, highlight=False, soft_wrap=True)
+        raise
 
 
 def partial_report(directory: Path, recipe: Recipe | None = None) -> Report:
@@ -179,7 +198,9 @@ def _planned_facts(run: RunDirectory, asked: Mapping[str, Any], config: Any, rec
     if unknown:
         raise UserError(f"--arms: there is no arm {unknown[0]!r}; allowed are {', '.join(recipe.ARMS)}")
     facts = dict(asked)
-    if is_run(run.path):
+    if not is_run(run.path):
+        facts |= stated_facts(facts["paper"], facts["preset"], recipe.PLAN, config)
+    else:
         facts = run.facts()
         for name in ("paper", "dtype"):
             if facts[name] != asked[name]:
@@ -193,13 +214,46 @@ def _planned_facts(run: RunDirectory, asked: Mapping[str, Any], config: Any, rec
     return facts | {"arms": arms, "seeds": seeds}
 
 
+def stated_facts(paper: str, preset: str, plan: Plan, config: Any) -> dict[str, Any]:
+    """What is stated about a run before it begins.
+
+    Args:
+        paper: name of the study.
+        preset: its preset, with the task.
+        plan: the recipe's.
+        config: the resolved configuration.
+
+    Returns:
+        ``run``, a name that no other run has; ``plan``, the planned seeds and why there are so many, ``None`` where
+        none are planned; ``looks``, the sets of more seeds it is judged on; ``config_sha256`` and ``method_source``,
+        hashes of the configuration and of the code that the numbers come from; ``data``, those of the machine's texts.
+    """
+    seeds = plan.seeds(preset)
+    return {
+        "run": secrets.token_hex(6),
+        "plan": {"seeds": list(seeds), "why": plan.why} if seeds else None,
+        "looks": [],
+        "config_sha256": hashlib.sha256(to_yaml(config).encode()).hexdigest(),
+        "method_source": _method_source(paper) if seeds else None,
+        "data": {},
+    }
+
+
+def _method_source(paper: str) -> str | None:
+    study = next((study for study in studies() if study.name == paper), None)
+    return None if study is None else method_source(study)
+
+
 def _with_resumption(facts: dict[str, Any], session: Mapping[str, Any]) -> dict[str, Any]:
     """Stored facts with this session noted; the tree counts as clean only if every session ran the same clean one."""
     noted = {key: session[key] for key in ("date", "command", "commit", "tree_clean", "hardware", "device")}
     same_source = session["commit"] == facts["commit"] and session["tree_clean"] is facts["tree_clean"]
+    method = facts.get("method_source")
+    same_method = method is not None and method == _method_source(facts["paper"])
     return facts | {
         "device": session["device"],
         "tree_clean": facts["tree_clean"] if same_source else False,
+        "method_source": method if same_method else None,  # mixed: never joined with another run
         "resumptions": [*facts.get("resumptions", []), noted],
     }
 
@@ -299,6 +353,33 @@ def _cost(run: RunDirectory, cells: Sequence[tuple[str, int]]) -> dict[str, Any]
     return {"cell_seconds": seconds, "seconds": round(total, 1)}
 
 
+def _data_of(scores: Mapping[tuple[str, int], Scores]) -> dict[str, str]:
+    """Name to hash of the machine's texts, over all cells; several hashes of one name stand beside each other."""
+    found: dict[str, list[str]] = {}
+    for measured in scores.values():
+        for name, digest in measured.data.items():
+            if digest not in found.setdefault(name, []):
+                found[name].append(digest)
+    return {name: " and ".join(digests) for name, digests in found.items()}
+
+
+def _looks_of_its_own(facts: Mapping[str, Any]) -> list[list[int]]:
+    """The sets of more seeds than planned on which a finished run has been judged, with the present one."""
+    before, seeds = facts.get("looks", []), list(facts["seeds"])
+    plan = facts["plan"]["seeds"] if facts.get("plan") else seeds
+    more_than_planned = set(plan) < set(seeds)
+    return [*before, seeds] if more_than_planned and seeds not in before else before
+
+
+def _looks(facts: Mapping[str, Any]) -> Looks:
+    """What the claims of a run are judged by: its plan, and the looks before it."""
+    if not facts.get("plan"):
+        return Looks()
+    published = published_here(facts["paper"])
+    earlier = looks_before(published, facts["preset"], facts["run"], facts["date"])
+    return Looks(tuple(facts["plan"]["seeds"]), earlier, facts["looks"])
+
+
 def _report(
     run: RunDirectory,
     facts: Mapping[str, Any],
@@ -315,7 +396,7 @@ def _report(
         preset=facts["preset"],
         seeds=facts["seeds"],
         scores=by_arm,
-        judgements=judge_all(recipe.CLAIMS, by_arm),
+        judgements=judge_all(recipe.CLAIMS, by_arm, _looks(facts)),
         facts=facts,
         config=config,
         stages={seed: read_stages(run.shared(seed)) for seed in facts["seeds"]},

@@ -31,12 +31,15 @@ class Scores:
             items is taken when there are too few seeds.
         curves: learning curves, name to ``(step, value)`` pairs in increasing step.
         samples: JSON-able material for the recipe's figures (boards, texts), never large.
+        data: hash of each text that was taken from the machine it ran on, by its name; empty where all data are made
+            by the recipe or given by a user.
     """
 
     metrics: Mapping[str, float]
     items: Mapping[str, Sequence[float]] = field(default_factory=dict)
     curves: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
     samples: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,25 @@ class Stage:
 
     seconds: float
     curves: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What an arm must reach, in every seed, to count as a rival.
+
+    Args:
+        arm: the rival.
+        metric: the metric's ``group/name``.
+        direction: whether it must lie above or below the bound.
+        bound: the value that it must pass.
+        text: what the rival has not done where it does not pass: ``the rival did not learn the task``.
+    """
+
+    arm: str
+    metric: str
+    direction: Direction
+    bound: float
+    text: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +92,9 @@ class Claim:
         margin: superiority: least gain; non-inferiority: largest tolerated loss (not negative);
             threshold and exact: the value itself.
         budget: what was held equal between the arms, in words.
+        source: where the margin comes from: a section of the paper, the specification, or a pilot named by its seeds.
+        headline: whether this is the sentence that the paper is known for; one claim of a recipe is.
+        gate: what the rival must have learned for a comparison with it to say anything.
     """
 
     id: str
@@ -82,6 +107,49 @@ class Claim:
     direction: Direction
     margin: float
     budget: str
+    source: str = ""
+    headline: bool = False
+    gate: Gate | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The seeds of the verdict for each preset, stated before they are run; no seed that anything was chosen on.
+
+    Args:
+        laptop: seeds of the preset ``laptop``, at least five; the first of them are those of ``--seeds N``.
+        why: where their number comes from: the power on the headline claim, and the run or pilot it is computed from.
+        gpu: those of the preset ``gpu``; none where no verdict is planned.
+        paper: those of the preset ``paper``, likewise.
+
+    Example:
+        >>> Plan(laptop=(10, 11, 12, 13, 14), why="five give a power of 0.9").seeds("laptop")
+        (10, 11, 12, 13, 14)
+    """
+
+    laptop: tuple[int, ...]
+    why: str
+    gpu: tuple[int, ...] = ()
+    paper: tuple[int, ...] = ()
+
+    def seeds(self, preset: str) -> tuple[int, ...]:
+        """The planned seeds of a preset, with or without a task (``paper:maze-hard``); none for ``smoke``."""
+        return {"laptop": self.laptop, "gpu": self.gpu, "paper": self.paper}.get(preset.partition(":")[0], ())
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What a verdict needs to know beside the numbers: the plan, and how often the claims have been looked at.
+
+    Args:
+        plan: the planned seeds; none where there is no plan, which leaves every claim undecided.
+        earlier: claim id to how often it has been judged before this run, over all planned runs of the study.
+        own: the sets of seeds, each with more than the plan, that this run has been judged on, oldest first.
+    """
+
+    plan: tuple[int, ...] = ()
+    earlier: Mapping[str, int] = field(default_factory=dict)
+    own: Sequence[Sequence[int]] = ()
 
 
 @dataclass(frozen=True)
@@ -91,12 +159,20 @@ class Judgement:
     Args:
         claim: the claim.
         effect: mean over seeds of the judged quantity, in the metric's own sign.
-        interval: 95 % interval of ``effect``: over seeds from three on, else over held-out items when the
-            recipe gives them, else ``None``.
-        interval_over: what the interval is taken over.
+        interval: interval of ``effect``, or ``None`` where there is nothing to take one over.
+        interval_over: what it is taken over: the seeds, or held-out items where seeds are too few or all alike.
         seeds: the number of seeds that entered.
         verdict: see ``core.claims``.
-        note: why undecided, and how many seeds would probably decide it; empty otherwise.
+        note: what else is to be said about the verdict, in a sentence; mostly empty.
+        values: the judged quantity for each seed that entered, in increasing seed.
+        planned: the number of planned seeds; 0 where there is no plan.
+        on_plan: whether the seeds that entered are planned ones, with others only where no planned one is missing.
+        look: how many times this claim has been judged with this one; 0 below the planned number of seeds.
+        confidence: of the interval: 0.95 at the first look, 0.975 at the second, and so on.
+        gate: whether the rival counts as one: ``passed``, ``failed``, or empty where the claim has no gate.
+        p: one-sided p-value times ``2**(look - 1)``, at most 1; ``None`` below the planned number of seeds.
+        together: whether the verdict *supported* also holds with all claims of the run counted together; ``None``
+            where that is not asked: for exact claims, and below the planned number of seeds.
     """
 
     claim: Claim
@@ -106,6 +182,14 @@ class Judgement:
     seeds: int
     verdict: Verdict
     note: str = ""
+    values: Sequence[float] = ()
+    planned: int = 0
+    on_plan: bool = True
+    look: int = 0
+    confidence: float = 0.95
+    gate: Literal["", "passed", "failed"] = ""
+    p: float | None = None
+    together: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tenfold.core.claims import line_of, mean_interval, verdict_text
+from tenfold.core.claims import line_of, verdict_text
+from tenfold.core.statistics import mean_interval
 from tenfold.core.types import Claim, Judgement, Verdict
 
+CONFIDENCE = 0.95
 VERDICTS: tuple[Verdict, ...] = ("supported", "not supported", "undecided")
 
 
@@ -78,7 +80,7 @@ def needed_text(claim: Claim) -> str:
         >>> needed_text(Claim("a", "A works.", "threshold", "test/exact", "test", "A", None, "higher", 0.5, "steps"))
         'above 0.5'
     """
-    line = f"{line_of(claim):,g}".replace("-", "−")
+    line = (readable(line_of(claim)) if abs(line_of(claim)) >= 1000 else f"{line_of(claim):.3g}").replace("-", "−")
     if claim.kind == "exact":
         return f"equal to {claim.baseline}" if claim.baseline else f"exactly {readable(claim.margin)}"
     if claim.kind == "threshold":
@@ -96,8 +98,33 @@ def effect_text(judgement: Judgement) -> str:
 
 
 def interval_note(judgement: Judgement) -> str:
-    """What the interval is over, where that is not the seeds."""
-    return "over held-out items" if judgement.interval_over == "items" else ""
+    """What the interval is over where that is not the seeds, and its confidence where that is not 95 %.
+
+    Example:
+        >>> claim = Claim("a", "A works.", "threshold", "test/exact", "test", "A", None, "higher", 0.5, "steps")
+        >>> interval_note(Judgement(claim, 0.7, (0.6, 0.8), "seeds", 7, "supported", look=2, confidence=0.975))
+        '97.5 % interval'
+    """
+    if judgement.interval is None:
+        return ""
+    notes = []
+    if judgement.confidence != CONFIDENCE:
+        notes.append(f"{100 * judgement.confidence:g} % interval")
+    if judgement.interval_over == "items":
+        notes.append("over held-out items")
+    return " ".join(notes)
+
+
+def together_text(judgement: Judgement) -> str:
+    """What becomes of a supported claim when all of a run are counted together; empty where nothing does.
+
+    Example:
+        >>> claim = Claim("a", "A works.", "threshold", "test/exact", "test", "A", None, "higher", 0.5, "steps")
+        >>> together_text(Judgement(claim, 0.7, (0.6, 0.8), "seeds", 5, "supported", look=1, together=False))
+        'not when all claims are counted together'
+    """
+    alone = judgement.verdict == "supported" and judgement.together is False
+    return "not when all claims are counted together" if alone else ""
 
 
 def interval_drawing(judgement: Judgement) -> dict[str, float] | None:
@@ -125,7 +152,7 @@ def verdict_row(judgement: Judgement) -> dict[str, Any]:
         "needed": needed_text(claim),
         "verdict": verdict_text(judgement),
         "style": judgement.verdict.replace(" ", "-"),
-        "note": judgement.note,
+        "note": "; ".join(remark for remark in (judgement.note, together_text(judgement)) if remark),
     }
 
 

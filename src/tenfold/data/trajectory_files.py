@@ -6,6 +6,7 @@ group ``episode_k`` for each trajectory, whose ``observations`` have one row mor
 h5py (the extra ``control``); the functions that cut arrays to trajectories need nothing.
 """
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from itertools import pairwise
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.errors import UserError
+from tenfold.core.extras import advice
 from tenfold.data.trajectories import TrajectoryDataset, from_episodes
 
 D4RL_KEYS = ("observations", "actions", "rewards", "terminals")
@@ -26,10 +28,10 @@ def read_trajectories(path: str | Path) -> TrajectoryDataset:
     Raises:
         UserError: h5py or the file is missing, it is not HDF5, or it has neither layout.
     """
-    try:
-        import h5py
-    except ModuleNotFoundError:
-        raise UserError(f"{path}: reading HDF5 needs h5py; pip install 'tenfold[control]'") from None
+    if importlib.util.find_spec("h5py") is None:
+        raise UserError(f"{path}: reading HDF5 needs h5py: {advice('control')}")
+    import h5py
+
     if not Path(path).is_file():
         raise UserError(f"{path}: there is no such file")
     try:

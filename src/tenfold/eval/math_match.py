@@ -7,7 +7,6 @@ killed and replaced when an answer takes longer than the deadline: such an answe
 
 import atexit
 import functools
-import importlib.util
 import json
 import os
 import queue
@@ -20,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from tenfold.core.errors import UserError
+from tenfold.core.extras import require_extras
 
 _START_SECONDS = 120  # a cold disk and a busy machine: importing sympy takes half a second as a rule
 
@@ -44,8 +44,7 @@ class MathMatcher:
     """
 
     def __init__(self, num_workers: int = 1, seconds: float = 5.0) -> None:
-        if importlib.util.find_spec("math_verify") is None:
-            raise UserError("verifier = math: needs the package math-verify: pip install 'tenfold[math]'")
+        require_extras(["math"], "verifier = math")
         if num_workers < 1:
             raise UserError(f"num_workers = {num_workers}: must be at least 1")
         if not seconds > 0:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.errors import UserError
+from tenfold.core.extras import require_extras
 
 
 class GrammarConstraint:
@@ -35,13 +36,9 @@ class GrammarConstraint:
     """
 
     def __init__(self, tokenizer: Any, grammar: str) -> None:
-        try:
-            import llguidance
-        except ImportError as error:
-            raise UserError(
-                "constraint: llguidance is not installed; it is the extra constrained: "
-                "pip install 'tenfold[constrained]'"
-            ) from error
+        require_extras(["constrained"], "a grammar")
+        import llguidance
+
         self._llguidance = llguidance
         self._tokenizer = _ll_tokenizer(tokenizer)
         self._grammar = llguidance.LLMatcher.grammar_from_lark(grammar)

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from tenfold.core.errors import UserError
+from tenfold.core.extras import require_extras
 from tenfold.policies.policy import Policy
 
 # A short name, the package that brings the file, and the file within it.
@@ -130,8 +131,7 @@ def clean_copy(model: Any) -> Any:
 def _convert(file: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    if importlib.util.find_spec("gguf") is None:
-        raise UserError(f"model = {str(file)!r}: reading a GGUF file needs the package gguf: pip install gguf")
+    require_extras(["gguf"], f"reading the GGUF file {file}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenfold.core.errors import UserError
+from tenfold.core.extras import require_extras
 from tenfold.policies.rows import Row, refuse_constraint, refuse_features
 from tenfold.policies.sampling import Sampling
 
@@ -32,12 +33,9 @@ def vllm_policy(name_or_path: str, **engine: Any) -> "VLLMPolicy":
     Raises:
         UserError: if vLLM is not installed.
     """
-    try:
-        from vllm import LLM, SamplingParams
-    except ImportError as error:
-        raise UserError(
-            "backend = 'vllm': is not installed; it is the extra vllm: pip install 'tenfold[vllm]'"
-        ) from error
+    require_extras(["vllm"], "backend = vllm")
+    from vllm import LLM, SamplingParams
+
     llm = LLM(model=name_or_path, logprobs_mode="processed_logprobs", **engine)
     return VLLMPolicy(llm, llm.get_tokenizer(), llm.llm_engine.model_config.max_model_len, SamplingParams)
 

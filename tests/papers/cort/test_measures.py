@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from tenfold.core.errors import UserError
-from tenfold.core.report import print_report, write_report
+from tenfold.core.report import write_report
+from tenfold.core.terminal import print_report
 from tenfold.core.types import Report, Scores
 from tenfold.papers.cort import pictures, recipe
 from tenfold.papers.cort.config import Config, EvaluationConfig

@@ -5,12 +5,13 @@ with a score of zero. Words are runs of letters and digits, in small letters, wi
 there is no stemming. For languages that put no spaces between words, give a ``tokenize`` of your own.
 """
 
-import importlib.util
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import bm25s
 
 from tenfold.core.errors import UserError
 from tenfold.data.passages import Passage, corpus_hash
@@ -55,8 +56,7 @@ class BM25:
         tokenize: text to the words that are compared, for passages and queries alike.
 
     Raises:
-        UserError: the package bm25s is missing, the corpus is empty, repeats an id or has no words, or a number is
-            out of range.
+        UserError: the corpus is empty, repeats an id or has no words, or a number is out of range.
 
     Example:
         >>> corpus = [Passage("1", "Rome", "Rome is on the Tiber."), Passage("2", "Paris", "Paris is on the Seine.")]
@@ -79,7 +79,7 @@ class BM25:
         self.corpus_hash = corpus_hash(passages)
         self.k1, self.b = k1, b
         self._tokenize = tokenize
-        self._scorer = _bm25s().BM25(k1=k1, b=b, method="lucene")
+        self._scorer = bm25s.BM25(k1=k1, b=b, method="lucene")
         documents = [tokenize(indexed_text(passage)) for passage in passages]
         if not any(documents):
             raise UserError(f"passages: none of the {len(passages)} has a word; allowed: at least one with a word")
@@ -114,9 +114,9 @@ class BM25:
         """The index that ``save`` wrote, over the same passages.
 
         Raises:
-            UserError: the package bm25s is missing, or the index is over another number of passages.
+            UserError: the index is over another number of passages.
         """
-        scorer: Any = _bm25s().BM25.load(folder, show_progress=False)
+        scorer: Any = bm25s.BM25.load(folder, show_progress=False)
         if scorer.scores["num_docs"] != len(passages):
             raise UserError(f"{folder}: is over {scorer.scores['num_docs']} passages; the corpus has {len(passages)}")
         loaded = cls.__new__(cls)
@@ -125,11 +125,3 @@ class BM25:
         loaded.k1, loaded.b = scorer.k1, scorer.b
         loaded._tokenize, loaded._scorer = words, scorer
         return loaded
-
-
-def _bm25s() -> Any:
-    if importlib.util.find_spec("bm25s") is None:
-        raise UserError("search by words needs the package bm25s: pip install 'tenfold[search]'")
-    import bm25s
-
-    return bm25s

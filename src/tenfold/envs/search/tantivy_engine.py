@@ -5,12 +5,12 @@ with the corpus's vocabulary. Scores are tantivy's BM25 (k1 = 1.2, b = 0.75). On
 equal corpora give equal results.
 """
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tenfold.core.errors import UserError
+from tenfold.core.extras import require_extras
 from tenfold.data.passages import Passage, corpus_hash
 from tenfold.envs.search.bm25 import indexed_text, words
 from tenfold.envs.search.retriever import check_corpus, check_k, scored
@@ -88,8 +88,7 @@ class Tantivy:
 
 
 def _tantivy() -> Any:
-    if importlib.util.find_spec("tantivy") is None:
-        raise UserError("this search engine needs the package tantivy: pip install 'tenfold[tantivy]'")
+    require_extras(["tantivy"], "this search engine")
     import tantivy
 
     return tantivy

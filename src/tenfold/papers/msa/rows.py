@@ -60,11 +60,13 @@ class Row:
 
 
 def tell(split: Split, particles: int, seed: int, name: str, number: int) -> Told:
-    """Situation ``number`` of a split, in words, with its labels."""
+    """Situation ``number`` of a split, in words, with its labels; without any where there are no particles."""
     generator = numpy_generator(seed, name, number)
     situation = draw_situation(generator, split)
     sentences = [fact_words(fact, generator, split.rewords) for fact in situation.facts]
-    return Told(situation, background_words(situation, generator), sentences, simulate(situation, generator, particles))
+    background = background_words(situation, generator)
+    labels = simulate(situation, generator, particles) if particles else Labels((), (), 0)
+    return Told(situation, background, sentences, labels)
 
 
 def training_situations(count: int, particles: int, seed: int) -> list[Told]:

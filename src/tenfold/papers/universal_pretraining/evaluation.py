@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from tenfold.core.errors import UserError
-from tenfold.data.corpora import held_out_windows, load_corpus
+from tenfold.data.corpora import Corpus, held_out_windows, load_corpus
 from tenfold.eval.bits_per_byte import Positions, bits_per_byte, first_counted, token_bits
 from tenfold.eval.markov import in_context_baselines
 from tenfold.papers.universal_pretraining.tasks import TASKS, lower_bound, sample_task
@@ -141,7 +141,7 @@ def task_windows(name: str, count: int, length: int, seed: int) -> np.ndarray:
     if name in TASKS:
         return sample_task(name, count, length, seed, "zero-shot")
     if name in SHIPPED:
-        return held_out_windows(_shipped_text(name), length, count)
+        return held_out_windows(_shipped_text(name).held_out, length, count)
     if not Path(name).expanduser().exists():
         allowed = f"{', '.join(TASKS)}, python, licences, or the path of a file or folder"
         raise UserError(f"task is {name!r}, but it must be one of {allowed}.")
@@ -149,9 +149,14 @@ def task_windows(name: str, count: int, length: int, seed: int) -> np.ndarray:
 
 
 @cache  # gathering the texts of an environment takes seconds, and every arm is measured on them twice
-def _shipped_text(name: str) -> np.ndarray:
-    """The held-out part of a corpus that comes with the environment."""
-    return load_corpus(name, limit=_MOST_BYTES).held_out
+def _shipped_text(name: str) -> Corpus:
+    """A corpus that comes with the environment."""
+    return load_corpus(name, limit=_MOST_BYTES)
+
+
+def text_hashes(names: Sequence[str]) -> dict[str, str]:
+    """Hashes of those texts among ``names`` that come with the environment, and differ between environments."""
+    return {name: _shipped_text(name).sha256 for name in names if name in SHIPPED}
 
 
 def label(name: str) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tenfold.core.cell import Cell
 from tenfold.core.seeding import torch_generator
-from tenfold.core.types import Claim, Picture, Report, Scores
+from tenfold.core.types import Claim, Picture, Plan, Report, Scores
 from tenfold.papers.paper_name.config import Config
 from tenfold.papers.paper_name.method import cloning_loss, expert, played
 from tenfold.study import pictures
@@ -43,8 +43,13 @@ CLAIMS = (
         direction="lower",
         margin=0.0,
         budget="equal demonstrations, steps and batches; rates from one grid on episodes of another seed",
+        source="no difference",
+        headline=True,
     ),
 )
+CHOSEN_ON = (0, 1, 2, 1000)
+"""Sizes and steps on 0 to 2, rates on 1000: seeds that a verdict must not be taken from."""
+PLAN = Plan(laptop=(10, 11, 12, 13, 14), why="five, the fewest: no pilot was run")
 _RATES = (1e-3, 3e-3, 1e-2)
 GRID = {"rates.clean": _RATES, "rates.disturbed": _RATES}
 

@@ -7,7 +7,7 @@ from math import nan
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import key_to_seed, numpy_generator
-from tenfold.core.types import Claim, Picture, Report, Scores
+from tenfold.core.types import Claim, Picture, Plan, Report, Scores
 from tenfold.papers.paper_name.config import Config, TaskConfig
 from tenfold.papers.paper_name.method import exact, graded
 from tenfold.policies import Policy, Sampling, rollout
@@ -47,8 +47,13 @@ CLAIMS = (
         direction="higher",
         margin=0.0,
         budget="equal warm start, steps and samples; rates from one grid on validation questions of another seed",
+        source="no difference",
+        headline=True,
     ),
 )
+CHOSEN_ON = (0, 1, 2, 1000)
+"""Sizes and steps on 0 to 2, rates on 1000: seeds that a verdict must not be taken from."""
+PLAN = Plan(laptop=(10, 11, 12, 13, 14), why="five, the fewest: no pilot was run")
 _RATES = (1e-4, 3e-4, 1e-3)
 GRID = {"rates.exact": _RATES, "rates.graded": _RATES}
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.errors import UserError
+from tenfold.core.extras import advice, require_extras
 from tenfold.core.seeding import key_to_seed
 from tenfold.data.trajectories import TrajectoryDataset, from_episodes
 from tenfold.papers.iw_sft.tasks import Act
@@ -15,14 +16,13 @@ from tenfold.papers.iw_sft.tasks import Act
 
 def make(env_id: str) -> Any:
     """The Gymnasium environment ``env_id``, with a limit of steps and bounded continuous actions."""
-    try:
-        import gymnasium
-    except ModuleNotFoundError:
-        raise UserError(f"env_id = {env_id}: needs Gymnasium; pip install 'tenfold[control]'") from None
+    require_extras(["control"], f"env_id = {env_id}")
+    import gymnasium
+
     try:
         environment = gymnasium.make(env_id)
     except gymnasium.error.DependencyNotInstalled as error:
-        raise UserError(f"env_id = {env_id}: {error}; pip install 'tenfold[control]'") from None
+        raise UserError(f"env_id = {env_id}: {error}; {advice('control')}") from None
     except gymnasium.error.Error as error:
         raise UserError(f"env_id = {env_id}: {error}") from None
     space = environment.action_space

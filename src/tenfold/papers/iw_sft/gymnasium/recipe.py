@@ -6,7 +6,7 @@ The rates are those of the two-route task; none was chosen here.
 from collections.abc import Mapping, Sequence
 
 from tenfold.core.cell import Cell
-from tenfold.core.types import Claim, Picture, Report, Scores
+from tenfold.core.types import Claim, Picture, Plan, Report, Scores
 from tenfold.papers.iw_sft import control, pictures
 from tenfold.papers.iw_sft.config import StageConfig
 from tenfold.papers.iw_sft.control import ARMS as ARMS
@@ -29,6 +29,8 @@ CLAIMS = (
         direction="higher",
         margin=0.0,
         budget=_BUDGET,
+        source="no difference",
+        headline=True,
     ),
     Claim(
         id="offline",
@@ -42,8 +44,12 @@ CLAIMS = (
         direction="higher",
         margin=0.05,
         budget=_BUDGET,
+        source="ours: a twentieth of the way from the worst to the best behaviour",
     ),
 )
+CHOSEN_ON = (0, 1, 2, 1000, 1001, 1002, 1003)
+"""Those of the two-route study, whose settings this one shares."""
+PLAN = Plan(laptop=(20, 21, 22, 23, 24), why="five, the fewest: no pilot was run")
 
 
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:

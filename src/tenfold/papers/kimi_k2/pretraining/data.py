@@ -4,6 +4,7 @@ The held-out part comes last in the text and is cut in two: its first half gives
 half gives the results. Shapes: N windows, T tokens of a window.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ class Text:
         vocab_size: a byte that is too large becomes the largest token.
         validation_NT: int64.
         test_NT: int64, of another stretch of text than both others.
+        hashes: name of the whole text to its hash.
     """
 
     train: np.ndarray
@@ -32,6 +34,7 @@ class Text:
     vocab_size: int
     validation_NT: Tensor
     test_NT: Tensor
+    hashes: Mapping[str, str]
 
     def batch(self, batch_size: int, seed: int, step: int, slots: range) -> Tensor:
         """These rows of a step's global batch, ``[len(slots), T]`` int64; equal keys give equal windows.
@@ -63,7 +66,7 @@ def load_text(config: DataConfig) -> Text:
     validation, test = (
         _tokens(held_out_windows(part, config.context, count), config.vocab_size) for part, count in counts.values()
     )
-    return Text(corpus.train, config.context, config.vocab_size, validation, test)
+    return Text(corpus.train, config.context, config.vocab_size, validation, test, {corpus.name: corpus.sha256})
 
 
 def _tokens(bytes_NT: np.ndarray, vocab_size: int) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tenfold.core.cell import Cell
-from tenfold.core.types import Claim, Picture, Report, Scores
+from tenfold.core.types import Claim, Picture, Plan, Report, Scores
 from tenfold.papers.smallest.first.config import Config
 from tenfold.study.stages import json_made_once
 
@@ -18,7 +18,24 @@ class Arm:
 
 
 ARMS = {"slow": Arm("small steps", "slow"), "fast": Arm("large steps", "fast")}
-CLAIMS = (Claim("near", "Fast ends nearer.", "superiority", "test/gap", "test", "fast", "slow", "lower", 0.0, "steps"),)
+CLAIMS = (
+    Claim(
+        "near",
+        "Fast ends nearer.",
+        "superiority",
+        "test/gap",
+        "test",
+        "fast",
+        "slow",
+        "lower",
+        0.0,
+        "steps",
+        source="no difference",
+        headline=True,
+    ),
+)
+CHOSEN_ON = (1000,)
+PLAN = Plan(laptop=(10, 11, 12, 13, 14), why="five, the fewest")
 GRID = {"rates.slow": (0.1, 0.2), "rates.fast": (0.3, 0.6)}
 
 

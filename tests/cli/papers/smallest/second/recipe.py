@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from tenfold.core.types import Plan
 from tenfold.papers.smallest.first import recipe as first
 from tenfold.papers.smallest.first.recipe import ARMS as ARMS
 from tenfold.papers.smallest.first.recipe import GRID as GRID
@@ -11,3 +12,5 @@ from tenfold.papers.smallest.first.recipe import run as run
 from tenfold.papers.smallest.first.recipe import validation_score as validation_score
 
 CLAIMS = tuple(replace(claim, id="again") for claim in first.CLAIMS)
+CHOSEN_ON = (1000,)
+PLAN = Plan(laptop=(20, 21, 22, 23, 24), why="five, the fewest")
