@@ -5,9 +5,12 @@ import pickle
 
 import pytest
 import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+from transformers import MixtralConfig, MixtralForCausalLM
 
 from tenfold.core.errors import UserError
-from tenfold.optim import BlockSpec, Muon, orthogonalize
+from tenfold.optim import AdamATan2, BlockSpec, Muon, muon_param_groups, orthogonalize
 
 
 def gaussian(*shape, seed=0, dtype=torch.float32):
@@ -251,6 +254,153 @@ def test_adamw_groups_step_as_torch_does():
     torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.bfloat16, int])
+def test_a_loaded_count_of_steps_stands_on_the_device_of_its_parameter_in_single_precision(dtype):
+    """The fused kernel reads it there. A parameter without memory stands for one on a device."""
+    vector, saved = torch.nn.Parameter(torch.zeros(3, device="meta")), torch.nn.Parameter(gaussian(3))
+    original, optimizer = (Muon([{"params": [p], "algorithm": "adamw"}]) for p in (saved, vector))
+    saved.grad = gaussian(3)
+    original.step()
+    state = original.state_dict()
+    state["state"][0]["step"] = 3 if dtype is int else torch.tensor(3, dtype=dtype)
+    optimizer.load_state_dict(state)
+    step = optimizer.state[vector]["step"]
+    assert step.device == vector.device and step.dtype == torch.float32
+
+
+def test_a_loaded_count_of_steps_goes_on_from_its_value():
+    weights = [torch.nn.Parameter(gaussian(3)) for _ in range(2)]
+    original, optimizer = (Muon([{"params": [p], "algorithm": "adamw"}], lr=0.1) for p in weights)
+    for step in range(6):
+        weights[0].grad = gaussian(3, seed=step)
+        original.step()
+        if step == 2:
+            state = copy.deepcopy(original.state_dict())
+            state["state"][0]["step"] = int(state["state"][0]["step"])  # as older optimizers saved it
+            weights[1].data.copy_(weights[0].detach())
+            optimizer.load_state_dict(state)
+        elif step > 2:
+            weights[1].grad = weights[0].grad.clone()
+            optimizer.step()
+    assert torch.equal(*weights)
+
+
+@pytest.mark.parametrize("make", [Muon, AdamATan2])
+def test_a_step_that_only_makes_a_state_is_none(make):
+    """Checkpoint functions of torch step a fresh optimizer, to have a state; it must be that of no step at all."""
+    models = [nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3)) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    asked, plain = (make(muon_param_groups(model, lr=0.1) if make is Muon else model.parameters()) for model in models)
+    before = copy.deepcopy(models[0].state_dict())
+    get_optimizer_state_dict(models[0], asked)
+    assert all(torch.equal(value, before[name]) for name, value in models[0].state_dict().items())
+    for step in range(3):
+        for model, optimizer in zip(models, (asked, plain), strict=True):
+            model(gaussian(5, 4, seed=step)).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_first_step_at_a_rate_of_nothing_counts():
+    weight = torch.nn.Parameter(gaussian(3))
+    optimizer = Muon([{"params": [weight], "algorithm": "adamw"}], lr=0.0)
+    weight.grad = gaussian(3)
+    optimizer.step()
+    assert optimizer.state[weight]["step"] == 1
+
+
+def test_the_state_of_another_optimizer_is_refused_and_changes_nothing():
+    weight, vector = torch.nn.Parameter(gaussian(4, 6)), torch.nn.Parameter(gaussian(6))
+    adamw = torch.optim.AdamW([weight])
+    weight.grad = gaussian(4, 6)
+    adamw.step()
+    optimizer = Muon([weight], lr=0.5)
+    with pytest.raises(UserError, match=r"shape \(4, 6\) has exp_avg, exp_avg_sq, step: muon needs momentum_buffer"):
+        optimizer.load_state_dict(adamw.state_dict())
+    assert optimizer.param_groups[0]["lr"] == 0.5 and not optimizer.state
+    sorted_groups = Muon([{"params": [weight]}, {"params": [vector], "algorithm": "adamw"}])
+    with pytest.raises(UserError, match=r"groups have \[1\] parameters: the optimizer's have \[1, 1\]"):
+        sorted_groups.load_state_dict(adamw.state_dict())
+    state = Muon([torch.nn.Parameter(gaussian(6, 4))])
+    state.param_groups[0]["params"][0].grad = gaussian(6, 4)
+    state.step()
+    with pytest.raises(UserError, match=r"momentum_buffer of shape \(6, 4\) in the state"):
+        optimizer.load_state_dict(state.state_dict())
+
+
+def test_taking_over_an_average_leaves_the_state_that_was_given():
+    _, original = run(lambda weights: torch.optim.Muon(weights), [(6, 8)], steps=2)
+    state = original.state_dict()
+    before = state["state"][0]["momentum_buffer"].clone()
+    Muon([torch.nn.Parameter(gaussian(6, 8))]).load_state_dict(state, momentum_convention="ema")
+    assert torch.equal(state["state"][0]["momentum_buffer"], before)
+
+
+@pytest.mark.parametrize("algorithm", ["muon", "adamw"])
+def test_sparse_gradients_are_refused_before_anything_moves(algorithm):
+    plain, table = torch.nn.Parameter(gaussian(4, 4)), nn.Embedding(5, 4, sparse=True)
+    optimizer = Muon([{"params": [plain]}, {"params": [table.weight], "algorithm": algorithm}])
+    before = plain.detach().clone()
+    plain.grad = gaussian(4, 4)
+    table(torch.tensor([1, 3])).sum().backward()
+    with pytest.raises(UserError, match=r"sparse gradient of shape \(5, 4\).*sparse=False"):
+        optimizer.step()
+    assert torch.equal(plain.detach(), before)
+
+
+def flattened_by_fsdp1():
+    flat = torch.nn.Parameter(gaussian(12))
+    flat._is_flat_param = True  # as torch marks it
+    return flat
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (torch.nn.Parameter(torch.zeros(0)), r"\(0,\) has no entries, as DeepSpeed's ZeRO-3 leaves"),
+        (flattened_by_fsdp1(), r"\(12,\) was flattened by FullyShardedDataParallel"),
+    ],
+)
+@pytest.mark.parametrize("algorithm", ["muon", "adamw"])
+def test_parameters_of_which_sharding_left_no_matrix_are_refused(weight, message, algorithm):
+    with pytest.raises(UserError, match=message):
+        Muon([{"params": [weight], "algorithm": algorithm}])
+
+
+@pytest.mark.parametrize("ns_dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("ns_steps", [5, 10, 16])
+def test_gradients_of_one_row_of_data_keep_weights_finite(ns_steps, ns_dtype):
+    torch.manual_seed(0)
+    layer = nn.Linear(192, 48)
+    optimizer = Muon(muon_param_groups(layer, lr=0.02), ns_steps=ns_steps, ns_dtype=ns_dtype)
+    for step in range(20):
+        layer(gaussian(1, 192, seed=step)).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        assert all(parameter.isfinite().all() for parameter in layer.parameters())
+
+
+def test_experts_that_see_a_few_tokens_keep_weights_finite():
+    torch.manual_seed(0)
+    config = MixtralConfig(
+        vocab_size=64, hidden_size=64, intermediate_size=192, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, num_local_experts=8, num_experts_per_tok=2,
+    )  # fmt: skip
+    model = MixtralForCausalLM(config).train()
+    optimizer = Muon(muon_param_groups(model, lr=0.02), ns_steps=10, ns_dtype="float32")
+    losses = []
+    for step in range(15):
+        tokens = torch.randint(64, (1, 12), generator=torch.Generator().manual_seed(step % 3))
+        loss = model(input_ids=tokens, labels=tokens).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert all(parameter.isfinite().all() for parameter in model.parameters()) and losses[-1] < losses[0]
+
+
 def test_takes_over_the_state_of_torchs_muon():
     torchs, original = run(lambda weights: torch.optim.Muon(weights, adjust_lr_fn="match_rms_adamw"), [(16, 24)])
     weight = torch.nn.Parameter(torchs[0].clone())
@@ -339,6 +489,7 @@ def test_refuses_settings_out_of_range(options, message):
     ("group", "message"),
     [
         ({"params": [torch.nn.Parameter(torch.zeros(3))]}, r"\(3,\): Muon needs matrices"),
+        ({"params": [torch.nn.Parameter(torch.zeros(0, 4))]}, r"\(0, 4\) has no entries"),
         ({"params": [torch.nn.Parameter(torch.eye(4))], "blocks": BlockSpec(rows=(3,))}, "must add up to"),
         ({"params": [torch.nn.Parameter(torch.eye(4))], "maximize": True}, "maximize = True"),
         ({"params": [torch.nn.Parameter(torch.eye(4))], "algorithm": "sgd"}, "algorithm = 'sgd'"),

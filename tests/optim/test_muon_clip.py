@@ -169,6 +169,29 @@ def word_tokenizer():
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="w0", eos_token="w1", unk_token="w0")
 
 
+@pytest.mark.parametrize(
+    "what",
+    [
+        lambda model: model.parameters(),
+        lambda model: list(model.parameters()),
+        lambda model: model.named_parameters(),
+        lambda model: [{"params": list(model.parameters())}],
+        lambda model: muon_param_groups(model),
+    ],
+)
+def test_says_that_it_takes_the_model_and_not_its_parameters(what):
+    with pytest.raises(UserError, match=r"model = (generator|list): MuonClip takes the model itself, MuonClip\(model"):
+        MuonClip(what(tiny("llama")))
+
+
+def test_rules_reach_the_groups():
+    model = tiny("deepseek_v3")
+    optimizer = MuonClip(model, rules={"*.gate.weight": "adamw"})
+    router = model.get_parameter("model.layers.1.mlp.gate.weight")
+    (group,) = [group for group in optimizer.param_groups if any(router is p for p in group["params"])]
+    assert group["algorithm"] == "adamw"
+
+
 def test_a_copy_is_refused_for_it_would_clip_nothing():
     with pytest.raises(UserError, match="cannot be copied"):
         copy.deepcopy(make(tiny("llama")))

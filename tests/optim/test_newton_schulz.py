@@ -1,10 +1,13 @@
 """Orthogonalisation against the singular value decomposition, and the symmetries it must have."""
 
+import random
+
 import pytest
 import torch
 
 from tenfold.core.errors import UserError
 from tenfold.optim import POLAR_EXPRESS, orthogonalize
+from tenfold.optim.newton_schulz import _stretches
 
 BAND = (0.65, 1.25)  # where five quintic steps put the singular values
 
@@ -81,6 +84,55 @@ def test_seven_steps_of_polar_express_reach_the_oracle():
     matrix = gaussian(64, 80, dtype=torch.float64)
     result = orthogonalize(matrix, steps=8, coefficients=POLAR_EXPRESS)
     torch.testing.assert_close(result, orthogonalize(matrix, method="svd"), atol=1e-6, rtol=0)
+
+
+def test_ten_steps_of_a_wide_matrix_of_rank_one_stay_finite():
+    """The Gram form alone turns the rounding of its empty directions into infinities after nine steps."""
+    result = orthogonalize(gaussian(32, 1) @ gaussian(1, 256, seed=1), steps=10)
+    assert torch.linalg.svdvals(result).max() < 1.15
+
+
+def ill_conditioned(seed, dtype):
+    """A matrix or a batch of them: wide, tall or square, of any rank, with values over many orders of magnitude."""
+    choose = random.Random(seed)
+    small = choose.choice([1, 2, 5, 16, 33])
+    large = small * choose.choice([1, 2, 3, 4, 9])
+    rank = choose.randint(0, small)
+    batch = choose.choice([(), (1,), (3,), (2, 2)])
+    left = gaussian(*batch, small, rank, seed=seed, dtype=torch.float64)
+    right = gaussian(*batch, rank, large, seed=seed + 1, dtype=torch.float64)
+    spectrum = 10.0 ** (-choose.choice([0, 0.5, 3]) * torch.arange(rank, dtype=torch.float64))
+    matrices = 10.0 ** choose.randint(-3, 6) * (left * spectrum) @ right
+    if batch and choose.random() < 0.3:
+        matrices[0] = 0.0
+    if choose.random() < 0.3:
+        matrices[..., choose.randrange(small), :] = 0.0
+    return (matrices.mT if choose.random() < 0.5 else matrices).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_the_rank_and_shape_up_to_twenty_steps_keep_the_singular_values_in_their_band(seed, dtype):
+    matrices = ill_conditioned(seed, dtype)
+    for steps in (1, 4, 5, 6, 9, 10, 13, 20):
+        result = orthogonalize(matrices, steps=steps)
+        assert result.isfinite().all() and torch.linalg.svdvals(result.double()).max() < 1.35, (matrices.shape, steps)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_gram_form_agrees_with_the_plain_one_at_ten_steps(seed):
+    """Where the singular values are far from rounding, more steps than one stretch are the same polynomial, too."""
+    matrix = gaussian(24, 96, seed=seed)
+    X = (matrix / matrix.norm()).double()
+    for _ in range(10):
+        gram = X @ X.T
+        X = 3.4445 * X + (-4.7750 * gram + 2.0315 * gram @ gram) @ X
+    torch.testing.assert_close(orthogonalize(matrix, steps=10), X.float(), atol=5e-3, rtol=0)
+
+
+def test_five_steps_in_float32_are_one_stretch():
+    assert [len(stretch) for stretch in _stretches([(3.4445, -4.7750, 2.0315)] * 12, 2.0**-23)] == [5, 5, 2]
+    assert [len(stretch) for stretch in _stretches([(3.4445, -4.7750, 2.0315)] * 3, 2.0**-7)] == [1, 1, 1]
 
 
 def test_zero_and_empty_input_give_zero_and_empty_output():

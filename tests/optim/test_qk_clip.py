@@ -8,6 +8,9 @@ import weakref
 import pytest
 import torch
 from tiny_models import measured, tiny, tokens
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tenfold.core.errors import UserError
 from tenfold.optim import Muon, QKClip, muon_param_groups
@@ -133,6 +136,34 @@ def test_recomputation_of_activations_changes_nothing_that_is_measured():
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("mode", ["exact", "bound", "sampled"])
+@pytest.mark.parametrize("name", ["llama", "deepseek_v3", "gpt2"])
+def test_under_autocast_the_products_are_in_single_precision(name, mode):
+    """Queries and keys are what autocast made of them; the largest of their products is not rounded once more."""
+    model = tiny(name)
+    clip = QKClip(model, mode=mode, fraction=1.0)
+    expected = {}
+    record = clip.record
+
+    def watch(module, query, key, value, mask, scaling, causal):
+        record(module, query, key, value, mask, scaling, causal)
+        with torch.autocast("cpu", enabled=False), torch.no_grad():
+            query = query.double()
+            key = key.double().repeat_interleave(query.shape[1] // key.shape[1], dim=1)
+            logits = query @ key.mT if mode != "bound" else query.norm(dim=-1)[..., None] * key.norm(dim=-1)[:, :, None]
+            if mode != "bound":
+                logits = logits.masked_fill(torch.ones(12, 12).triu(1).bool(), -math.inf)
+            expected[clip._names[module]] = scaling * logits.amax(dim=(0, 2, 3))
+
+    clip.record = watch
+    with torch.autocast("cpu", torch.bfloat16):
+        model(input_ids=tokens(), use_cache=False)
+    clip.step()
+    assert len(expected) == len(clip.max_logits) > 0
+    for key, largest in clip.max_logits.items():
+        torch.testing.assert_close(largest, expected[key].float(), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.filterwarnings("default")  # torch.compile warns of its own parts
 def test_compiled_models_are_measured_as_others_are():
     model = tiny("llama")
@@ -240,6 +271,74 @@ def test_attention_that_is_frozen_in_part_is_refused():
         QKClip(model)
 
 
+def frozen_and_strange(model, number):
+    """An attention module of a class that nobody listed, of which nothing is trained."""
+    module = model.model.layers[number].self_attn.requires_grad_(False)
+    module.__class__ = type("StrangeAttention", (torch.nn.Module,), {"forward": type(module).forward})
+
+
+def test_frozen_attention_of_an_unknown_class_is_left_out():
+    model = tiny("llama")
+    frozen_and_strange(model, 0)
+    before = parameters(model)
+    optimizer = sgd(model)
+    clip = QKClip(model, tau=1e-3).attach(optimizer)
+    backward(model, tokens())
+    optimizer.step()
+    assert clip.metrics["qk_clip/heads_clipped"] == 4 and list(clip.max_logits) == ["model.layers.1.self_attn"]
+    changed = [name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])]
+    assert changed == [f"model.layers.1.self_attn.{part}_proj.weight" for part in "qk"]
+    frozen_and_strange(model, 1)
+    assert QKClip(model).step()["qk_clip/max_logit"] == -math.inf  # of no head at all
+    model.model.layers[1].self_attn.v_proj.requires_grad_(True)
+    with pytest.raises(UserError, match="StrangeAttention"):
+        QKClip(model)
+
+
+def test_weights_that_two_attention_modules_share_are_refused_by_name():
+    model = tiny("llama")
+    first, second = (layer.self_attn for layer in model.model.layers)
+    second.k_proj.weight = first.k_proj.weight
+    with pytest.raises(UserError, match=rf"{FIRST} and model\.layers\.1\.self_attn share"):
+        QKClip(model)
+
+
+def test_one_module_in_two_places_is_scaled_once():
+    model = tiny("llama")
+    model.model.layers[1].self_attn = model.model.layers[0].self_attn
+    clip = QKClip(model, tau=1e-3)
+    model(input_ids=tokens(), use_cache=False)
+    before = model.get_parameter(f"{FIRST}.q_proj.weight").detach().clone()
+    clip.step()
+    gamma = 1e-3 / clip.max_logits[FIRST]
+    scaled = model.get_parameter(f"{FIRST}.q_proj.weight").detach().abs().sum() / before.abs().sum()
+    assert list(clip.max_logits) == [FIRST] and gamma.min() < scaled < 1
+
+
+@pytest.mark.parametrize(
+    "make", [sgd, lambda model: torch.optim.AdamW(model.parameters()), lambda model: Muon(muon_param_groups(model))]
+)
+def test_a_step_that_only_makes_a_state_is_none(make):
+    model = tiny("llama")
+    before = parameters(model)
+    optimizer = make(model)
+    clip = QKClip(model, tau=1e-3).attach(optimizer)
+    get_optimizer_state_dict(model, optimizer)
+    assert clip.steps == 0 and clip.history == [] and unchanged(model, before)
+    backward(model, tokens())
+    optimizer.step()
+    assert [step for step, *_ in clip.history] == [1] and clip.metrics["qk_clip/heads_clipped"] == 8
+
+
+def test_a_first_step_at_a_rate_of_nothing_counts():
+    model = tiny("llama")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
+    clip = QKClip(model, tau=1e-3).attach(optimizer)
+    backward(model, tokens())
+    optimizer.step()
+    assert clip.steps == 1 and clip.metrics["qk_clip/heads_clipped"] == 8
+
+
 def test_state_goes_to_a_file_and_back(tmp_path):
     model = tiny("llama")
     clip = QKClip(model, tau=0.1, margin=0.9, mode="sampled", fraction=0.5)
@@ -323,11 +422,23 @@ def test_saved_configurations_do_not_name_the_measuring_attention(tmp_path):
     assert "qk_clip" not in (tmp_path / "config.json").read_text()
 
 
-def test_a_changed_attention_implementation_is_an_error_not_silence():
+def test_a_changed_attention_implementation_is_followed():
     model = tiny("llama")
+    expected = measured(model)
     clip = QKClip(model)
     model.set_attn_implementation("eager")
-    with pytest.raises(UserError, match="attn_implementation = 'eager'"):
+    model(input_ids=tokens(), use_cache=False)
+    clip.step()
+    torch.testing.assert_close(clip.max_logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_attention_that_cannot_be_measured_any_more_is_an_error_not_silence():
+    model = tiny("llama")
+    clip = QKClip(model)
+    AttentionInterface.register("mine", sdpa_attention_forward)
+    model.set_attn_implementation("mine")
+    model(input_ids=tokens(), use_cache=False)
+    with pytest.raises(UserError, match=rf"attn_implementation = 'mine' in {FIRST}"):
         clip.step()
 
 
@@ -352,7 +463,3 @@ def test_refuses_settings_out_of_range(options, message):
 def test_refuses_models_it_cannot_measure():
     with pytest.raises(UserError, match="model = Linear"):
         QKClip(torch.nn.Linear(2, 2))
-    model = tiny("llama")
-    QKClip(model)
-    with pytest.raises(UserError, match="attn_implementation = qk_clip_sdpa"):
-        QKClip(model)

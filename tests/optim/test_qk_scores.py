@@ -7,6 +7,7 @@ import torch
 import transformers
 from tiny_models import measured, tiny, tokens
 from torch.nn.attention.flex_attention import create_block_mask
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
@@ -107,6 +108,83 @@ def test_block_masks_of_flex_attention_and_masks_that_differ_by_head():
     for mask in (dense, block_mask):
         ours = largest_logits(query, key, 1.0, visibility(mask, True, query, key), chunk_rows=5)
         torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("least", [-1e3, -1e4, -1e9, -math.inf, "lowest"])
+def test_whatever_a_mask_adds_to_hide_hides(least, dtype):
+    lowest = torch.finfo(dtype).min
+    least = lowest if least == "lowest" or lowest > least > -math.inf else least
+    query, key = random_heads()
+    query[0, :, 3, :], key[0, :, 9, :] = 30.0, 30.0  # the loudest pair, and a hidden one
+    seen = torch.ones(19, 19).tril().bool()
+    mask = torch.zeros(19, 19, dtype=dtype).masked_fill(~seen, least)[None, None]
+    expected = all_logits(query, key).masked_fill(~seen, -math.inf).amax(dim=(0, 2, 3))
+    torch.testing.assert_close(largest_logits(query, key, 1.0, visibility(mask, False, query, key)), expected)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_biases_that_do_not_hide_are_seen_beside_masks_that_do(seed):
+    """Distances cost up to some hundreds (ALiBi); padding and the future cost any of the constants in use, summed."""
+    generator = torch.Generator().manual_seed(seed)
+    query, key = random_heads(seed=seed)
+    constant = [-1e4, -1e9, torch.finfo(torch.float32).min, -65504.0][seed % 4]
+    future = torch.ones(19, 19).triu(1).bool()
+    padding = torch.rand(2, 1, 1, 19, generator=generator) < 0.3
+    padding[..., 0] = False
+    distance = (torch.arange(19)[:, None] - torch.arange(19)).clamp(min=0)
+    slopes = 40 * torch.rand(1, 4, 1, 1, generator=generator)
+    mask = (constant * future + constant * padding).clamp(min=torch.finfo(torch.float32).min) - slopes * distance
+    hidden = (future | padding) | padding.transpose(2, 3)  # rows of padding count for nothing
+    expected = all_logits(query, key).masked_fill(hidden, -math.inf).amax(dim=(0, 2, 3))
+    torch.testing.assert_close(largest_logits(query, key, 1.0, visibility(mask, False, query, key)), expected)
+
+
+class Crossings(TorchDispatchMode):
+    """Counts copies from one device to another."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            inputs = [value for value in args if isinstance(value, torch.Tensor) and value.ndim]
+            self.count += any(value.device != result.device for value in inputs)
+        return result
+
+
+@pytest.mark.parametrize("mode", ["exact", "bound", "sampled"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_measuring_copies_nothing_between_host_and_device(mode, masked):
+    """Tensors without memory stand for those of a device: reading one of them on the host is an error."""
+    query, key = (tensor.to("meta") for tensor in random_heads(length=64))
+    mask = torch.ones(2, 1, 64, 64, dtype=torch.bool, device="meta").tril() if masked else None
+    with Crossings() as crossings:
+        visible = visibility(mask, True, query, key)
+        if mode == "bound":
+            bound_logits(query, key, 1.0, visible)
+        else:
+            rows = torch.arange(0, 64, 3) if mode == "sampled" else None
+            largest_logits(query, key, 1.0, visible, rows=rows, chunk_rows=4)
+    assert crossings.count == (1 if mode == "sampled" else 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("measure", [largest_logits, bound_logits])
+def test_any_precision_is_measured_in_single(measure, dtype):
+    query, key = (tensor.to(dtype) for tensor in random_heads())
+    expected = measure(query.float(), key.float(), 1.0, Visibility(True))
+    torch.testing.assert_close(measure(query, key, 1.0, Visibility(True)), expected)
+
+
+@pytest.mark.parametrize("measure", [largest_logits, bound_logits])
+def test_autocast_around_the_model_does_not_round_what_is_measured(measure):
+    query, key = random_heads(width=64)
+    expected = measure(query, key, 1.0, Visibility(True))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(measure(query, key, 1.0, Visibility(True)), expected)
 
 
 def test_rows_that_continue_a_cache_see_all_of_it():

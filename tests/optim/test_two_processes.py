@@ -22,6 +22,12 @@ def test_a_gradient_that_is_broken_in_one_shard_is_skipped_by_all(results):
         assert moved == [False, True, True, True] and skipped == 1
 
 
+def test_a_checkpoint_that_asks_for_a_state_takes_no_step(results):
+    for rank in (0, 1):
+        unmoved, asked, stepped = torch.load(results / f"asked-{rank}.pt", weights_only=True)
+        assert unmoved and asked == (0, [0]) and stepped == (1, [1])
+
+
 @pytest.mark.spec("kimi_k2", "B7")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NAMES)

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 import torch.distributed
 from tiny_models import tiny, tokens
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
@@ -56,6 +57,27 @@ def skip_nonfinite(rank):
     return moved, optimizer.nonfinite_skipped
 
 
+def ask_for_state(rank):
+    """What a sharded model's optimizer counts after a checkpoint asked it for a state, and after a step."""
+    raw = tiny("llama")
+    model = shard(raw)
+    optimizer = MuonClip(raw, lr=0.02, tau=0.2)
+    before = [parameter.full_tensor().clone() for parameter in raw.parameters()]
+    get_optimizer_state_dict(model, optimizer)
+    unmoved = all(torch.equal(*pair) for pair in zip(before, map(DTensor.full_tensor, raw.parameters()), strict=True))
+    asked = counts(optimizer)
+    model(input_ids=tokens(2, seed=rank), labels=tokens(2, seed=rank)).loss.backward()
+    optimizer.step()
+    return unmoved, asked, counts(optimizer)
+
+
+def counts(optimizer):
+    """Steps of the clip, and those of AdamW's parameters."""
+    return optimizer.qk_clip.steps, sorted(
+        {int(state["step"]) for state in optimizer.state.values() if "step" in state}
+    )
+
+
 def work(directory):
     torch.distributed.init_process_group("gloo")
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
@@ -66,3 +88,4 @@ def work(directory):
             result = train(model, raw, rank, world, parts=2 if kind == "fsdp2 in parts" else 1)
             torch.save(result, Path(directory) / f"{name}-{kind}-{rank}.pt")
     torch.save(skip_nonfinite(rank), Path(directory) / f"nonfinite-{rank}.pt")
+    torch.save(ask_for_state(rank), Path(directory) / f"asked-{rank}.pt")

@@ -375,3 +375,14 @@ def test_an_average_keeps_what_is_trained_and_nothing_else():
     average.on_step_end(None, None, None)
     assert average.parameters.keys() == {"weight"}
     torch.testing.assert_close(average.parameters["weight"], (before + 1) / 2)
+
+
+def test_an_average_of_half_precision_weights_moves_and_serves_in_their_precision():
+    model = torch.nn.Linear(2, 2).bfloat16()
+    average = LaggingAverage(model, 0.999)
+    average.parameters["weight"].zero_()
+    model.weight.data.fill_(1.0)
+    for _ in range(100):
+        average.on_step_end(None, None, None)
+    torch.testing.assert_close(average.parameters["weight"], torch.full((2, 2), 1 - 0.999**100))
+    assert average.call(model, {"input": torch.ones(1, 2, dtype=torch.bfloat16)}).dtype == torch.bfloat16

@@ -14,6 +14,8 @@ from rich.table import Table
 from tenfold.core import discovery
 from tenfold.core.config import leaves, to_yaml
 from tenfold.core.discovery import Paper, Study
+from tenfold.core.timing import time_of
+from tenfold.core.types import Claim
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def _print_facts(paper: Paper, study: Study | None, console: Console) -> None:
     console.print(f"[bold]{paper.title}[/bold]\n{paper.authors}, https://arxiv.org/abs/{paper.arxiv}", soft_wrap=True)
     console.print(f"\n{about.claim}", soft_wrap=True)
     console.print(f"\n[bold]needs[/bold]: {about.needs}", soft_wrap=True)
-    for preset, time in about.times.items():
+    for preset, time in _times(about).items():
         console.print(f"[bold]{preset}[/bold]: {time}")
     if study is not None and study.own:
         console.print(f"[bold]tenfold train {study.name}[/bold]: {study.own}")
@@ -70,17 +72,42 @@ def _print_facts(paper: Paper, study: Study | None, console: Console) -> None:
         console.print(f"[bold]studies[/bold]: {', '.join(study.name for study in paper.studies)}")
 
 
+def _times(about: Paper | Study) -> dict[str, str]:
+    """Preset to time: as measured, or as the paper's folder says."""
+    if isinstance(about, Paper):
+        return dict(about.times)
+    times = {preset: time_of(about, preset) for preset in discovery.presets_of(about.name)}
+    return {preset: time for preset, time in times.items() if time}
+
+
 def _print_claims(recipe: Any, console: Console) -> None:
     console.print("\n[bold]arms[/bold]")
     for name, arm in recipe.ARMS.items():
         console.print(f"  {name}: {arm.text}", markup=False, soft_wrap=True)
     console.print("\n[bold]claims[/bold]")
-    for claim in recipe.CLAIMS:
-        console.print(f"  {claim.id}: {claim.text}", markup=False, soft_wrap=True)
-        arms = claim.arm if claim.baseline is None else f"{claim.arm} against {claim.baseline}"
-        kind = claim.kind.replace("_", "-")
-        line = f"     {kind}, {claim.metric} on {claim.split}, {arms}, margin {claim.margin:g}; {claim.budget}"
-        console.print(line, markup=False, soft_wrap=True, style="dim")
+    for claim in sorted(recipe.CLAIMS, key=lambda claim: not claim.headline):
+        mark = " (headline)" if claim.headline else ""
+        console.print(f"  {claim.id}{mark}: {claim.text}", markup=False, soft_wrap=True)
+        for line in _about_claim(claim):
+            console.print(f"     {line}", markup=False, soft_wrap=True, style="dim")
+    seeds = ", ".join(map(str, recipe.PLAN.laptop))
+    console.print(
+        f"\n[bold]plan[/bold]: verdicts of laptop are taken on the seeds {seeds} ({recipe.PLAN.why})", soft_wrap=True
+    )
+
+
+def _about_claim(claim: Claim) -> list[str]:
+    """What a claim is read from, where its margin comes from, and what its rival must have learned."""
+    arms = claim.arm if claim.baseline is None else f"{claim.arm} against {claim.baseline}"
+    kind = claim.kind.replace("_", "-")
+    lines = [
+        f"{kind}, {claim.metric} on {claim.split}, {arms}; {claim.budget}",
+        f"margin {claim.margin:.3g}: {claim.source}",
+    ]
+    if claim.gate is not None:
+        side = "above" if claim.gate.direction == "higher" else "below"
+        lines.append(f"gate: {claim.gate.arm} has {claim.gate.metric} {side} {claim.gate.bound:g} in every seed")
+    return lines
 
 
 def _print_sources(config: Any, sources: Mapping[str, str], console: Console) -> None:

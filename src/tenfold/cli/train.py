@@ -1,4 +1,4 @@
-"""``tenfold train PAPER``: train a paper's method on data of one's own; the same again goes on.
+"""``tenfold train PAPER``: train a paper's method on data of one's own; the same command goes on after a stop.
 
 The flags are the fields of the paper's own configuration, from its preset ``own``. Fields that do nothing in such a
 training are refused, and so is a folder that was begun with other settings.
@@ -32,7 +32,7 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class TrainCommand(TrainOptions, Generic[Config]):
-    """Train a paper's method on data of your own; the same again goes on after an interruption."""
+    """Train a paper's method on data of your own. After an interruption, the same command goes on where it stopped."""
 
     out: Annotated[Path | None, shown("DIR", "required")] = None
     """A folder for checkpoints and, in ``model``, the trained model."""

@@ -1,7 +1,7 @@
 """``tenfold tune PAPER``: give every arm the same grid of learning rates, measured on validation data.
 
-The default seed is one that no published run uses, so that its data are others too. The same again goes on, and rates
-may be added; after a change of the preset another folder is needed.
+The default seed is one that no published run uses, so that its data are others too. The same command goes on after a
+stop, and rates may be added; after a change of the preset another folder is needed.
 """
 
 from collections.abc import Sequence

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from tenfold.optim.closure import loss_of
+from tenfold.optim.first_step import asks_for_state
 
 
 class AdamATan2(torch.optim.Optimizer):
@@ -69,10 +70,14 @@ class AdamATan2(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient; returns the closure's loss, if any."""
         loss = loss_of(closure)
+        only_makes_state = asks_for_state(self)
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if params:
                 self._update_group(group, params)
+        if only_makes_state:
+            for state in self.state.values():
+                state["step"] = 0
         return loss
 
     def _update_group(self, group: dict[str, Any], params: list[Tensor]) -> None:

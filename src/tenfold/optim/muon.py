@@ -19,15 +19,13 @@ from torch.optim.adamw import adamw
 
 from tenfold.core.errors import UserError
 from tenfold.optim.closure import loss_of
+from tenfold.optim.first_step import asks_for_state
 from tenfold.optim.matrix_batches import Matrices, batches, limited, matrices_of, of_one_shape, stacked
-from tenfold.optim.matrix_blocks import BlockSpec, matrix_views
+from tenfold.optim.matrix_blocks import BlockSpec
+from tenfold.optim.muon_checks import NS_DTYPES, check_group, check_state, require_dense
 from tenfold.optim.newton_schulz import QUINTIC, Coefficients, automatic_dtype, orthogonalize
 from tenfold.optim.shards import gather, holds_whole_matrices, is_finite, local_part, own_slice
 
-NS_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
-RMS_MODES = ("match_adamw", "update_norm", "spectral", "none")
-ALGORITHMS = ("muon", "adamw")
-METHODS = ("newton_schulz", "svd")
 LARGEST_BATCHED_FLOAT32 = 64  # smaller side up to which a batch beats a loop in float32
 BATCH_BYTES_CPU, BATCH_BYTES_ELSEWHERE = 1 << 20, 64 << 20
 
@@ -45,7 +43,7 @@ class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised by Newton–Schulz iterations, with decoupled weight decay.
 
     For each matrix W of A rows and B columns with the gradient G, learning rate η, momentum μ and decay λ (ML, section
-    2; with ``nesterov=False`` N is M)::
+    2; with ``nesterov=False`` N is M, as in K2's algorithm 1)::
 
         M = μ * M + G                         # momentum, as a sum of gradients
         N = G + μ * M                         # Nesterov: one step of momentum ahead
@@ -144,7 +142,7 @@ class Muon(torch.optim.Optimizer):
         group = self.param_groups[-1]
         group["blocks"] = tuple(group["blocks"])
         try:
-            _check_group(group)
+            check_group(group)
         except UserError:
             self.param_groups.pop()
             raise
@@ -158,23 +156,32 @@ class Muon(torch.optim.Optimizer):
                 keeps it), whose buffers are divided by 1 - μ.
 
         Raises:
-            UserError: for an unknown convention.
+            UserError: for an unknown convention, and for a state that is not of these parameters and algorithms.
         """
         if momentum_convention not in ("sum", "ema"):
             raise UserError(f'momentum_convention = {momentum_convention!r}: must be "sum" or "ema"')
         settings = [dict(group) for group in self.param_groups]
+        check_state(self.param_groups, state_dict)
         super().load_state_dict(state_dict)
         for group, own in zip(self.param_groups, settings, strict=True):
             for name, value in own.items():
                 group.setdefault(name, value)  # another Muon's state does not name all of ours
             for p in group["params"]:
-                if momentum_convention == "ema" and "momentum_buffer" in self.state[p]:
-                    self.state[p]["momentum_buffer"].div_(1 - group["momentum"])
+                state = self.state.get(p, {})
+                if momentum_convention == "ema" and "momentum_buffer" in state:
+                    state["momentum_buffer"] = state["momentum_buffer"] / (1 - group["momentum"])
+                if "step" in state:
+                    # torch leaves it where and as it was saved; the fused kernel reads it on the parameter's device.
+                    state["step"] = torch.as_tensor(state["step"]).to(p.device, torch.float32)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient; returns the closure's loss, if any."""
         loss = loss_of(closure)
+        for group in self.param_groups:
+            for p in group["params"]:
+                require_dense(p)
+        only_makes_state = asks_for_state(self)
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if self.skip_nonfinite and params:
@@ -183,6 +190,10 @@ class Muon(torch.optim.Optimizer):
                 self._update_muon(group, params)
             elif params:
                 self._update_adamw(group, params)
+        if only_makes_state:
+            for state in self.state.values():
+                if "step" in state:
+                    state["step"].zero_()
         return loss
 
     def _finite(self, params: list[Tensor]) -> list[Tensor]:
@@ -248,8 +259,6 @@ class Muon(torch.optim.Optimizer):
 
     def _part(self, p: Tensor) -> _Part:
         assert p.grad is not None
-        if p.grad.is_sparse:
-            raise UserError(f"a sparse gradient of shape {tuple(p.grad.shape)}: Muon needs dense ones")
         if not self.state[p]:
             self.state[p] = {"momentum_buffer": torch.zeros_like(p)}
         return _Part(p, local_part(p), local_part(p.grad), local_part(self.state[p]["momentum_buffer"]))
@@ -330,34 +339,3 @@ def _ns_dtype(group: dict[str, Any], parameter: Tensor) -> torch.dtype:
     if group["ns_dtype"] == "auto":
         return automatic_dtype(parameter)
     return NS_DTYPES[group["ns_dtype"]]
-
-
-def _check_group(group: dict[str, Any]) -> None:
-    _check_numbers(group)
-    choices = {"rms_mode": RMS_MODES, "algorithm": ALGORITHMS, "ns_dtype": ("auto", *NS_DTYPES), "method": METHODS}
-    for name, allowed in choices.items():
-        if group[name] not in allowed:
-            raise UserError(f"{name} = {group[name]!r}: must be one of {', '.join(allowed)}")
-    if group["algorithm"] == "muon":
-        for p in group["params"]:
-            if p.is_complex():
-                raise UserError(f"a complex parameter of shape {tuple(p.shape)}: Muon needs real ones")
-            # A tensor without memory is cut for trial: this raises where the shape has no such matrices.
-            matrix_views(torch.empty(p.shape, device="meta"), BlockSpec(*group["blocks"]))
-
-
-def _check_numbers(group: dict[str, Any]) -> None:
-    for name in ("lr", "weight_decay", "momentum", "eps", "rms_target"):
-        if not float(group[name]) >= 0:
-            raise UserError(f"{name} = {group[name]}: must not be negative")
-    if not group["momentum"] < 1:
-        raise UserError(f"momentum = {group['momentum']}: must be below 1")
-    for beta in group["betas"]:
-        if not 0 <= beta < 1:
-            raise UserError(f"betas = {group['betas']}: each must lie in [0, 1)")
-    if group.get("maximize"):
-        raise UserError("maximize = True: not supported; negate the loss instead")
-    if group["ns_steps"] < 1:
-        raise UserError(f"ns_steps = {group['ns_steps']}: must be at least 1")
-    if not group["coefficients"] or set(map(len, group["coefficients"])) != {3}:
-        raise UserError(f"coefficients = {group['coefficients']}: must be triples (a, b, c), at least one")

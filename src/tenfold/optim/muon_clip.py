@@ -9,9 +9,11 @@ It regulates the largest attention logits to about τ, see :mod:`tenfold.optim.q
 from collections.abc import Iterable
 from typing import Any
 
+from torch import nn
+
 from tenfold.core.errors import UserError
 from tenfold.optim.muon import Muon
-from tenfold.optim.muon_groups import muon_param_groups
+from tenfold.optim.muon_groups import Rules, muon_param_groups
 from tenfold.optim.qk_clip import QKClip
 
 
@@ -19,11 +21,12 @@ class MuonClip(Muon):
     """Muon with QK-Clip on a transformers model.
 
     Args:
-        model: a transformers model without wrappers, after sharding if there is any.
+        model: a transformers model (not its parameters) without wrappers, after sharding if there is any.
         lr: learning rate of all parameters.
         weight_decay: decoupled, of all parameters.
         tau: threshold on the largest attention logit of each head.
         exclude: patterns of names of matrices for AdamW, see :func:`muon_param_groups`.
+        rules: what else is decided by name, see :func:`muon_param_groups`.
         block_specs: see :func:`muon_param_groups`.
         per_head: see :func:`muon_param_groups`.
         clip_options: further settings of :class:`QKClip`, such as ``{"mode": "bound", "margin": 0.7}``.
@@ -53,12 +56,20 @@ class MuonClip(Muon):
         tau: float = 100.0,
         *,
         exclude: Iterable[str] = (),
+        rules: Rules | None = None,
         block_specs: str = "auto",
         per_head: bool = False,
         clip_options: dict[str, Any] | None = None,
         muon_options: dict[str, Any] | None = None,
     ) -> None:
-        groups = muon_param_groups(model, lr, weight_decay, exclude=exclude, block_specs=block_specs, per_head=per_head)
+        if not isinstance(model, nn.Module):
+            raise UserError(
+                f"model = {type(model).__name__}: MuonClip takes the model itself, MuonClip(model, lr=…), for it "
+                "measures and scales its attention; Muon takes parameters"
+            )
+        groups = muon_param_groups(
+            model, lr, weight_decay, exclude=exclude, rules=rules, block_specs=block_specs, per_head=per_head
+        )
         super().__init__(groups, lr, weight_decay, **(muon_options or {}))
         self.qk_clip = QKClip(model, tau=tau, **(clip_options or {})).attach(self)
 

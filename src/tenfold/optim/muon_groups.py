@@ -1,26 +1,47 @@
 """Sorts a model's parameters into matrices for Muon and the rest for AdamW ("Muon is Scalable for LLM Training", 2.2).
 
-AdamW takes embeddings, the head (once, where it is tied to them), tables of positions or tokens, all vectors, and
-depthwise convolutions. Everything else is made of matrices: projections, stacks of experts, routers, and kernels as
-``[out, rest]``. Weight decay is for all of them, the gains of norms included, which the paper found important for
-stability.
+AdamW takes embeddings, heads (once, where they are tied to embeddings), tables of positions or tokens, depthwise
+convolutions, and all that acts entry by entry: biases, gains of norms, scales, decays, whatever axes they have.
+Everything else is made of matrices: projections, stacks of experts, routers, and kernels as ``[out, rest]``.
+:mod:`tenfold.optim.parameter_roles` tells them apart. Weight decay is for all of them, the gains of norms included,
+which the paper found important for stability.
 """
 
+import warnings
 from collections import defaultdict
-from collections.abc import Iterable
-from fnmatch import fnmatch
-from typing import Any
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from tenfold.core.errors import UserError
 from tenfold.optim.matrix_blocks import BlockSpec
+from tenfold.optim.parameter_blocks import parameter_blocks
+from tenfold.optim.parameter_roles import holder_of, parameter_roles
+from tenfold.optim.shards import require_whole
 
-# How queries, keys and values lie in a fused projection, by the class of its module.
-ONE_AFTER_THE_OTHER = {"GPT2Attention", "ImageGPTAttention", "Phi3Attention", "Phi4MultimodalAttention"}
-HEAD_BY_HEAD = {"BloomAttention", "GPTNeoXAttention", "PersimmonAttention"}
-TABLES = ("embed", "token", "table")  # in the names of parameters that are rows to look up, but no nn.Embedding
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+Rules = Mapping[str, str | BlockSpec]
+
+
+class Decision(NamedTuple):
+    """Where a parameter goes, and why.
+
+    Args:
+        name: of the parameter.
+        parameter: itself.
+        algorithm: ``"muon"`` or ``"adamw"``.
+        blocks: how Muon cuts it.
+        reason: in a few words.
+        doubt: whether its name, shape and code leave doubt.
+    """
+
+    name: str
+    parameter: nn.Parameter
+    algorithm: str
+    blocks: BlockSpec
+    reason: str
+    doubt: bool
 
 
 def muon_param_groups(
@@ -29,17 +50,23 @@ def muon_param_groups(
     weight_decay: float = 0.1,
     *,
     exclude: Iterable[str] = (),
+    rules: Rules | None = None,
     block_specs: str = "auto",
     per_head: bool = False,
 ) -> list[dict[str, Any]]:
     """Parameter groups for :class:`tenfold.optim.Muon`.
 
+    A warning lists the parameters whose names, shapes and code leave doubt, with what was decided; ``rules`` for them
+    silence it. :func:`muon_decisions` lists all of them.
+
     Args:
-        model: any module; fused projections are recognised by the names that transformers gives them.
+        model: any module, wrapped or not; fused projections are recognised by the names that transformers gives them.
         lr: learning rate of all groups.
         weight_decay: of all groups.
         exclude: patterns (``*`` and ``?``) of names of matrices that AdamW shall take, such as ``"*.gate.weight"``
             for the routers.
+        rules: by pattern of names, of which the first that matches counts: ``"adamw"``, ``"muon"``, or the
+            :class:`BlockSpec` with which Muon shall cut the parameter.
         block_specs: ``"auto"`` treats each part of a fused projection (gate and up; queries, keys and values) as a
             matrix of its own, where the class of its module is known or is none of transformers'; ``"none"`` takes
             each weight as one matrix.
@@ -47,31 +74,27 @@ def muon_param_groups(
 
     Returns:
         Groups with ``params``, ``lr``, ``weight_decay``, ``algorithm`` and, for Muon, ``blocks``; each parameter
-        that needs a gradient is in exactly one.
+        that needs a gradient is in exactly one, but for those without entries (no rows, or no columns).
 
     Raises:
-        UserError: for an unknown ``block_specs`` or a pattern that no parameter matches.
+        UserError: for something else than a module, an unknown ``block_specs`` or rule, a pattern that no parameter
+            matches, and parameters that FSDP1 flattened or ZeRO-3 emptied.
 
     Example:
         >>> groups = muon_param_groups(nn.Sequential(nn.Embedding(8, 4), nn.Linear(4, 3)))
         >>> [(group["algorithm"], [tuple(p.shape) for p in group["params"]]) for group in groups]
         [('adamw', [(8, 4), (3,)]), ('muon', [(3, 4)])]
     """
-    if block_specs not in ("auto", "none"):
-        raise UserError(f'block_specs = {block_specs!r}: must be "auto" or "none"')
-    excluded = _excluded(model, list(exclude))
-    not_matrices = _embeddings_and_heads(model)
+    decisions = muon_decisions(model, exclude=exclude, rules=rules, block_specs=block_specs, per_head=per_head)
+    _warn_of_doubt(decisions)
     for_adamw: list[nn.Parameter] = []
     for_muon: dict[BlockSpec, list[nn.Parameter]] = defaultdict(list)
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        module = model.get_submodule(name.rpartition(".")[0])
-        if name in excluded or id(parameter) in not_matrices or not _is_matrix(name, parameter, module):
-            for_adamw.append(parameter)
+    for decision in decisions:
+        if decision.algorithm == "adamw":
+            for_adamw.append(decision.parameter)
         else:
             # A group has one way of cutting its parameters, so each way makes a group.
-            for_muon[_blocks(model, name, module, parameter, block_specs, per_head)].append(parameter)
+            for_muon[decision.blocks].append(decision.parameter)
     shared = {"lr": lr, "weight_decay": weight_decay}
     groups: list[dict[str, Any]] = []
     if for_adamw:
@@ -81,106 +104,80 @@ def muon_param_groups(
     return groups
 
 
-def _excluded(model: nn.Module, patterns: list[str]) -> set[str]:
-    """The names that match a pattern; each pattern must match one."""
-    excluded = set()
-    unused = dict.fromkeys(patterns)
-    for name, parameter in model.named_parameters():
-        for pattern in patterns:
-            if parameter.requires_grad and fnmatch(name, pattern):
-                excluded.add(name)
-                unused.pop(pattern, None)
-    if unused:
-        raise UserError(f"exclude = {list(unused)}: no parameter has such a name")
-    return excluded
+def muon_decisions(
+    model: nn.Module,
+    *,
+    exclude: Iterable[str] = (),
+    rules: Rules | None = None,
+    block_specs: str = "auto",
+    per_head: bool = False,
+) -> list[Decision]:
+    """What :func:`muon_param_groups` decides for each parameter that needs a gradient; arguments and errors are its.
 
-
-def _embeddings_and_heads(model: nn.Module) -> set[int]:
-    modules = [module for module in model.modules() if isinstance(module, nn.Embedding)]
-    find_head: Any = getattr(model, "get_output_embeddings", lambda: None)
-    head = find_head()
-    if head is not None:
-        modules.append(head)
-    return {id(module.weight) for module in modules}
-
-
-def _is_matrix(name: str, parameter: Tensor, module: nn.Module) -> bool:
-    """Whether a parameter is made of matrices, told by its name, its axes and the module that holds it."""
-    kind = name.rpartition(".")[2]
-    is_vector = parameter.ndim < 2 or kind.endswith("bias")  # the biases of a stack of experts are [E, out]
-    is_table = any(word in kind for word in TABLES)
-    return not (is_vector or is_table or _is_depthwise(module))
-
-
-def _is_depthwise(module: nn.Module) -> bool:
-    return isinstance(module, CONVOLUTIONS) and module.groups > 1 and module.groups == module.in_channels
-
-
-def _blocks(
-    model: nn.Module, name: str, module: nn.Module, parameter: Tensor, block_specs: str, per_head: bool
-) -> BlockSpec:
-    """How a matrix parameter is cut: by what kind of module holds it, and by its name."""
-    layer, owner, plain = _layer(model, name, module)
-    output_axis = -1 if plain.transposed else -2
-    rows = parameter.shape[output_axis]
-    if block_specs == "none":
-        return plain
-    if layer == "gate_up_proj" and getattr(owner, "has_gate", True):
-        return _gate_and_up(owner, rows, plain)
-    if layer in ("qkv_proj", "c_attn", "query_key_value"):
-        return _fused_attention(owner, rows, plain)
-    if per_head and layer in ("q_proj", "k_proj", "v_proj"):
-        width = getattr(owner, "qk_head_dim", None) or owner.head_dim
-        return plain._replace(rows=(width,) * (rows // width))
-    return plain
-
-
-def _layer(model: nn.Module, name: str, module: nn.Module) -> tuple[str, Any, BlockSpec]:
-    """A parameter's layer by name, the module that knows the layer's form, and how its matrices lie if it is not cut.
-
-    A stack of experts is a parameter of its own name in the module that knows it; other weights are called ``weight``,
-    in a layer of a name.
+    Example:
+        >>> for decision in muon_decisions(nn.Sequential(nn.Embedding(8, 4), nn.Linear(4, 3, bias=False))):
+        ...     print(decision.name, decision.algorithm, decision.reason)
+        0.weight adamw rows of a table
+        1.weight muon of a Linear
     """
-    owner_name, _, kind = name.rpartition(".")
-    flatten = isinstance(module, CONVOLUTIONS)
-    if kind not in ("weight", "bias"):
-        return kind, module, BlockSpec(transposed=_is_transposed_stack(module), flatten=flatten)
-    parent_name, _, layer = owner_name.rpartition(".")
-    transposed = type(module).__name__ == "Conv1D"  # of transformers: a linear layer with its axes exchanged
-    return layer, model.get_submodule(parent_name), BlockSpec(transposed=transposed, flatten=flatten)
+    if not isinstance(model, nn.Module):
+        raise UserError(f"model = {type(model).__name__}: must be the module itself, not its parameters")
+    if block_specs not in ("auto", "none"):
+        raise UserError(f'block_specs = {block_specs!r}: must be "auto" or "none"')
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    excluded = _matches("exclude", dict.fromkeys(exclude, "adamw"), names)
+    ruled = _matches("rules", dict(rules or {}), names)
+    roles = parameter_roles(model)
+    decisions = []
+    for name in names:
+        parameter = model.get_parameter(name)
+        if parameter.numel() == 0 and (parameter.ndim > 1 or name.endswith("bias")):
+            continue  # a layer without rows: nothing of it can move
+        require_whole(parameter, name)
+        if name in excluded:
+            decisions.append(Decision(name, parameter, "adamw", BlockSpec(), "excluded", doubt=False))
+            continue
+        rule = ruled.get(name)
+        if isinstance(rule, BlockSpec):
+            decisions.append(Decision(name, parameter, "muon", rule, "by a rule", doubt=False))
+            continue
+        role = roles[name]
+        blocks, unknown = parameter_blocks(model, holder_of(model, name), parameter, block_specs, per_head)
+        if rule is not None:
+            decisions.append(Decision(name, parameter, rule, blocks, "by a rule", doubt=False))
+        elif role.is_matrix:
+            doubt = role.doubt or bool(unknown)
+            decisions.append(Decision(name, parameter, "muon", blocks, unknown or role.reason, doubt))
+        else:
+            decisions.append(Decision(name, parameter, "adamw", BlockSpec(), role.reason, role.doubt))
+    return decisions
 
 
-def _gate_and_up(owner: Any, rows: int, plain: BlockSpec) -> BlockSpec:
-    """Two matrices, one after the other or row by row."""
-    if getattr(owner, "is_concatenated", True):
-        return plain._replace(rows=(rows // 2, rows // 2))
-    return plain._replace(rows=(1, 1), repeats=rows // 2)
+def _matches(argument: str, patterns: Mapping[str, str | BlockSpec], names: list[str]) -> dict[str, str | BlockSpec]:
+    """What each name's first pattern says; every pattern must match a name."""
+    for pattern, rule in patterns.items():
+        if not isinstance(rule, BlockSpec) and rule not in ("muon", "adamw"):
+            raise UserError(f'rules[{pattern!r}] = {rule!r}: must be "muon", "adamw" or a BlockSpec')
+    unused = [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
+    if unused:
+        raise UserError(f"{argument} = {unused}: no parameter has such a name")
+    found: dict[str, str | BlockSpec] = {}
+    for name in names:
+        for pattern, rule in patterns.items():
+            if fnmatchcase(name, pattern):
+                found.setdefault(name, rule)
+    return found
 
 
-def _fused_attention(attention: Any, rows: int, plain: BlockSpec) -> BlockSpec:
-    """Queries, keys and values as the class of the attention has them; whole where transformers' class is unknown."""
-    classes = {kind.__name__ for kind in type(attention).__mro__}
-    if classes & HEAD_BY_HEAD:
-        heads = getattr(attention, "num_heads", None) or attention.config.num_attention_heads
-        return plain._replace(rows=(rows // (3 * heads),) * 3, repeats=heads)
-    if classes & ONE_AFTER_THE_OTHER or not type(attention).__module__.startswith("transformers."):
-        return plain._replace(rows=_queries_keys_values(attention, rows))
-    return plain
-
-
-def _is_transposed_stack(module: Any) -> bool:
-    """Whether the output axis of a stack of experts is the last one; told by the shapes where the class does not."""
-    gate_up, down = getattr(module, "gate_up_proj", None), getattr(module, "down_proj", None)
-    by_shape = gate_up is not None and down is not None and gate_up.shape[-1] == 2 * down.shape[-2]
-    return bool(getattr(module, "is_transposed", by_shape))
-
-
-def _queries_keys_values(attention: Any, rows: int) -> tuple[int, ...]:
-    """Rows of queries, keys and values; equal ones where no configuration says otherwise."""
-    if getattr(attention, "is_cross_attention", False):
-        return (rows // 2, rows // 2)  # keys and values; the queries are a projection of their own
-    config = getattr(attention, "config", None)
-    heads = getattr(config, "num_attention_heads", 1)
-    key_heads = getattr(config, "num_key_value_heads", None) or heads
-    width = rows // (heads + 2 * key_heads)
-    return (heads * width, key_heads * width, key_heads * width)
+def _warn_of_doubt(decisions: list[Decision]) -> None:
+    lines = [
+        f"{decision.name} {tuple(decision.parameter.shape)} goes to {decision.algorithm} ({decision.reason})"
+        for decision in decisions
+        if decision.doubt
+    ]
+    if lines:
+        warnings.warn(
+            f"{len(lines)} of {len(decisions)} parameters leave doubt: {'; '.join(lines)}; "
+            f'rules={{"{next(d.name for d in decisions if d.doubt)}": "muon" or "adamw"}} decides',
+            stacklevel=3,
+        )

@@ -9,10 +9,14 @@ The default coefficients are steep at zero instead of exact at one: after five s
 0.003 and 1 lands in [0.68, 1.21]; it does not converge to 1, and more steps give no lower loss ("Muon is Scalable for
 LLM Training", section 2.2). ``method="svd"`` is the exact result, for tests.
 
-For wide matrices in float32 the iteration runs on the small Gram matrix alone, and X is multiplied once at the end.
+For wide matrices in float32 and float64 some steps together run on the small Gram matrix alone, and X is multiplied
+once at their end. Where X has no direction, the Gram matrix has rounding instead of zeros, with either sign, and each
+step multiplies that by a², while X itself would stay as it is. So X is multiplied, and its Gram matrix taken anew,
+before this noise matters: after five steps of the default coefficients in float32, twelve in float64.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -43,6 +47,7 @@ POLAR_EXPRESS: Coefficients = (
 
 EPSILON = 1e-7
 GRAM_ASPECT = 3  # from this ratio of sides on, the Gram form is the faster one in float32
+LARGEST_NOISE = 0.01  # of a Gram matrix whose largest eigenvalues are near 1
 
 
 def orthogonalize(
@@ -124,9 +129,29 @@ def _exact(matrices: Tensor) -> Tensor:
 def _iterate(X: Tensor, triples: list[tuple[float, float, float]]) -> Tensor:
     """All steps on ``X`` ``[batch, n, m]`` with n <= m and norms of at most one."""
     is_wide = X.shape[-1] >= GRAM_ASPECT * X.shape[-2]
-    # In bfloat16 the Gram form is not stable: an ill-conditioned matrix leaves it with singular values far above 1.
-    if is_wide and X.dtype != torch.bfloat16:
-        return torch.bmm(_gram_polynomial(torch.bmm(X, X.mT), triples), X)
+    if not is_wide:
+        return _plain_steps(X, triples)
+    for stretch in _stretches(triples, torch.finfo(X.dtype).eps):
+        # A stretch of one step, which is all that bfloat16 allows, gains nothing from the Gram form.
+        X = _plain_steps(X, stretch) if len(stretch) == 1 else _gram_steps(X, stretch)
+    return X
+
+
+def _stretches(triples: list[tuple[float, float, float]], rounding: float) -> list[list[tuple[float, float, float]]]:
+    """The steps in stretches whose Gram matrix keeps its noise, ``rounding`` at first, below the limit."""
+    stretches = [[triples[0]]]
+    noise = rounding
+    for before, triple in pairwise(triples):
+        noise *= max(before[0] ** 2, 1.0)
+        if noise < LARGEST_NOISE:
+            stretches[-1].append(triple)
+        else:
+            stretches.append([triple])
+            noise = rounding
+    return stretches
+
+
+def _plain_steps(X: Tensor, triples: list[tuple[float, float, float]]) -> Tensor:
     for a, b, c in triples:
         gram = torch.bmm(X, X.mT)
         polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
@@ -134,15 +159,16 @@ def _iterate(X: Tensor, triples: list[tuple[float, float, float]]) -> Tensor:
     return X
 
 
-def _gram_polynomial(Y: Tensor, triples: list[tuple[float, float, float]]) -> Tensor:
-    """The product Q of all steps' polynomials P = a + b Y + c Y² of Y = X Xᵀ, where each step turns Y into P Y P."""
+def _gram_steps(X: Tensor, triples: list[tuple[float, float, float]]) -> Tensor:
+    """The product of all steps' polynomials P = a + b Y + c Y² of Y = X Xᵀ, times X; each step turns Y into P Y P."""
+    Y = torch.bmm(X, X.mT)
     P = _step_polynomial(Y, triples[0])
     Q = P
     for triple in triples[1:]:
         Y = torch.bmm(P, torch.bmm(Y, P))
         P = _step_polynomial(Y, triple)
         Q = torch.bmm(P, Q)
-    return Q
+    return torch.bmm(Q, X)
 
 
 def _step_polynomial(Y: Tensor, triple: tuple[float, float, float]) -> Tensor:

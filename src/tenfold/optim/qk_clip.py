@@ -4,8 +4,8 @@ whose largest attention logit in this step's forward passes went above τ.
     S_max^h = largest logit of head h over the step's batch       γ_h = min(1, τ / S_max^h)
 
 Works behind any optimizer and on any transformers model that calls its attention through the library's interface with
-``sdpa``, ``eager`` or ``flex_attention``: the model is switched to an implementation that measures and then calls the
-original one. Nothing of the step's forward or backward pass changes.
+``sdpa``, ``eager`` or ``flex_attention``: its modules are switched to an implementation that measures and then calls
+the original one (:mod:`tenfold.optim.observed_attention`). Nothing of the step's forward or backward pass changes.
 
 It regulates the logits to about τ; it gives no bound. γ comes from the weights before the step and from this batch,
 and the inputs of deeper layers move too. On a small byte model at rates far above the usual the next steps' largest
@@ -13,11 +13,9 @@ logit was 1.3 τ (rate 0.03) to 2.5 τ (rate 0.1), without the clip 20 τ and mo
 and 1.8 τ at no cost in loss (docs/muon-clip.md).
 """
 
-import inspect
-import sys
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 import torch
 import torch.distributed
@@ -25,27 +23,30 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from tenfold.core.errors import UserError
+from tenfold.optim.observed_attention import (
+    Observer,
+    attention_modules,
+    is_observed,
+    observe,
+    release,
+    require_measurable,
+)
 from tenfold.optim.qk_layouts import GQA_MODES, Layout, head_factors, layout_of, scale_heads
 from tenfold.optim.qk_log import ClipLog
 from tenfold.optim.qk_scores import bound_logits, largest_logits, visibility
 
 MODES = ("exact", "bound", "sampled")
-BASES = ("sdpa", "eager", "flex_attention")
-PREFIX = "qk_clip_"
-
-# Called with (module, query, key, value, attention mask, scaling, causal) before the attention of an observed module.
-Observer = Callable[[nn.Module, Tensor, Tensor, Tensor, Any, float, bool], None]
-_OBSERVERS: WeakKeyDictionary[nn.Module, Observer] = WeakKeyDictionary()
 
 
 class QKClip:
     """Measures the largest logit of each head and clips after each optimizer step.
 
-    Frozen attention is measured and left as it is.
+    Frozen attention is measured and left as it is; where its layout is not known, it is not measured either. A model
+    has one clip at a time: a second one takes its place, and the first one says so if it is stepped again.
 
     Args:
-        model: a transformers model, before any wrapper; every attention module must have a known layout (see
-            :func:`tenfold.optim.layout_of`).
+        model: a transformers model, before any wrapper; every attention module that is trained must have a known layout
+            (see :func:`tenfold.optim.layout_of`).
         tau: threshold on the largest logit; the paper uses 100.
         alpha: share of the factor that the queries take, in [0, 1].
         gqa: how heads that share a key divide the factor: ``"compensated"``, ``"q_only"`` or ``"group"``.
@@ -94,22 +95,23 @@ class QKClip:
         self.tau, self.alpha, self.gqa, self.mode = tau, alpha, gqa, mode
         self.fraction, self.every_n, self.margin, self.chunk_rows = fraction, every_n, margin, chunk_rows
         self.master_copy, self.process_group = master_copy, process_group
-        self.modules = attention_modules(model)
-        self.layouts = {name: layout_of(module) for name, module in self.modules.items()}
-        for name, layout in self.layouts.items():
-            _is_frozen(name, layout)  # refuses what is frozen in part
+        modules = attention_modules(model)
+        self.layouts = _trainable_layouts(modules)
+        self.modules = {name: modules[name] for name in self.layouts}
+        for name, module in self.modules.items():
+            require_measurable(name, module)
         self._names = {module: name for name, module in self.modules.items()}
         self._largest: dict[str, Tensor] = {}
         self._rows_generator = torch.Generator().manual_seed(0)
-        self._backward_seen = False
+        self._forward_seen = self._backward_seen = False
         self._optimizer: torch.optim.Optimizer | None = None
         self._handles: list[Any] = [model.register_forward_pre_hook(_BeforeForward(self))]
         self.steps = 0
         self.log = ClipLog({name: layout.heads for name, layout in self.layouts.items()})
         self.max_logits: dict[str, Tensor] = {}
-        self._model, self._base = model, observe_attention(model)
+        self._observer = _weakly(self)
         for module in self.modules.values():
-            observe(module, _weakly(self))
+            observe(module, self._observer)
 
     def attach(self, optimizer: torch.optim.Optimizer) -> "QKClip":
         """Run :meth:`step` after each step of the optimizer; returns itself."""
@@ -117,16 +119,19 @@ class QKClip:
         self._handles.append(optimizer.register_step_post_hook(self._after_step))
         return self
 
-    def _after_step(self, *_: Any) -> None:
-        self.step()
+    def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        # Functions that ask a fresh optimizer for its state, such as get_optimizer_state_dict of torch's checkpoints,
+        # step it at a rate of 0 to have one.
+        is_fresh = self.steps == 0 and not self._forward_seen
+        if not (is_fresh and all(float(group["lr"]) == 0 for group in optimizer.param_groups)):
+            self.step()
 
     def detach(self) -> None:
         """Give the model its attention back and forget the optimizer."""
         for handle in self._handles:
             handle.remove()
         for module in self.modules.values():
-            _OBSERVERS.pop(module, None)
-        self._model.set_attn_implementation(self._base)
+            release(module, self._observer)
 
     def reset(self) -> None:
         """Forget what was measured since the last step."""
@@ -183,7 +188,10 @@ class QKClip:
         self, module: nn.Module, query: Tensor, key: Tensor, _: Tensor, mask: Any, scaling: float, causal: bool
     ) -> None:
         """Raise the running maxima of one module's heads; the same pass again, as in recomputation, changes nothing."""
-        if not (module.training and self._measuring):
+        if not module.training:
+            return
+        self._forward_seen = True
+        if not self._measuring:
             return
         if query.requires_grad:
             query.register_hook(self._note_backward)
@@ -222,14 +230,16 @@ class QKClip:
 
     def _check_still_observed(self) -> None:
         for name, module in self.modules.items():
-            if not module.config._attn_implementation.startswith(PREFIX):
+            require_measurable(name, module)  # it may have changed since
+            if not is_observed(module, self._observer):
                 raise UserError(
-                    f"attn_implementation = {module.config._attn_implementation!r} in {name}: it was changed after "
-                    "QKClip had been built, so that nothing was measured"
+                    f"{name} was not measured: another QKClip was built for the model since, or this one was detached"
                 )
 
     def _agree(self) -> dict[str, Tensor]:
         """The largest logits of each module over all processes, on the CPU; NaN travels as infinity."""
+        if not self.layouts:
+            return {}
         device = next(iter(self._largest.values())).device if self._largest else _device(self.modules)
         parts = [
             self._largest[name].to(device)
@@ -283,87 +293,31 @@ def _weakly(clip: QKClip) -> Observer:
     return observer
 
 
-def attention_modules(model: Any) -> dict[str, Any]:
-    """The modules of a transformers model that call attention through the library's interface, by name.
+def _trainable_layouts(modules: dict[str, Any]) -> dict[str, Layout]:
+    """The layout of each module, without those of unknown forms of which nothing is trained.
 
     Raises:
-        UserError: if the model is none of transformers' or has no such module.
+        UserError: for another module of an unknown form, one that is frozen in part, and weights that two share.
     """
-    if not hasattr(model, "set_attn_implementation"):
-        raise UserError(
-            f"model = {type(model).__name__}: QK-Clip needs the transformers model itself, without wrappers"
-        )
-    found = {name: module for name, module in model.named_modules() if _calls_interface(module)}
-    if not found:
-        raise UserError(f"model = {type(model).__name__}: no attention module of it calls transformers' interface")
-    return found
-
-
-def observe_attention(model: Any) -> str:
-    """Switch a model to attention that calls an observer first; returns the implementation it had.
-
-    Raises:
-        UserError: if its attention is none of ``sdpa``, ``eager`` and ``flex_attention``.
-    """
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
-
-    bases = {module.config._attn_implementation for module in attention_modules(model).values()}
-    base = bases.pop()
-    if bases or base not in BASES:
-        names = ", ".join(sorted({base, *bases}))
-        raise UserError(
-            f"attn_implementation = {names}: QK-Clip measures one of {', '.join(BASES)} (a model that another QKClip "
-            "observes must be detached first)"
-        )
-    if getattr(model.config, "reorder_and_upcast_attn", False) and base == "eager":
-        raise UserError("reorder_and_upcast_attn = True: not measured with eager attention; use sdpa")
-    AttentionInterface.register(PREFIX + base, _observed(base))
-    AttentionMaskInterface.register(PREFIX + base, ALL_MASK_ATTENTION_FUNCTIONS[base])
-    model.set_attn_implementation(PREFIX + base)
-    return base
-
-
-def observe(module: nn.Module, observer: Observer) -> None:
-    """Call ``observer`` before each attention of a module of a model that :func:`observe_attention` switched."""
-    _OBSERVERS[module] = observer
-
-
-def _observed(base: str) -> Callable[..., Any]:
-    def attention(
-        module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, *rest: Any, **options: Any
-    ) -> Any:
-        scaling, causal = options.get("scaling"), options.get("is_causal")
-        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-        causal = base == "sdpa" and bool(getattr(module, "is_causal", True) if causal is None else causal)
-        _notify(module, query, key, value, attention_mask, scaling, causal)
-        return _original(module, base)(module, query, key, value, attention_mask, *rest, **options)
-
-    return attention
-
-
-@torch.compiler.disable  # breaks the graph, so that compiled models are measured as others are
-def _notify(module: nn.Module, *call: Any) -> None:
-    observer = _OBSERVERS.get(module)
-    if observer is not None:
-        observer(module, *call)
-
-
-def _original(module: nn.Module, base: str) -> Callable[..., Any]:
-    """The model's own function for an implementation; eager attention is a function of the model's file."""
-    source = _source(module)
-    return source.ALL_ATTENTION_FUNCTIONS.get_interface(base, getattr(source, "eager_attention_forward", None))
-
-
-def _source(module: nn.Module) -> Any:
-    """The file of the module's class, found through classes that a wrapper derived from it."""
-    files = (sys.modules[kind.__module__] for kind in type(module).__mro__)
-    return next(file for file in files if hasattr(file, "ALL_ATTENTION_FUNCTIONS"))
-
-
-def _calls_interface(module: nn.Module) -> bool:
-    code = getattr(inspect.unwrap(type(module).forward), "__code__", None)
-    return code is not None and "ALL_ATTENTION_FUNCTIONS" in code.co_names
+    layouts: dict[str, Layout] = {}
+    owners: dict[nn.Parameter, str] = {}
+    for name, module in modules.items():
+        try:
+            layouts[name] = layout_of(module)
+        except UserError:
+            if any(parameter.requires_grad for parameter in module.parameters()):
+                raise
+            continue
+        if _is_frozen(name, layouts[name]):
+            continue
+        for scaled in layouts[name].scaled:
+            other = owners.setdefault(scaled.parameter, name)
+            if other != name:
+                raise UserError(
+                    f"{other} and {name} share a query or key weight: QK-Clip would scale it twice; untie them, or use "
+                    "one module in both places"
+                )
+    return layouts
 
 
 def _is_frozen(name: str, layout: Layout) -> bool:

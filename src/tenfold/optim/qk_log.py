@@ -1,5 +1,6 @@
 """What QK-Clip did so far: counters, the history of the largest logit, and the numbers of the last step."""
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -39,20 +40,23 @@ class ClipLog:
         """
         for name, gamma in factors.items():
             self.ever_clipped[name] |= gamma < 1
-        largest, gammas = torch.cat(list(max_logits.values())), torch.cat(list(factors.values()))
-        clipped, nonfinite = int((gammas < 1).sum()), int((largest == torch.inf).sum())
+        logits, gammas = _values(max_logits), _values(factors)
+        ever_clipped = _values(self.ever_clipped)
+        clipped, nonfinite = sum(gamma < 1 for gamma in gammas), logits.count(math.inf)
         if clipped:
             self.last_clip_step = step
         if nonfinite:
             self.nonfinite += nonfinite
             warnings.warn(f"QK-Clip left {nonfinite} heads alone, whose largest logit is not finite", stacklevel=4)
-        self.history.append((step, largest.max().item(), clipped))
+        largest = max(logits, default=-math.inf)
+        heads = max(1, len(gammas))
+        self.history.append((step, largest, clipped))
         self.metrics = {
-            "qk_clip/max_logit": largest.max().item(),
+            "qk_clip/max_logit": largest,
             "qk_clip/heads_clipped": float(clipped),
-            "qk_clip/fraction_clipped": clipped / len(gammas),
-            "qk_clip/min_gamma": gammas.min().item(),
-            "qk_clip/fraction_ever_clipped": torch.cat(list(self.ever_clipped.values())).float().mean().item(),
+            "qk_clip/fraction_clipped": clipped / heads,
+            "qk_clip/min_gamma": min(gammas, default=1.0),
+            "qk_clip/fraction_ever_clipped": sum(ever_clipped) / heads,
             "qk_clip/last_clip_step": float(self.last_clip_step),
             "qk_clip/nonfinite": float(self.nonfinite),
             **{f"qk_clip/max_logit/{name}": values.max().item() for name, values in max_logits.items()},
@@ -81,3 +85,8 @@ class ClipLog:
         self.nonfinite, self.last_clip_step = state["nonfinite"], state["last_clip_step"]
         self.ever_clipped = {name: heads.clone().cpu() for name, heads in state["ever_clipped"].items()}
         self.history = [tuple(entry) for entry in state["history"]]
+
+
+def _values(by_module: Mapping[str, Tensor]) -> list[float]:
+    """The entries of all modules together; none where all attention is left out."""
+    return [value for values in by_module.values() for value in values.tolist()]

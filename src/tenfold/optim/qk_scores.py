@@ -2,17 +2,21 @@
 
     S_max^h = max over the batch and all pairs (i, j) that enter the softmax of  scale · q_i^h · k_j^h
 
-in chunks of query rows, so that no [T, T] matrix of all heads exists at once. Axes: B sequences, H query heads, K key
-heads (H / K query heads share a key head), T query rows, S keys, D width of a head.
+in chunks of query rows, so that no [T, T] matrix of all heads exists at once. Products are in float32, under autocast
+too (on a GPU in TF32 where torch is told that it may). Nothing is copied between host and device, but for the rows of
+a sample, once. Axes: B sequences, H query heads, K key heads (H / K query heads share a key head), T query rows, S
+keys, D width of a head.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 Hidden = Callable[[Tensor, int], Tensor]
+HIDES = -1e3  # what a mask adds at most to a logit whose key shall not be seen; e^-1000 is 0 in every precision
 
 
 class Visibility(NamedTuple):
@@ -33,8 +37,9 @@ def visibility(mask: Any, causal: bool, query: Tensor, key: Tensor) -> Visibilit
     """What an attention mask lets each row see.
 
     Args:
-        mask: None, bool ``[B or 1, H or 1, T, S]`` (true = seen), a mask of that shape that is added to the logits,
-            or a ``BlockMask`` of flex attention. A token that does not see itself is taken for padding.
+        mask: None, bool ``[B or 1, H or 1, T, S]`` (true = seen), a mask of that shape that is added to the logits
+            (and hides where it is -1000 or less), or a ``BlockMask`` of flex attention. A token that does not see
+            itself is taken for padding.
         causal: whether the kernel itself hides later keys when there is no mask.
         query: ``[B, H, T, D]``.
         key: ``[B, K, S, D]``.
@@ -46,7 +51,7 @@ def visibility(mask: Any, causal: bool, query: Tensor, key: Tensor) -> Visibilit
     num_rows, num_keys = query.shape[2], key.shape[2]
     mask = mask[:, :, :, :num_keys]
     if mask.dtype != torch.bool:
-        mask = mask > torch.finfo(mask.dtype).min / 2
+        mask = mask > HIDES
     rows = mask.diagonal(offset=num_keys - num_rows, dim1=2, dim2=3).any(dim=1)
     return Visibility(False, lambda wanted, stop: ~mask[:, :, wanted, :stop], rows)
 
@@ -82,7 +87,7 @@ def largest_logits(
         key: ``[B, K, S, D]``.
         scaling: positive factor on the products.
         visible: pairs that count.
-        rows: increasing row numbers ``[r]`` (on the CPU) to look at, for a lower bound; all by default.
+        rows: increasing row numbers ``[r]`` on the CPU to look at, for a lower bound; all by default.
         chunk_rows: rows at a time.
 
     Example:
@@ -96,24 +101,45 @@ def largest_logits(
     if 0 in (batch, num_rows, num_keys):
         return largest
     grouped = query.unflatten(1, (key_heads, heads // key_heads))
-    keys = key.reshape(batch * key_heads, num_keys, width).float().mT
-    for wanted in (torch.arange(num_rows) if rows is None else rows).split(chunk_rows):
-        first, last = int(wanted[0]), int(wanted[-1])
-        stop = min(last + 1, num_keys) if visible.causal else num_keys
-        wanted = wanted.to(query.device)
-        some = grouped[:, :, :, first : last + 1] if rows is None else grouped[:, :, :, wanted]
-        logits = torch.bmm(some.reshape(batch * key_heads, -1, width).float(), keys[..., :stop])
-        logits = logits.view(batch, key_heads, -1, len(wanted), stop)
-        if visible.causal:
-            later = torch.arange(first, stop, device=query.device) > wanted[:, None]
-            logits[..., first:].masked_fill_(later, -torch.inf)
-        if visible.hidden is not None:
-            hidden = visible.hidden(wanted, stop)
-            logits.masked_fill_(_by_key_head(hidden, key_heads), -torch.inf)
-        if visible.rows is not None:
-            logits.masked_fill_(~visible.rows[:, None, None, wanted, None], -torch.inf)
-        largest = torch.maximum(largest, logits.amax(dim=-1).amax(dim=(0, 3)).flatten())
+    with _without_autocast(query.device):
+        keys = key.reshape(batch * key_heads, num_keys, width).float().mT
+        for wanted, first, last in _chunks(num_rows, rows, chunk_rows, query.device):
+            stop = min(last + 1, num_keys) if visible.causal else num_keys
+            some = grouped[:, :, :, first : last + 1] if rows is None else grouped[:, :, :, wanted]
+            logits = torch.bmm(some.reshape(batch * key_heads, -1, width).float(), keys[..., :stop])
+            logits = logits.view(batch, key_heads, -1, len(wanted), stop)
+            if visible.causal:
+                later = torch.arange(first, stop, device=query.device) > wanted[:, None]
+                logits[..., first:].masked_fill_(later, -torch.inf)
+            if visible.hidden is not None:
+                hidden = visible.hidden(wanted, stop)
+                logits.masked_fill_(_by_key_head(hidden, key_heads), -torch.inf)
+            if visible.rows is not None:
+                logits.masked_fill_(~visible.rows[:, None, None, wanted, None], -torch.inf)
+            largest = torch.maximum(largest, logits.amax(dim=-1).amax(dim=(0, 3)).flatten())
     return largest * scaling
+
+
+def _chunks(num_rows: int, rows: Tensor | None, size: int, device: torch.device) -> Iterator[tuple[Tensor, int, int]]:
+    """Row numbers on the device, some at a time, with the first and the last of them, which the host knows."""
+    if rows is None:
+        for first in range(0, num_rows, size):
+            last = min(first + size, num_rows) - 1
+            yield torch.arange(first, last + 1, device=device), first, last
+        return
+    # Memory that stays in its place is copied without making the host wait.
+    source = rows.pin_memory() if device.type == "cuda" else rows
+    numbers = rows.tolist()
+    for start, wanted in zip(
+        range(0, len(numbers), size), source.to(device, non_blocking=True).split(size), strict=True
+    ):
+        yield wanted, numbers[start], numbers[start + len(wanted) - 1]
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 def _by_key_head(hidden: Tensor, key_heads: int) -> Tensor:
@@ -134,11 +160,16 @@ def bound_logits(query: Tensor, key: Tensor, scaling: float, visible: Visibility
     """
     if 0 in (query.shape[0], query.shape[2], key.shape[2]):
         return torch.full((query.shape[1],), -torch.inf, device=query.device)
-    queries = torch.linalg.vector_norm(query, dim=-1, dtype=torch.float32)
-    keys = torch.linalg.vector_norm(key, dim=-1, dtype=torch.float32)
+    queries, keys = _norms(query), _norms(key)
     if visible.rows is not None:
         queries = queries.masked_fill(~visible.rows[:, None], 0)
         if key.shape[2] == query.shape[2]:
             keys = keys.masked_fill(~visible.rows[:, None], 0)
     largest_key = keys.amax(dim=2).repeat_interleave(query.shape[1] // key.shape[1], dim=1)
     return (queries.amax(dim=2) * largest_key).amax(dim=0) * scaling
+
+
+def _norms(vectors: Tensor) -> Tensor:
+    """In float32, without a copy of the vectors in it."""
+    precision = torch.promote_types(vectors.dtype, torch.float32)
+    return torch.linalg.vector_norm(vectors, dim=-1, dtype=precision).float()

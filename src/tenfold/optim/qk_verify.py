@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tenfold.core.errors import UserError
-from tenfold.optim.qk_clip import attention_modules, observe, observe_attention
+from tenfold.optim.observed_attention import attention_modules, observe, release, require_measurable
 from tenfold.optim.qk_layouts import GQA_MODES, head_factors, layout_of, scale_heads
 
 
@@ -54,21 +54,19 @@ def verify_layouts(
         vocabulary = model.config.get_text_config().vocab_size
         tokens = torch.randint(vocabulary, (2, 12), generator=generator)
         inputs = {"input_ids": tokens.to(model.device), "use_cache": False}
-    for module in attention_modules(model).values():
+    modules = attention_modules(model)
+    for name, module in modules.items():
         layout_of(module)
+        require_measurable(name, module)
     calls = _calls(model, inputs)
-    base = observe_attention(model)
-    try:
-        errors = {}
-        for name, module in attention_modules(model).items():
-            twin = copy.deepcopy(module).float().eval()
-            errors[name] = _error(twin, *calls[name], generator, alpha, gqa)
-    finally:
-        model.set_attn_implementation(base)
+    errors = {}
+    for name, module in modules.items():
+        twin = copy.deepcopy(module).float().eval()
+        errors[name] = _error(twin, *calls[name], generator, alpha, gqa)
     for name, error in errors.items():
         if not error <= tolerance:
             raise UserError(
-                f"{name} ({type(attention_modules(model)[name]).__name__}): its layout is wrong, logits are off by "
+                f"{name} ({type(modules[name]).__name__}): its layout is wrong, logits are off by "
                 f"{error:.1e} of the largest"
             )
     return errors
@@ -134,4 +132,5 @@ def _logits(module: nn.Module, args: Any, options: Any) -> tuple[Tensor, Tensor]
 
     observe(module, observer)
     module(*args, **options)
+    release(module, observer)
     return seen[0]

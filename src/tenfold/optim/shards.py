@@ -6,7 +6,27 @@ Each function takes tensors that are not sharded too, and gives them back as the
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Partial, Shard, distribute_tensor
 
+from tenfold.core.errors import UserError
 from tenfold.optim.matrix_blocks import BlockSpec
+
+
+def require_whole(parameter: Tensor, name: str = "a parameter") -> None:
+    """Refuse a parameter that does not show its matrices: sharding of other kinds flattens or empties weights.
+
+    Raises:
+        UserError: for a flat parameter of FSDP1, and one that ZeRO-3 emptied.
+    """
+    shape = tuple(parameter.shape)
+    if getattr(parameter, "_is_flat_param", False) or getattr(parameter, "_fsdp_flattened", False):
+        raise UserError(
+            f"{name} of shape {shape} was flattened by FullyShardedDataParallel (FSDP1), so that no matrix is left in "
+            "it; shard with fully_shard (FSDP2)"
+        )
+    if parameter.ndim == 1 and parameter.numel() == 0:
+        raise UserError(
+            f"{name} of shape {shape} has no entries, as DeepSpeed's ZeRO-3 leaves weights, so that no matrix is left "
+            "in it; shard with fully_shard (FSDP2)"
+        )
 
 
 def local_part(tensor: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class OptimizerSettings:
     name: Literal["adamw", "muon_clip"] = "adamw"
     """muon_clip: Muon for matrices, AdamW for the rest, and QK-Clip; not together with LoRA."""
     learning_rate: float = 1e-5
-    """Of all parameters, after the warm-up."""
+    """Learning rate of all parameters, after the warm-up."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """What follows the warm-up; linear and cosine end at 0."""
     warmup_steps: int = 0
@@ -78,7 +78,7 @@ class LoraSettings:
     """Low-rank adapters (peft) instead of training all weights."""
 
     rank: int = 0
-    """Of each adapter; 0 trains all weights."""
+    """Rank of each adapter; 0 trains all weights."""
     alpha: float = 32.0
     """The adapters' output is scaled by alpha / rank."""
     dropout: float = 0.0
@@ -180,7 +180,7 @@ class GRPOSettings:
     stop: tuple[str, ...] = ()
     """Strings that end a completion, besides the end-of-sequence token."""
     temperature: float = 1.0
-    """Of sampling; the loss uses the log-probabilities at this temperature."""
+    """Temperature of sampling; the loss uses the log-probabilities at this temperature."""
     top_p: float = 1.0
     """Sample among the most probable tokens that hold this much probability."""
     rollout_batch_size: int = 0
@@ -193,13 +193,14 @@ class GRPOSettings:
     scale_rewards: Literal["none", "group", "batch"] = "none"
     """What the advantage is divided by, besides subtracting the group's mean: nothing, or the standard deviation."""
     reward_weights: tuple[float, ...] = ()
-    """Of each reward function; empty for 1."""
+    """Weight of each reward function; empty for 1 each."""
     epsilon: float = 0.2
     """Clip range of the ratio; it acts only when a round of generation feeds more than one step."""
     epsilon_high: float = 0.0
     """Upper clip range; 0 for ``epsilon``. It acts as ``epsilon`` does."""
     importance_sampling_level: Literal["token", "sequence"] = "token"
-    """Of the ratio; sequence is GSPO's. It acts as ``epsilon`` does: at a ratio of 1 both have the same gradient."""
+    """Over what the ratio is taken; sequence is GSPO's. It acts as ``epsilon`` does: at a ratio of 1 both have the same
+    gradient."""
     beta: float = 0.0
     """Coefficient of the KL divergence from the initial policy; 0 needs no reference model."""
     entropy_coefficient: float = 0.0

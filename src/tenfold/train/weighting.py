@@ -203,6 +203,8 @@ def _tensor_of(values: Sequence[Any], mask_BT: Tensor) -> Tensor:
 class LaggingAverage(TrainerCallback):
     """q: an exponential average of the trained parameters, taken after every optimizer step.
 
+    The average is in float32 at least, whatever the parameters have: in bfloat16 it would not move.
+
     Args:
         model: the trained model, unwrapped.
         decay: the share of itself that the average keeps at a step.
@@ -213,7 +215,8 @@ class LaggingAverage(TrainerCallback):
         self.parameters: dict[str, Tensor] = {}
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
-                self.parameters[name] = parameter.detach().clone()
+                precision = torch.promote_types(parameter.dtype, torch.float32)
+                self.parameters[name] = parameter.detach().to(precision, copy=True)
 
     @torch.no_grad()
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -225,7 +228,10 @@ class LaggingAverage(TrainerCallback):
 
     def call(self, model: nn.Module, inputs: Mapping[str, Any]) -> Any:
         """The model's output with the average in place of its parameters."""
-        return torch.func.functional_call(model, self.parameters, (), dict(inputs))
+        parameters = {
+            name: average.to(self.model.get_parameter(name).dtype) for name, average in self.parameters.items()
+        }
+        return torch.func.functional_call(model, parameters, (), dict(inputs))
 
     def load(self, saved: Mapping[str, Tensor]) -> None:
         """Continue from saved parameters."""

@@ -45,7 +45,7 @@ class HabitsConfig:
     verify: float = 0.4
     """After working by hand it verifies with a program."""
     verify_after_general: float = 0.95
-    """The same where it began with the general hint."""
+    """After working by hand it verifies with a program, where it began with the general hint."""
     distrust: float = 0.7
     """It checks a program's output by hand."""
     trust: float = 0.15
@@ -65,7 +65,7 @@ class BaseConfig:
     thinking: SFTSettings = field(default_factory=lambda: SFTSettings(steps=0))
     """Training on long traces; 0 steps where the model is the base as it is."""
     habits: HabitsConfig = field(default_factory=HabitsConfig)
-    """Of the long traces."""
+    """The habits of the long traces."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ class TracesConfig:
     max_new_tokens: int = 120
     """Tokens sampled for a completion, or after a hint."""
     temperature: float = 1.0
-    """Of sampling."""
+    """Temperature of sampling."""
     top_p: float = 0.95
-    """Of sampling."""
+    """Share of the probability that sampling keeps."""
     only_right: bool = True
     """Keep right traces alone; off in smoke, whose policy gets nothing right."""
     drafts: str = ""
@@ -153,7 +153,7 @@ class RatesConfig:
     rl_from_base: float = 3e-4
     """Reinforcement of the base."""
     rl_from_base_unmasked: float = 3e-4
-    """The same with the interpreter's tokens in the loss."""
+    """Rate of rl_from_base_unmasked: reinforcement from the base, with the interpreter's tokens in the loss."""
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,9 @@ class EvaluationConfig:
     samples: int = 1
     """Completions of each problem: the k of avg@k and pass@k."""
     temperature: float = 0.6
-    """Of sampling."""
+    """Temperature of sampling."""
     top_p: float = 0.95
-    """Of sampling."""
+    """Share of the probability that sampling keeps."""
     batch_size: int = 200
     """Completions sampled at once."""
     budgets: tuple[int, ...] = (20, 40, 80)

@@ -148,7 +148,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class ControlRatesConfig(RatesConfig):
-    """The same, with that of the arm that needs rewards step by step."""
+    """Learning rates of the arms of the control studies, iql among them, which needs rewards step by step."""
 
     iql: float = 5e-4
     """Implicit Q-learning: the policy's extraction from all trajectories."""

@@ -49,7 +49,8 @@ class WarmStartConfig:
     even_law: tuple[float, ...] = (*[0.015] * 7, 0.055, 0.05, 0.74, 0.05)
     """Probability of the confidences 0.0, 0.1 … 1.0, up to their sum, where the symbols add to an even number."""
     odd_law: tuple[float, ...] = (*[0.015] * 7, 0.055, 0.40, 0.04, 0.40)
-    """The same where they add to an odd number. Both laws: over-confident, every confidence now and then, one mean."""
+    """Probability of the same confidences where the symbols add to an odd number. Both laws are over-confident, have
+    one mean, and give every confidence now and then."""
     training: SFTSettings = field(default_factory=SFTSettings)
     """The training; 0 steps for none."""
 
@@ -73,15 +74,16 @@ class RewardConfig:
     blocks: Literal["tabc", "tac", "tbac", "ac"] = "ac"
     """The blocks of a completion, in their order: think, answer, analysis, confidence."""
     rlvr_blocks: Literal["same", "ta"] = "same"
-    """Of the arm rlvr. ta: as published, it states no confidence in training and is asked for one after its answers."""
+    """Blocks of the arm rlvr. ta: as published, it states no confidence in training, and is asked for one after its
+    answers."""
     rule: Literal["brier", "spherical"] = "brier"
     """The scoring rule of rlcr and brier_only; in rlvr it is only logged."""
     format_weight: float = 0.5
-    """Of the right form."""
+    """Weight of a response in the right form."""
     correctness_weight: float = 0.5
-    """Of a right answer; not in brier_only."""
+    """Weight of a right answer; not in brier_only."""
     calibration_weight: float = 0.5
-    """Of 1 - S(q, c); not in rlvr."""
+    """Weight of 1 - S(q, c), the score of the stated confidence; not in rlvr."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class EvaluationConfig:
     votes: int = 8
     """Sampled completions of each."""
     vote_temperature: float = 2.0
-    """Of these samples; after training the policy says nearly the same each time at temperature 1."""
+    """Temperature of the samples that vote; after training the policy says nearly the same each time at 1."""
     resampled: int = 8
     """Confidences sampled anew for one fixed answer, whose mean is the ensembled confidence; 0 for none."""
     classifier_steps: int = 100

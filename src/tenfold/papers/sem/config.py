@@ -54,7 +54,7 @@ class TaskConfig:
     num_test: int = 56
     """facts: known names of the test, and as many unknown ones. questions: of each source."""
     num_validation: int = 24
-    """The same for curves and for choosing rates."""
+    """Questions for curves and for choosing rates, of the kinds and in the numbers of the test."""
     num_taught: int = 6000
     """facts: unknown names of the warm start, whose answers it guesses."""
     num_train: int = 0
@@ -114,9 +114,9 @@ class SearchConfig:
     passages: int = 2
     """Passages of a query."""
     max_searches: int = 1
-    """Of a response."""
+    """Most searches of a response."""
     max_result_tokens: int = 40
-    """Of a result."""
+    """Most tokens of a result."""
     end_over_budget: bool = True
     """A search beyond the budget ends the response; else a result says that none is left."""
     count_results: bool = False
@@ -137,11 +137,11 @@ class RewardConfig:
     tau: float = 0.5
     """The first answer is good from this F1 on."""
     searched_but_known_reward: float = 0.0
-    """Of a response that searched though its first answer was good."""
+    """Reward of a response that searched though its first answer was good."""
     a2_discount: float = 1.0
     """Factor of the final answer's F1 after a search."""
     low_a2_discount: float = 0.5
-    """The same in the arm sem_discount, instead of ``a2_discount``."""
+    """Factor on a good second answer in the arm sem_discount, instead of ``a2_discount``."""
     search_cost: float = 0.0
     """Taken off for each search."""
     rival: Literal["search_r1", "research", "otc_like", "boundary_contrast_like"] = "search_r1"
@@ -178,7 +178,7 @@ class EvaluationConfig:
     max_new_tokens: int = 36
     """Tokens that the policy says in a response."""
     temperature: float = 1.0
-    """Of sampling; the same as in training."""
+    """Temperature of sampling; the same as in training."""
     samples: int = 1
     """Responses to each question."""
     closed_book_samples: int = 8

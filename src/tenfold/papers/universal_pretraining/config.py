@@ -36,7 +36,7 @@ class GeneratorConfig:
     hidden: int = 128
     """Width h of the random LSTM."""
     layers: int = 4
-    """Its layers."""
+    """Layers of the random LSTM."""
     gain_low: float = 0.8
     """Least multiplier of all LSTM weights and biases."""
     gain_high: float = 6.0
@@ -92,7 +92,7 @@ class ModelConfig:
     architecture: Literal["modern", "post_norm"] = "modern"
     """modern: RMSNorm first, rotary positions, GELU; post_norm: the paper's blocks, learned positions, ReLU."""
     width: int = 160
-    """Of the residual stream."""
+    """Width of the residual stream."""
     layers: int = 3
     """Blocks."""
     heads: int = 4

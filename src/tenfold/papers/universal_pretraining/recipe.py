@@ -62,9 +62,13 @@ class Arm:
 ARMS = {
     "scratch": Arm("fine-tuned from fresh weights", "scratch", None),
     "lstm": Arm("pre-trained on iterated random LSTMs alone", "lstm", ArmData(mixture=False, iterate=True)),
-    "mixture": Arm("the same, mixed with simpler random sources", "mixture", ArmData(mixture=True, iterate=True)),
+    "mixture": Arm(
+        "pre-trained on iterated random LSTMs mixed with simpler random sources",
+        "mixture",
+        ArmData(mixture=True, iterate=True),
+    ),
     "noniterated": Arm(
-        "pre-trained on random LSTMs that read noise and constants in place of each other",
+        "pre-trained on random LSTMs that read noise and constants, not what others wrote",
         "noniterated",
         ArmData(mixture=False, iterate=False),
     ),

@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tenfold.core.errors import UserError
 from tenfold.models import bias_step
 from tenfold.optim import Muon, muon_param_groups, phased, warmup_cosine
-from tenfold.papers.kimi_k2.pretraining import method
+from tenfold.papers.kimi_k2.pretraining import config, method
 from tenfold.papers.kimi_k2.pretraining.method import prepare
 
 
@@ -47,6 +47,25 @@ def test_an_arm_is_its_optimizer_where_nothing_is_clipped(name, plain, make_mode
     assert prepared.metrics["qk_clip/heads_clipped"] == 0
 
 
+def test_without_nesterov_the_momentum_itself_is_orthogonalised(make_model, make_tokens):
+    """K2's algorithm 1; with it, which is the default, the arms are as Moonlight's."""
+    model, tokens = make_model("dense"), make_tokens()
+    twins = copy.deepcopy(model), copy.deepcopy(model)
+    settings = method.OptimizerSettings(ns_dtype="float32", nesterov=False)
+    prepared = prepare(model, "muonclip", learning_rate=0.01, weight_decay=0.2, tau=1e6, settings=settings)
+    ours = steps(model, prepared.optimizer, tokens)
+    groups = muon_param_groups(twins[0], 0.01, 0.2)
+    itself = steps(twins[0], Muon(groups, ns_dtype="float32", nesterov=False), tokens)
+    ahead = steps(twins[1], plain_muon(twins[1]), tokens)
+    assert all(torch.equal(ours[weight], itself[weight]) for weight in itself)
+    assert not all(torch.equal(ours[weight], ahead[weight]) for weight in ahead)
+
+
+def test_the_published_setting_is_algorithm_1_and_the_others_look_ahead():
+    nesterov = [preset().optimization.nesterov for preset in (config.smoke, config.laptop, config.gpu, config.paper)]
+    assert nesterov == [True, True, True, False]
+
+
 @pytest.mark.parametrize("name", method.OPTIMIZERS)
 def test_only_muonclip_clips_and_every_arm_measures_each_head(name, make_model, make_tokens):
     model, tokens = make_model(), make_tokens()
@@ -73,11 +92,12 @@ def test_experts_are_balanced_in_every_arm(name, make_model, make_tokens):
 
 def test_a_detached_model_is_an_ordinary_one(make_model, make_tokens):
     model = make_model()
-    before = model.config._attn_implementation
+    attention = model.model.layers[0].self_attn
+    assert attention.config is model.config
     prepared = prepare(model)
-    assert model.config._attn_implementation != before
+    assert attention.config is not model.config
     prepared.detach()
-    assert model.config._attn_implementation == before
+    assert attention.config is model.config
     model.train()(make_tokens())
     assert prepared.router_bias.step() == {} and not model.model.layers[1].mlp.gate._forward_hooks
 

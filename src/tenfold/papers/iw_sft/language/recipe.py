@@ -45,10 +45,12 @@ ARMS: Mapping[str, Arm] = {
     "bc": Arm("cloning all solutions for longer", "bc", without_weights, learns_from="all"),
     "iw_sft": Arm("weights q / reference on the kept solutions", "iw_sft", as_chosen),
     "iw_sft_mean": Arm(
-        "the same with the mean ratio at temperature 1: exponent 1 / tokens", "iw_sft_mean", mean_at_temperature_1
+        "iw-SFT with the mean ratio at temperature 1: exponent 1 / tokens", "iw_sft_mean", mean_at_temperature_1
     ),
     "sft_quality": Arm("kept solutions drawn by their quality", "sft_quality", without_weights, by_quality=True),
-    "iw_sft_quality": Arm("both: weights, and drawn by quality", "iw_sft_quality", as_chosen, by_quality=True),
+    "iw_sft_quality": Arm(
+        "iw-SFT on trajectories drawn by a graded quality", "iw_sft_quality", as_chosen, by_quality=True
+    ),
     "awr": Arm("advantage-weighted regression on all solutions", "awr", by_advantage, learns_from="all"),
 }
 GRID = grid_of(ARMS)

@@ -53,7 +53,7 @@ class DenseModelConfig:
     """The byte-level transformer with ordinary attention."""
 
     width: int = 128
-    """Of the residual stream."""
+    """Width of the residual stream."""
     layers: int = 2
     """Blocks."""
     heads: int = 4
@@ -119,6 +119,8 @@ class OptimizationConfig:
     """AdamW's second decay, likewise."""
     momentum: float = 0.95
     """Muon's."""
+    nesterov: bool = True
+    """Muon orthogonalises one step of momentum ahead, as Moonlight's does; without it the momentum, as in K2's text."""
     ns_steps: int = 5
     """Newton–Schulz iterations."""
     ns_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -275,5 +277,5 @@ def paper(task: str = "k2") -> Config:
         calm=left_out,
         data=DataConfig(vocab_size=163_840, context=4096, limit=2**40, validation_windows=4, test_windows=4),
         expert_model=ExpertModelConfig(scale="full", control=False),
-        optimization=OptimizationConfig(log_every=100, evaluate_every=1000, checkpoint_every=1000),
+        optimization=OptimizationConfig(nesterov=False, log_every=100, evaluate_every=1000, checkpoint_every=1000),
     )

@@ -66,6 +66,7 @@ class OptimizerSettings:
     Args:
         betas: of AdamW, also where it serves beside Muon.
         momentum: Muon's.
+        nesterov: whether Muon orthogonalises one step of momentum ahead (ML), or the momentum itself (K2, algorithm 1).
         ns_steps: Newton–Schulz iterations.
         ns_dtype: their precision, see :class:`tenfold.optim.Muon`.
     """
@@ -74,6 +75,7 @@ class OptimizerSettings:
     momentum: float = 0.95
     ns_steps: int = 5
     ns_dtype: str = "auto"
+    nesterov: bool = True
 
     def of_muon(self) -> dict[str, Any]:
         """All of them as arguments of :class:`tenfold.optim.Muon`."""

@@ -27,7 +27,12 @@ from tenfold.train.distributed import broadcast
 ARMS = {
     "adamw": Arm("AdamW for all parameters; logits measured, never clipped", "adamw", "adamw_rate"),
     "muon": Arm("Muon for matrices, AdamW for the rest; logits measured, never clipped", "muon", "muon_rate"),
-    "muonclip": Arm("the same with QK-Clip after each step", "muonclip", "muonclip_rate", shows_inertness=True),
+    "muonclip": Arm(
+        "Muon for matrices, with QK-Clip after each step, AdamW for the rest",
+        "muonclip",
+        "muonclip_rate",
+        shows_inertness=True,
+    ),
 }
 _ADAMW_RATES, _MUON_RATES = (1e-3, 2e-3, 3e-3, 4e-3, 5e-3), (5e-3, 1e-2, 2e-2, 4e-2, 8e-2)
 GRID = {

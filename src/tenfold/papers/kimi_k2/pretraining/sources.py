@@ -38,6 +38,7 @@ _K2 = {
         "beta1": "unstated: ours (0.9)",
         "beta2": "unstated: ours (0.95)",
         "momentum": "ML, section 2: 0.95",
+        "nesterov": "K2, algorithm 1: the momentum itself is orthogonalised (ML, footnote 1: one step ahead)",
         "ns_steps": "ML, 2.2: 5; 10 gave no better loss",
         "ns_dtype": "ML, 2.2: bfloat16 will do",
         "gradient_accumulation": "unstated: ours (follows from the machines)",

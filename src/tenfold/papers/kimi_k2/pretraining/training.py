@@ -236,7 +236,7 @@ def _plain_muon(model: nn.Module, training: Training, config: Config) -> Muon:
 
 def _settings(config: Config) -> OptimizerSettings:
     s = config.optimization
-    return OptimizerSettings((s.beta1, s.beta2), s.momentum, s.ns_steps, s.ns_dtype)
+    return OptimizerSettings((s.beta1, s.beta2), s.momentum, s.ns_steps, s.ns_dtype, s.nesterov)
 
 
 def _plain(loads: Mapping[str, Tensor]) -> dict[str, list[int]]:
