@@ -43,21 +43,21 @@ def test_the_network_is_causal_and_padding_at_the_end_changes_nothing():
 
 
 @torch.no_grad()
-def test_keys_see_the_word_before():
-    """With all else of a block switched off, only the key of the position behind a changed word changes."""
+def test_keys_and_values_see_the_word_before():
+    """A changed word changes its own key and value and those of the position behind it, and no others."""
     made = network()
     block = made.blocks[0]
     x = torch.randn(1, 6, 32, generator=torch.Generator().manual_seed(0))
     other = x.clone()
     other[0, 2] += 1.0
-    block.q_proj.weight.zero_(), block.v_proj.weight.zero_()
-    keys = []
+    caches = []
     for given in (x, other):
         cache = LayerCache()
         block(given, cache, 0)
-        keys.append(cache.keys)
-    changed = (keys[0] - keys[1]).abs().amax((0, 1, 3)) > 1e-6
-    assert changed.tolist() == [False, False, True, True, False, False]
+        caches.append(cache)
+    for one, another in ((caches[0].keys, caches[1].keys), (caches[0].values, caches[1].values)):
+        changed = (one - another).abs().amax((0, 1, 3)) > 1e-6
+        assert changed.tolist() == [False, False, True, True, False, False]
 
 
 def test_a_width_that_heads_do_not_divide_is_refused():

@@ -1,5 +1,6 @@
 """MSA's own verbs: ``answer`` a vignette, ``infer`` from a program, ``replay`` a record, compare with ``people``."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,7 +18,10 @@ from tenfold.papers.msa.evaluation import against_people, agreement, gold_poster
 from tenfold.papers.msa.pipeline import MSA, Result, read_record
 from tenfold.papers.msa.pipeline import replay as replay_record
 from tenfold.papers.msa.settings import Settings
+from tenfold.papers.msa.survey import page
+from tenfold.papers.msa.survey import survey as survey_of
 from tenfold.papers.msa.vignette import load_vignette
+from tenfold.papers.msa.vignette import vignettes as known_vignettes
 from tenfold.policies import ChatServer, LMBackend, RolloutBackend, ScriptedBackend, load_policy
 
 Target = Annotated[Path, tyro.conf.Positional]
@@ -123,6 +127,58 @@ def replay(record: Target) -> None:
     if result.to_json() != text:
         raise UserError(f"{record}: the run again gives something else; was it made by another version?")
     print("equal to the record, bit for bit")
+
+
+def survey(
+    out: Target,
+    lm: str,
+    model: str = "",
+    participants: int = 1,
+    seed: int = 0,
+    vignettes: Path | None = None,
+    settings: Settings = Settings(),  # noqa: B008 -- frozen
+) -> None:
+    """Ask a language model about all vignettes in all ways, and write the records and a page to look at.
+
+    A survey that was stopped goes on where it was. The page tells where stages failed, and how far answers are from the
+    gold programs, which are not people.
+
+    Args:
+        out: a folder for the records and ``survey.html``.
+        lm: who writes; see ``answer``.
+        model: the model's name at the server.
+        participants: runs of all stages for each vignette.
+        seed: of everything that is drawn here.
+        vignettes: a folder of YAML files; those that come with the library by default.
+        settings: of the pipeline.
+    """
+    asked = (
+        known_vignettes() if vignettes is None else [load_vignette(path) for path in sorted(vignettes.glob("*.yaml"))]
+    )
+    if not asked:
+        raise UserError(f"vignettes = {str(vignettes)!r}: has no YAML files")
+    backend = backend_of(lm, model, seed)
+    with ProgramSandbox(seconds=settings.max_seconds) as programs:
+        found = survey_of(
+            lambda: renewed(backend), asked, programs, out, settings=settings, participants=participants, seed=seed
+        )
+    gold = gold_posteriors()
+    write_atomically(out / "survey.html", page(found, asked, gold))
+    table = Table("way", "answered", "R²", "Wasserstein-1 to gold")
+    for way, one in found.agreements(gold).items():
+        numbers = (
+            ("–", "–")
+            if one is None
+            else (_with(one.r2, one.r2_interval), _with(one.wasserstein, one.wasserstein_interval))
+        )
+        table.add_row(way, f"{found.failures(way)['answered']:.0%}", *numbers)
+    Console().print(table)
+    print(f"wrote {out / 'survey.html'}")
+
+
+def renewed(backend: LMBackend) -> LMBackend:
+    """The same model; a policy begins its noise anew, so that a result does not depend on those before it."""
+    return replace(backend, calls=0) if isinstance(backend, RolloutBackend) else backend
 
 
 def people(

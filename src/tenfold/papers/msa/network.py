@@ -1,8 +1,8 @@
-"""The small decoder of the laptop experiment: a transformer whose keys also see the token before.
+"""The small decoder of the laptop experiment: a transformer whose keys and values also see the word before.
 
-    k_t = W_k x_t + W_p x_{t−1}
+    k_t = W_k x_t + W_p x_{t−1},    v_t = W_v x_t + W_u x_{t−1}
 
-so that "what stood behind this word" can be looked up in the first layer already. Without the second term all ways of
+so that "what stood behind this word", and before it, can be looked up in the first layer already. Without the second terms all ways of
 being asked bind names much later, or not at all. Otherwise: RMS norms without gain, rotary positions, SwiGLU, tied
 embeddings. Shapes: B rows, S positions, D width, N heads, H = D / N, V words.
 """
@@ -56,7 +56,7 @@ class Block(nn.Module):
         super().__init__()
         self.heads = heads
         self.q_proj, self.k_proj, self.v_proj, self.o_proj = (Linear(width, width) for _ in range(4))
-        self.k_before = Linear(width, width)
+        self.k_before, self.v_before = Linear(width, width), Linear(width, width)
         self.feed_forward = SwiGLU(width, 4, multiple=8)
         self.rotary = rotary
 
@@ -65,7 +65,9 @@ class Block(nn.Module):
         normed = rms_norm(x_BSD)
         first = torch.zeros_like(normed[:, :1]) if cache is None or cache.before is None else cache.before
         before = torch.cat((first, normed[:, :-1]), 1)
-        q, k, v = self.q_proj(normed), self.k_proj(normed) + self.k_before(before), self.v_proj(normed)
+        q = self.q_proj(normed)
+        k = self.k_proj(normed) + self.k_before(before)
+        v = self.v_proj(normed) + self.v_before(before)
         q, k, v = (self._heads(part) for part in (q, k, v))
         q, k = self._turned(q, start), self._turned(k, start)
         if cache is not None:
