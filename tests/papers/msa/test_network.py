@@ -111,12 +111,21 @@ def test_targets_are_code_numbers_and_thoughts(told):
             assert [word for word, t in zip(words, row.targets, strict=True) if t] == words[
                 words.index("<answer>") + 1 :
             ]
-        numbers = sum(len(answer) for answer in each.labels.answers)
+        numbers = sum(len(answer) for answer in each.labels.answers) + 2 * len(each.situation.people)
         thoughts = sum(len(means) for means in each.labels.thoughts)
         direct, thought = direct_row(each), thought_row(each)
         assert sum(direct.targets) == numbers and sum(thought.targets) == numbers + thoughts
         for row in (direct, thought):
             assert {VOCABULARY[i] for i, t in zip(row.words, row.targets, strict=True) if t} <= set(NUMBERS)
+
+
+def test_rivals_are_also_asked_what_can_be_read_off(told):
+    for each in told:
+        words = " ".join(VOCABULARY[i] for i in direct_row(each).words)
+        for person in each.situation.people:
+            wins = sum(person in contest.winners for contest in each.situation.contests)
+            losses = sum(person in contest.losers for contest in each.situation.contests)
+            assert f"wins of {person} ? #{10 * wins}" in words and f"losses of {person} ? #{10 * losses}" in words
 
 
 def test_each_way_gets_equal_words_in_every_step_and_all_rows_in_a_lap(told):

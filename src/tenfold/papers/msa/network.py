@@ -2,9 +2,9 @@
 
     k_t = W_k x_t + W_p x_{t−1},    v_t = W_v x_t + W_u x_{t−1}
 
-so that "what stood behind this word", and before it, can be looked up in the first layer already. Without the second terms all ways of
-being asked bind names much later, or not at all. Otherwise: RMS norms without gain, rotary positions, SwiGLU, tied
-embeddings. Shapes: B rows, S positions, D width, N heads, H = D / N, V words.
+so that "what stood behind this word", and before it, can be looked up in the first layer already. Without the second
+terms all ways of being asked bind names much later, or not at all. Otherwise: RMS norms without gain, rotary positions,
+SwiGLU, tied embeddings. Shapes: B rows, S positions, D width, N heads, H = D / N, V words.
 """
 
 from dataclasses import dataclass, field

@@ -4,7 +4,8 @@
 - direct: background, sentences, and then every question with its numbers;
 - thoughts: the same, with the mean rank so far of each person in a sentence behind it.
 
-The rivals of synthesis are supervised on everything that can be asked of a situation. All ways get equal numbers of
+The rivals of synthesis are supervised on everything that can be asked of a situation, also on what can be read off it
+without reasoning: how often somebody won and lost. All ways get equal numbers of
 words in each step, padding not counted.
 """
 
@@ -105,11 +106,24 @@ def thought_row(told: Told) -> Row:
 
 
 def _answered(told: Told, words: list[str], targets: list[bool]) -> Row:
-    for question, numbers in zip(told.situation.questions, told.labels.answers, strict=True):
-        asked = question_words(question)
+    """Questions with their numbers behind a text: those of the situation, and what can be read off it."""
+    situation = told.situation
+    pairs = [(question_words(q), list(n)) for q, n in zip(situation.questions, told.labels.answers, strict=True)]
+    for person in situation.people:
+        for words_asked, number in recall(situation, person):
+            pairs.append((words_asked, [number]))
+    order = numpy_generator(len(words), " ".join(words)[:200], "order of questions").permutation(len(pairs))
+    for asked, numbers in (pairs[i] for i in order):
         words = [*words, *asked, *map(number_word, numbers)]
         targets = [*targets, *[False] * len(asked), *[True] * len(numbers)]
     return _row(words, targets)
+
+
+def recall(situation: Situation, person: str) -> list[tuple[list[str], float]]:
+    """What can be read off a text without any reasoning: ten times how often somebody won, and lost."""
+    wins = sum(person in contest.winners for contest in situation.contests)
+    losses = sum(person in contest.losers for contest in situation.contests)
+    return [(f"wins of {person} ?".split(), 10.0 * wins), (f"losses of {person} ?".split(), 10.0 * losses)]
 
 
 def _row(words: Sequence[str], targets: list[bool]) -> Row:

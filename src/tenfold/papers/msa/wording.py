@@ -64,7 +64,7 @@ SPREAD_WORDS = dict(zip(SPREADS, ("alike", "different"), strict=True))
 LUCK_WORDS = dict(zip(LUCKS, ("little", "much"), strict=True))
 WORDS = (
     "people are ; luck matters . the sport is a team counts as its member who has strength that day from then on , it "
-    "happens beat won against lost to and brought bread storm came rank of will"
+    "happens beat won against lost to and brought bread storm came rank of will wins losses"
 )
 
 
