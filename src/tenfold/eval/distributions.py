@@ -59,7 +59,7 @@ def r_squared(predicted: Sequence[float] | np.ndarray, observed: Sequence[float]
 
     Example:
         >>> round(r_squared([1, 2, 3], [2, 4, 6.5]), 3)
-        0.993
+        0.996
     """
     x, y = np.asarray(predicted, dtype=float), np.asarray(observed, dtype=float)
     if x.shape != y.shape or x.ndim != 1 or len(x) < 2:
