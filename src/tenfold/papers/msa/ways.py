@@ -83,7 +83,12 @@ def by_counting(study: Study, situations: Sequence[Told], key: int) -> list[Answ
 
 def by_gold_program(study: Study, situations: Sequence[Told], key: int) -> list[Answer]:
     """By the situation's own program."""
-    return [_inferred(study.config, _gold(told), told, (study.cell.seed, key, n)) for n, told in enumerate(situations)]
+    answers = []
+    for number, told in enumerate(situations):
+        answer = _inferred(study.config, _gold(told), told, (study.cell.seed, key, number))
+        answer.is_exact = True
+        answers.append(answer)
+    return answers
 
 
 def _gold(told: Told) -> str:
