@@ -29,7 +29,13 @@ class Config:
     training: Training = field(default_factory=Training)
 
 
-ARMS: Mapping[str, float] = {"slow": 0.1, "fast": 0.3}
+@dataclass(frozen=True)
+class Arm:
+    text: str
+    pace: float
+
+
+ARMS: Mapping[str, Arm] = {"slow": Arm("a tenth of the way at each step", 0.1), "fast": Arm("three tenths of it", 0.3)}
 CLAIMS = (
     Claim(
         id="gain",
@@ -59,7 +65,7 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     cell.rewind(state["step"])
     for step in range(state["step"] + 1, config.training.steps + 1):
         noise = float(numpy_generator(seed, "noise", step).normal(scale=0.01))
-        state = {"step": step, "value": state["value"] + ARMS[arm] * (1.0 - state["value"]) + noise}
+        state = {"step": step, "value": state["value"] + ARMS[arm].pace * (1.0 - state["value"]) + noise}
         cell.log(step, {"train/value": state["value"]})
         cell.progress(step, config.training.steps, {"train/value": state["value"]}, (1.0, "steps/s"))
         time.sleep(config.training.pause)

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
@@ -65,7 +66,7 @@ def make_report(seeds=3):
 class Outline(HTMLParser):
     """Collects tags and attributes, and checks that they are closed in order."""
 
-    VOID = ("meta", "img", "link", "br", "line", "circle")
+    VOID = ("meta", "img", "link", "br", "line", "circle", "wbr")
 
     def __init__(self):
         super().__init__()
@@ -99,8 +100,9 @@ def test_html_says_what_was_run_and_what_came_out(tmp_path):
     write_report(make_report(), [], tmp_path)
     html = (tmp_path / "report.html").read_text()
     for text in (
-        "A &lt;method&gt; gains.", "supported", "not supported", "test/exact", "cost/parameters", "cost/seconds",
-        "tenfold run demo --seeds 3", "steps: 5", "AMD EPYC, 2 cores, 8 GB", "2 min 5 s", "0123456789abcdef",
+        "A &lt;method&gt; gains.", "supported", "not supported", "test/<wbr>exact", "cost/<wbr>parameters",
+        "cost/<wbr>seconds", "tenfold run demo --seeds 3", "steps: 5", "AMD EPYC, 2 cores, 8 GB", "2 min 5 s",
+        "0123456789abcdef",
     ):  # fmt: skip
         assert text in html
     assert "not finished" not in html
@@ -174,7 +176,7 @@ def test_changes_from_the_preset_are_in_all_headlines(tmp_path):
     html = (tmp_path / "report.html").read_text()
     assert "preset laptop with training.steps 7, 3 seeds" in html and "laptop with training.steps 7 · 3 seeds" in html
     console = Console(file=io.StringIO(), width=140)
-    print_report(report, console)
+    print_report(report, console, Path("run"))
     assert "hrm · laptop with training.steps 7 · 3 seeds" in console.file.getvalue()
 
 
@@ -191,7 +193,7 @@ def test_without_the_papers_folder_nothing_is_known_of_its_presets():
 
 def test_terminal_tables_show_metrics_and_verdicts():
     console = Console(file=io.StringIO(), width=140)
-    print_report(make_report(seeds=1), console)
+    print_report(make_report(seeds=1), console, Path("run"))
     shown = console.file.getvalue()
     assert (
         "test/exact" in shown
@@ -205,7 +207,7 @@ def test_brackets_in_a_claim_are_not_markup():
     report = make_report()
     claim = replace(CLAIMS[0], text="It gains [red]much[/red].")
     console = Console(file=io.StringIO(), width=140)
-    print_report(replace(report, judgements=judge_all([claim], report.scores, Looks())), console)
+    print_report(replace(report, judgements=judge_all([claim], report.scores, Looks())), console, Path("run"))
     assert "[red]much[/red]" in console.file.getvalue()
 
 
@@ -215,7 +217,7 @@ def test_no_name_of_a_metric_is_cropped_on_a_narrow_terminal():
     facts = FACTS | {"cell_seconds": {arm: {str(seed): 10.0 for seed in scores} for arm in arms}}
     report = replace(make_report(), scores=dict.fromkeys(arms, scores), judgements=(), facts=facts)
     stream = io.StringIO()
-    print_report(report, Console(file=stream, width=60))
+    print_report(report, Console(file=stream, width=60), Path("run"))
     assert "…" not in stream.getvalue()
 
 
@@ -226,7 +228,7 @@ def test_nine_arms_are_readable_on_a_narrow_terminal(width):
     facts = FACTS | {"cell_seconds": {arm: {str(seed): 10.0 for seed in scores} for arm in arms}}
     report = replace(make_report(), scores=dict.fromkeys(arms, scores), facts=facts)
     stream = io.StringIO()
-    print_report(report, Console(file=stream, width=width))
+    print_report(report, Console(file=stream, width=width), Path("run"))
     lines = stream.getvalue().splitlines()
     assert max(map(len, lines)) <= width and "…" not in stream.getvalue()
     for arm in arms:
@@ -239,9 +241,70 @@ def test_the_command_that_gives_verdicts_is_told_until_all_planned_seeds_are_the
     report = make_report(seeds=1)
     planned = replace(report, facts=report.facts | {"plan": {"seeds": [0, 1, 2], "why": "three"}})
     stream = io.StringIO()
-    print_report(planned, Console(file=stream, width=200))
-    assert "1 of 3 are here: tenfold run demo --seeds plan" in stream.getvalue()
+    print_report(planned, Console(file=stream, width=200), Path("run"))
+    assert "of which this run has 1." in stream.getvalue() and "--seeds plan" in stream.getvalue()
     whole = replace(planned, seeds=[0, 1, 2])
     stream = io.StringIO()
-    print_report(whole, Console(file=stream, width=200))
+    print_report(whole, Console(file=stream, width=200), Path("run"))
     assert "--seeds plan" not in stream.getvalue()
+
+
+def html_of(report, folder):
+    write_report(report, [], folder)
+    return (folder / "report.html").read_text()
+
+
+def test_arms_are_described_and_the_headline_comes_first_and_is_marked(tmp_path):
+    headline = replace(CLAIMS[1], headline=True, source="a pilot on the seeds 7 and 8")
+    report = make_report()
+    judged = judge_all([CLAIMS[0], headline], report.scores, Looks(plan=(0, 1, 2)))
+    html = html_of(replace(report, judgements=judged, arms={"base": "nothing done", "method": "all <done>"}), tmp_path)
+    assert "nothing done" in html and "all &lt;done&gt;" in html
+    assert html.count('class="mark"') == 1
+    assert html.index('class="mark"') < html.index("It is high.") < html.index("A &lt;method&gt; gains.")
+    assert "Margin 0.9 (a pilot on the seeds 7 and 8). Budget: steps." in html
+
+
+def test_nine_arms_stand_in_two_tables_and_each_number_once(tmp_path):
+    report = make_report()
+    scores = {f"arm_{number}": report.scores["method"] for number in range(9)}
+    facts = FACTS | {"cell_seconds": {arm: {str(seed): 1.0 for seed in range(3)} for arm in scores}}
+    html = html_of(replace(report, scores=scores, judgements=(), facts=facts), tmp_path)
+    metrics = html.split("<h2>Metrics</h2>")[1].split("<h2>Pictures</h2>")[0]
+    tables = metrics.split("<table")[1:]
+    assert [table.split("</thead>")[0].count("arm_") for table in tables] == [5, 4]
+    assert sum(table.count('data-label="arm_') for table in tables) == 9 * 2
+
+
+def test_metrics_have_their_meaning_from_the_readme_and_none_where_it_says_nothing(tmp_path):
+    metrics = {"test/exact_accuracy": 0.5, "test/unheard_of": 0.25}
+    scores = {"hrm": {0: Scores(metrics)}}
+    facts = FACTS | {"cell_seconds": {"hrm": {"0": 1.0}}}
+    config = config_to_plain(preset_config("hrm", "laptop"))
+    html = html_of(Report("hrm", "laptop", [0], scores, (), facts, config), tmp_path)
+    row = html.split("exact_<wbr>accuracy</code>")[1].split("</tr>")[0]
+    assert "share of held-out puzzles with <b>every</b> cell right" in row
+    assert "small" not in html.split("unheard_<wbr>of</code>")[1].split("</tr>")[0]
+
+
+def test_the_machine_is_described_as_it_was_used_with_plan_looks_and_texts(tmp_path):
+    facts = {
+        "device": "auto",
+        "device_used": "cpu",
+        "plan": {"seeds": [0, 1, 2, 3, 4], "why": "five, the fewest"},
+        "looks": [[0, 1, 2, 3, 4, 5]],
+        "data": {"licences": "ab12cd34"},
+    }
+    report = make_report()
+    html = html_of(replace(report, facts=report.facts | facts), tmp_path)
+    for text in (
+        "auto (cpu), float32", "5 seeds, 0 to 4 (five, the fewest)", "6 seeds (0 to 5)", "licences", "ab12cd34",
+    ):  # fmt: skip
+        assert text in html
+    assert "auto (cuda)" in html_of(replace(report, facts=report.facts | facts | {"device_used": "cuda"}), tmp_path)
+
+
+def test_a_run_below_its_plan_shows_the_command_that_gives_verdicts(tmp_path):
+    report = make_report()
+    facts = report.facts | {"plan": {"seeds": [0, 1, 2, 3, 4], "why": "five"}}
+    assert "tenfold run demo --preset laptop --seeds plan" in html_of(replace(report, facts=facts), tmp_path)

@@ -9,6 +9,7 @@ import pytest
 from fake_recipe import arguments
 from rich.console import Console
 
+from tenfold.core import stored
 from tenfold.core.cell import Cell
 from tenfold.core.directory import RunDirectory
 from tenfold.core.entries import read, write
@@ -84,3 +85,12 @@ def test_a_run_without_stored_data_has_only_its_table(published):
         stored_report(repository, "fake", [entry])
     with pytest.raises(UserError, match="no run of fake is published"):
         stored_report(repository, "fake", [])
+
+
+def test_a_report_that_is_drawn_again_describes_the_arms_of_its_recipe(published, monkeypatch):
+    repository, entry, _ = published
+    assert stored_report(repository, "fake", [entry]).arms == {}
+    monkeypatch.setattr(stored, "studies", lambda: [type("Study", (), {"name": "fake"})])
+    monkeypatch.setattr(stored, "recipe_module", lambda study: fake_recipe)
+    again = stored_report(repository, "fake", [entry])
+    assert again.arms == {arm: described.text for arm, described in fake_recipe.ARMS.items()}

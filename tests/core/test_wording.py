@@ -4,7 +4,7 @@ import pytest
 
 from tenfold.core.claims import judge
 from tenfold.core.types import Claim, Looks, Scores
-from tenfold.core.wording import duration, entry_of, interval_drawing, needed_text, preset_text, readable, verdict_row
+from tenfold.core.wording import duration, entry_of, needed_text, preset_text, readable, verdict_row
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,9 @@ def test_a_preset_is_named_with_what_was_changed():
     assert preset_text("laptop", {}) == "laptop"
 
 
-def test_the_drawing_keeps_order_and_stays_on_the_strip():
+def test_a_row_of_the_verdict_table_has_effect_and_interval():
     claim = Claim("c", "A claim.", "threshold", "m/n", "test", "a", None, "higher", 0.3, "")
     judgement = judge(
         claim, {"a": {seed: Scores({"m/n": value}) for seed, value in enumerate((0.5, 0.6, 0.7))}}, Looks((0, 1, 2))
     )
-    places = interval_drawing(judgement)
-    assert 0 < places["line"] < places["low"] < places["effect"] < places["high"] < 100
     assert verdict_row(judgement)["effect"] == "0.600 [0.352, 0.848]"

@@ -8,6 +8,32 @@ from tenfold.eval.token_f1 import token_f1
 
 CHOICES = ["the heart", "A lung", "kidneys, both", "a liver"]
 FORMS = ["{letter}", "({letter})", "{lower}", "({lower})", "{letter}.", "{letter})", "{letter}) {text}"]
+FORMS += [
+    "**{letter}**",
+    "**{letter}. {text}**",
+    "\\text{{{letter}}}",
+    "$\\textbf{{({letter})}}$",
+    "\\boxed{{{letter}}}",
+    "{letter},",
+]
+FORMS += [
+    "Option {letter}",
+    "option ({lower})",
+    "Choice {letter}: {text}",
+    "{letter} {text}",
+    "{letter}, {text}",
+    "{letter} - {text}",
+]
+FORMS += [
+    "（{letter}）",
+    "{letter}번",
+    "「{letter}」",
+    "`{letter}`",
+    "{letter}。",
+    "“{text}”",
+    "{letter}\n{text}",
+    "__{letter}__",
+]
 FORMS += ["{letter}. {text}", "({letter}) {text}", "[{letter}]", "{letter}: {text}", " {letter} ", "{text}", "{text}."]
 
 
@@ -26,10 +52,11 @@ def test_every_form_of_every_letter(gold, form):
 
 @pytest.mark.spec("sem", "3")
 def test_token_f1_is_no_scorer_of_letters():
-    """The trap: its normalisation drops articles, so that a right A scores 0, and letters score 0 beside their text."""
-    assert token_f1("A", "A") == 0 and token_f1("B", "B") == 1
+    """The trap: SQuAD's normalisation drops articles, so that a right A scores 0; and beside their text letters do."""
+    assert token_f1("A", "A", "squad") == 0 and token_f1("B", "B", "squad") == token_f1("A", "A") == 1
     forms = ["{letter}", "({letter})", "{lower}", "{letter}. {text}", "{text}"]
     for letter in "ABCD":
+        assert any(token_f1(said(form, letter), letter, "squad") < 1 for form in forms)
         assert any(token_f1(said(form, letter), letter) < 1 for form in forms)
         assert all(multiple_choice(said(form, letter), letter, CHOICES) for form in forms)
 
@@ -53,6 +80,18 @@ def test_token_f1_is_no_scorer_of_letters():
         ("the", ["a", "the"], "B"),
         ("Dog", ["a dog", "the dog"], None),  # two options are the same to it
         ("the dog", ["a dog", "the dog"], "B"),
+        ("Ａ", CHOICES, "A"),
+        ("(A) (B)", CHOICES, None),
+        ("(A) or (B)", CHOICES, None),
+        ("A) or B)", CHOICES, None),
+        ("A, B", CHOICES, None),
+        ("A and B", CHOICES, None),
+        ("A man with a heart", CHOICES, None),
+        ("I think so", (), None),
+        ("I think so", [str(number) for number in range(26)], None),
+        ("B kidneys, both", CHOICES, None),
+        ("Option E", CHOICES, None),
+        ("an option", CHOICES, None),
         ("C", (), "C"),
         ("c) whatever", (), "C"),
         ("whatever", (), None),

@@ -14,7 +14,9 @@ from language_training import FAST, GRPO, Echo, cell_of, digits, policy, short, 
 from trl import GRPOConfig, GRPOTrainer
 
 from tenfold.core.errors import UserError
-from tenfold.core.types import Trajectory
+from tenfold.core.types import Reply, Trajectory
+from tenfold.policies import tiny_policy
+from tenfold.rewards import CorrectnessReward
 from tenfold.train.grpo import RolloutGRPOTrainer, grpo
 from tenfold.train.grpo_refusals import require_whole_groups
 from tenfold.train.scoring import completion_text, without_variance
@@ -256,6 +258,32 @@ def test_rewards_read_what_was_sampled_and_the_columns_of_the_data(tmp_path):
     for prompt, text, trajectory, answer in zip(prompts, completions, trajectories, columns["answer"], strict=True):
         assert answers[prompt] == answer and actor.decode(trajectory.prompt_ids) == prompt
         assert actor.decode(trajectory.token_ids).removesuffix(actor.tokenizer.eos_token) == text
+    assert columns["said"] == completions, "nobody else wrote into them"
+
+
+class Claiming(Echo):
+    """Answers each question mark with the right answer in tags."""
+
+    def open(self, prompt, sample):
+        session, claim = (
+            super().open(prompt, sample),
+            Reply(f"<answer>{self.rows[prompt]['answer']}</answer>", end=True),
+        )
+        session.respond = lambda turn: None if turn.stop is None else claim
+        return session
+
+
+def test_rewards_are_told_what_of_a_completion_the_policy_said(tmp_path):
+    """The environment claims the right answer in every reply; no reward of tags is paid for it."""
+    recorder, cell = Recorder(), cell_of("grpo", tmp_path)
+    actor = tiny_policy(special=("<answer>", "</answer>"), width=16, layers=1, heads=2)
+    settings = replace(ONE, max_completion_length=64)
+    grpo(actor, sums(), (recorder, CorrectnessReward("a")), settings, cell, environment=Claiming)
+    ((_, completions, trajectories, columns),) = recorder.calls
+    answered = [not all(trajectory.loss_mask) for trajectory in trajectories]
+    assert any(answered) and cell.curves()["rewards/correctness/mean"] == [(1.0, 0.0)]
+    for text, said, claimed, answer in zip(completions, columns["said"], answered, columns["answer"], strict=True):
+        assert text == (f"{said}<answer>{answer}</answer>" if claimed else said)
 
 
 def test_conversations_get_conversations(tmp_path):
@@ -444,6 +472,18 @@ async def no_number_later(prompts, completions, **columns):
     return no_number(prompts, completions)
 
 
+def texts(prompts, completions, **columns):
+    return ["1"] * len(completions)
+
+
+def lists(prompts, completions, **columns):
+    return [[1.0]] * len(completions)
+
+
+def one_number(prompts, completions, **columns):
+    return 1.0
+
+
 def one_too_few(prompts, completions, **columns):
     return [1.0] * (len(completions) - 1)
 
@@ -456,6 +496,9 @@ def one_too_few(prompts, completions, **columns):
         ({"rewards": (infinite,)}, r"reward 'infinite': gave inf for '.*'; allowed: finite numbers, None"),
         ({"rewards": (digits, no_number)}, r"reward 'no_number': gave nan for '.*'; allowed: finite numbers, None"),
         ({"rewards": (no_number_later,)}, "reward 'no_number_later': gave nan"),
+        ({"rewards": (texts,)}, r"reward 'texts': gave '1' for '.*'; allowed: finite numbers, None"),
+        ({"rewards": (lists,)}, r"reward 'lists': gave \[1.0\] for '.*'; allowed: finite numbers, None"),
+        ({"rewards": (one_number,)}, "reward 'one_number': gave 1.0; allowed: a list with a number for each"),
         ({"rewards": (one_too_few,)}, "reward 'one_too_few': gave 15 values for 16 completions"),
         ({"extra": {"top_k": 5}}, "top_k = 5: rollouts do not serve it; allowed: 0"),
         ({"extra": {"chat_template_kwargs": {"a": 1}}}, "chat_template_kwargs = .*: rollouts do not serve it"),

@@ -80,7 +80,7 @@ def _show(report: Report, file: Path, console: Console) -> None:
     from tenfold.cli.published import print_published
     from tenfold.core.terminal import print_report
 
-    print_report(report, console)
+    print_report(report, console, file.parent)
     print_published(report, console)
     console.print(f"\nReport: {file}", soft_wrap=True, highlight=False)
 

@@ -294,7 +294,7 @@ def _execute(
     )
     if is_main_process():
         console = Console()
-        print_report(report, console)
+        print_report(report, console, directory)
         print_published(report, console)
         console.print(f"\nReport: {directory / 'report.html'}", soft_wrap=True, highlight=False)
     return 0

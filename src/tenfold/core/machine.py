@@ -92,6 +92,21 @@ def accelerators() -> list[str]:
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
 
+def device_used(asked: str) -> str:
+    """Where a process computes that was asked to take a device: what ``auto`` comes to; imports torch.
+
+    Example:
+        >>> device_used("cpu")
+        'cpu'
+    """
+    import torch
+
+    if asked != "auto":
+        return asked
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return "cpu" if found is None else found.type
+
+
 def hardware_line(*, processor: str, cores: int, memory_gb: int, accelerators: list[str] | None) -> str:
     """The hardware in a line, by which results from different machines are told apart.
 

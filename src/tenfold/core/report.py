@@ -9,8 +9,10 @@ seed share appear as ``cost/shared_seconds``, the same for every arm, and are in
 """
 
 import base64
+import html
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,12 @@ from tenfold.core.config import to_plain as config_to_plain
 from tenfold.core.discovery import preset_config, studies
 from tenfold.core.entries import claim_entry
 from tenfold.core.files import to_json, write_atomically
+from tenfold.core.glossary import glossary_of
+from tenfold.core.learning_curves import learning_curves
+from tenfold.core.notices import notices
+from tenfold.core.rows import arm_groups, claim_rows, facts_table, metric_rows
 from tenfold.core.types import Picture, Report
-from tenfold.core.wording import Entry, count_verdicts, duration, entry_of, facts_table, preset_text, verdict_row
+from tenfold.core.wording import Entry, count_verdicts, duration, entry_of, preset_text
 from tenfold.core.wording import readable as readable  # part of the public names of this module
 
 SECONDS = "cost/seconds"
@@ -133,15 +139,16 @@ def write_report(report: Report, pictures: Sequence[Picture], directory: Path) -
         write_atomically(directory / "plots" / f"{picture.name}.svg", svg)
         drawings.append((picture, "data:image/svg+xml;base64," + base64.b64encode(svg).decode()))
     write_atomically(directory / "report.json", to_json(to_plain(report), indent=1) + "\n")
-    write_atomically(directory / "report.html", render_html(report, drawings))
+    write_atomically(directory / "report.html", render_html(report, drawings, directory))
 
 
-def render_html(report: Report, drawings: Sequence[tuple[Picture, str]]) -> str:
+def render_html(report: Report, drawings: Sequence[tuple[Picture, str]], directory: Path) -> str:
     """The report as one HTML document.
 
     Args:
         report: what the run knows.
         drawings: each picture with its image as a data URI.
+        directory: where the report lies, for the commands in it.
     """
     import jinja2
 
@@ -149,21 +156,24 @@ def render_html(report: Report, drawings: Sequence[tuple[Picture, str]]) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    metrics = metric_names(report)
+    environment.filters |= {"markdown": _html_of_markdown, "breakable": _breakable}
+    table, metrics, glossary = metric_table(report), metric_names(report), glossary_of(report.paper)
     return environment.get_template("report.html.j2").render(
         report=report,
         title=_title(report.paper),
         setting=preset_text(report.preset, changed_fields(report) or {}),
         facts=report.facts,
-        verdicts=[verdict_row(judgement) for judgement in report.judgements],
-        results=[name for name in metrics if not name.startswith(COST)],
-        costs=[name for name in metrics if name.startswith(COST)],
-        table=metric_table(report),
+        notices=notices(report, directory),
+        claims=claim_rows(report.judgements),
+        arms={arm: text for arm, text in report.arms.items() if text},
+        arm_groups=arm_groups(list(table)),
+        results=metric_rows([name for name in metrics if not name.startswith(COST)], glossary),
+        costs=metric_rows([name for name in metrics if name.startswith(COST)], glossary),
+        table=table,
         drawings=drawings,
         duration=duration(report.facts["seconds"]),
         seeds=count_of_seeds(len(report.seeds)),
         outcome=count_verdicts([judgement.verdict for judgement in report.judgements]),
-        unfinished=unfinished_cells(report),
         environment=facts_table(report.facts),
         config=yaml.safe_dump(dict(report.config), sort_keys=False, allow_unicode=True),
     )
@@ -182,45 +192,26 @@ def metric_table(report: Report) -> dict[str, dict[str, Entry]]:
     return {arm: {name: entry_of(row.get(name, [])) for name in names} for arm, row in values_by_arm(report).items()}
 
 
-def unfinished_cells(report: Report) -> int:
-    """How many (arm, seed) were asked for and have no scores yet."""
-    return sum(len(report.seeds) - len(by_seed) for by_seed in report.scores.values())
-
-
-def learning_curves(report: Report) -> list[Picture]:
-    """A figure with a panel for each curve: a thin line for each seed, a colour for each arm.
-
-    Returns:
-        One picture, or none when the recipe gave no curves.
-    """
-    from matplotlib.figure import Figure
-
-    names = list(
-        dict.fromkeys(name for row in report.scores.values() for scores in row.values() for name in scores.curves)
-    )
-    if not names:
-        return []
-    columns = min(2, len(names))
-    rows = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(4.2 * columns, 2.8 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).flatten()
-    for panel, name in zip(panels, names, strict=False):
-        for index, (arm, by_seed) in enumerate(report.scores.items()):
-            for position, scores in enumerate(by_seed.values()):
-                steps, values = zip(*scores.curves.get(name) or [(math.nan, math.nan)], strict=True)
-                panel.plot(steps, values, color=f"C{index}", linewidth=1.2, label=arm if position == 0 else None)
-        panel.set(title=name, xlabel="step")
-        panel.spines[["top", "right"]].set_visible(False)
-    for panel in panels[len(names) :]:
-        panel.set_visible(False)
-    panels[0].legend(frameon=False)
-    caption = "One line for each seed, one colour for each arm."
-    return [Picture("learning-curves", "Learning curves", caption, figure)]
-
-
 def _title(paper: str) -> str:
     """The title of a study's paper, or its name where it has no folder here."""
     return next((study.title for study in studies() if study.name == paper), paper)
+
+
+def _html_of_markdown(text: str) -> Any:
+    """Code, bold words and the words of links; nothing else of Markdown is in a glossary, and no link leads out."""
+    import markupsafe
+
+    escaped = html.escape(text)
+    escaped = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", escaped)
+    escaped = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escaped)
+    return markupsafe.Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped))
+
+
+def _breakable(name: str) -> Any:
+    """A name that may be broken after its joints, for narrow columns."""
+    import markupsafe
+
+    return markupsafe.Markup(re.sub(r"([_/])", r"\1<wbr>", html.escape(name)))
 
 
 def _svg(figure: Any) -> bytes:

@@ -189,7 +189,8 @@ def _recipe_of(run: RunDirectory) -> Recipe:
 
 def _session_facts(command: str, device: str, dtype: str) -> dict[str, Any]:
     date = datetime.now().astimezone().isoformat(timespec="seconds")
-    return {"command": command, "date": date, "device": device, "dtype": dtype, **machine.describe(ask_torch=True)}
+    asked = {"device": device, "device_used": machine.device_used(device), "dtype": dtype}
+    return {"command": command, "date": date, **asked, **machine.describe(ask_torch=True)}
 
 
 def _planned_facts(run: RunDirectory, asked: Mapping[str, Any], config: Any, recipe: Recipe) -> dict[str, Any]:
@@ -252,6 +253,7 @@ def _with_resumption(facts: dict[str, Any], session: Mapping[str, Any]) -> dict[
     same_method = method is not None and method == _method_source(facts["paper"])
     return facts | {
         "device": session["device"],
+        "device_used": session["device_used"],
         "tree_clean": facts["tree_clean"] if same_source else False,
         "method_source": method if same_method else None,  # mixed: never joined with another run
         "resumptions": [*facts.get("resumptions", []), noted],
@@ -400,4 +402,5 @@ def _report(
         facts=facts,
         config=config,
         stages={seed: read_stages(run.shared(seed)) for seed in facts["seeds"]},
+        arms={arm: recipe.ARMS[arm].text for arm in by_arm},
     )

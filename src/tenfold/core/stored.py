@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from tenfold.core.cell import read_stages
 from tenfold.core.directory import RunDirectory, scores_from_plain, scores_to_plain
+from tenfold.core.discovery import recipe_module, studies
 from tenfold.core.entries import Run
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
@@ -74,6 +75,7 @@ def stored_report(repository: Path, study: str, runs: Sequence[Run]) -> Report:
         facts=content["facts"],
         config=content["config"],
         stages=_stages(content["stages"]),
+        arms=_arms(study, list(content["scores"])),
     )
 
 
@@ -113,6 +115,14 @@ def _thin(scores: Scores) -> Scores:
 
 def _thin_curves(curves: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, list[tuple[float, float]]]:
     return {name: thinned(points) for name, points in curves.items()}
+
+
+def _arms(study: str, names: Sequence[str]) -> dict[str, str]:
+    """What the recipe of today says of arms; nothing where it has no folder here, or no such arm any more."""
+    if study not in [one.name for one in studies()]:
+        return {}
+    arms = recipe_module(study).ARMS
+    return {name: arms[name].text for name in names if name in arms}
 
 
 def _scores(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[int, Scores]]:

@@ -1,12 +1,14 @@
 """What a run prints when it has ended: the metrics and the verdicts, readable on whatever width there is."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from tenfold.core.claims import count_of_seeds
+from tenfold.core.notices import plan_notice
 from tenfold.core.report import changed_fields, metric_names, metric_table
 from tenfold.core.types import Report
 from tenfold.core.wording import Entry, preset_text, verdict_row
@@ -16,20 +18,23 @@ _BORDERS = 3
 STYLES = {"supported": "green", "not supported": "red", "undecided": "yellow"}
 
 
-def print_report(report: Report, console: Console) -> None:
+def print_report(report: Report, console: Console, directory: Path) -> None:
     """Print the metrics and the verdicts.
 
     Args:
         report: what the run knows.
         console: where to.
+        directory: where the run is, for the command that goes on with it.
     """
     for table in terminal_metrics(report, console.width):
         console.print(table)
     if report.judgements:
         console.print(Text("\nclaims", style="bold"))
         console.print(terminal_verdicts(report))
-    if next_step := verdict_command(report):
-        console.print(next_step, soft_wrap=True, highlight=False, markup=False)
+    if report.judgements and (notice := plan_notice(report, directory)):
+        console.print(notice.text, highlight=False, markup=False)
+        if notice.command:  # on one line, however long, so that it can be copied
+            console.print(notice.command, soft_wrap=True, highlight=False, markup=False)
 
 
 def terminal_metrics(report: Report, width: int) -> list[Table]:
@@ -70,16 +75,6 @@ def terminal_verdicts(report: Report) -> Table:
         facts = "; ".join(part for part in (effect, f"needed: {row['needed']}", row["note"]) if part)
         table.add_row(Text("\n").join([heading, Text(row["text"]), Text(facts, style="dim")]))
     return table
-
-
-def verdict_command(report: Report) -> str:
-    """How to get verdicts, where planned seeds are missing; empty where none are, or none are planned."""
-    plan = (report.facts.get("plan") or {}).get("seeds", [])
-    missing = [seed for seed in plan if seed not in report.seeds]
-    if not missing or not report.judgements:
-        return ""
-    done = len(plan) - len(missing)
-    return f"Verdicts need the planned seeds; {done} of {len(plan)} are here: tenfold run {report.paper} --seeds plan"
 
 
 def _text(entry: Entry) -> str:

@@ -205,6 +205,7 @@ class Report:
         facts: command, commit, tree_clean, date, hardware, versions, seconds, as in ``run.json``.
         config: the resolved configuration as plain data.
         stages: seed to what its arms share, by name.
+        arms: arm to what it is, in a phrase.
     """
 
     paper: str
@@ -215,6 +216,7 @@ class Report:
     facts: Mapping[str, Any]
     config: Mapping[str, Any]
     stages: Mapping[int, Mapping[str, Stage]] = field(default_factory=dict)
+    arms: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -127,31 +127,14 @@ def together_text(judgement: Judgement) -> str:
     return "not when all claims are counted together" if alone else ""
 
 
-def interval_drawing(judgement: Judgement) -> dict[str, float] | None:
-    """Where low, high, effect and line stand on a strip, in percent of its width; ``None`` where nothing is to draw."""
-    if judgement.interval is None or judgement.claim.kind == "exact":
-        return None
-    low, high = judgement.interval
-    places = {"low": low, "high": high, "effect": judgement.effect, "line": line_of(judgement.claim)}
-    left, right = min(places.values()), max(places.values())
-    span = (right - left) or 1.0
-    return {name: round(6 + 88 * (value - left) / span, 1) for name, value in places.items()}
-
-
 def verdict_row(judgement: Judgement) -> dict[str, Any]:
-    """A judgement as a row of the verdict table: texts, the drawing of its interval, and a style name."""
-    claim = judgement.claim
-    arms = claim.arm if claim.baseline is None else f"{claim.arm} against {claim.baseline}"
-    details = (arms, f"{claim.metric} on {claim.split}", claim.kind.replace("_", "-"), claim.budget)
+    """A judgement as a row of the verdict table on the terminal, as texts."""
     return {
-        "text": claim.text,
-        "details": " · ".join(details),
+        "text": judgement.claim.text,
         "effect": effect_text(judgement),
         "over": interval_note(judgement),
-        "drawing": interval_drawing(judgement),
-        "needed": needed_text(claim),
+        "needed": needed_text(judgement.claim),
         "verdict": verdict_text(judgement),
-        "style": judgement.verdict.replace(" ", "-"),
         "note": "; ".join(remark for remark in (judgement.note, together_text(judgement)) if remark),
     }
 
@@ -198,15 +181,3 @@ def entry_of(values: Sequence[float]) -> Entry:
         return Entry(readable(mean), "", seeds)
     low, high = mean_interval(values)
     return Entry(readable(mean), f"± {readable((high - low) / 2)}" if high > low else "", seeds)
-
-
-def facts_table(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the run ran on, as rows of the report."""
-    state = {True: "tree clean", False: "with uncommitted or mixed changes", None: "installed package"}
-    rows = [("hardware", facts["hardware"]), ("platform", facts["platform"])]
-    rows.append(("device, dtype", f"{facts['device']}, {facts['dtype']}"))
-    rows.append(("source", f"{facts['commit'] or 'no repository'} ({state[facts['tree_clean']]})"))
-    rows.append(("versions", ", ".join(f"{name} {number}" for name, number in facts["versions"].items())))
-    for session in facts.get("resumptions", []):
-        rows.append(("resumed", f"{session['date']} on {session['hardware']}"))
-    return rows

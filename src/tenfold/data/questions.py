@@ -9,6 +9,7 @@ matter of the experiment, which makes a prompt of it. Rows of a file may use any
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +133,14 @@ def answer_text(value: Any) -> str | None:
     """
     if isinstance(value, str):
         return value if value.strip() else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, Real):  # NumPy's numbers are Real, too
         return None
-    if isinstance(value, float) and value.is_integer() and abs(value) < LARGEST_EXACT:
+    if isinstance(value, Integral):
         return str(int(value))
-    return str(value)
+    number = float(value)
+    if not math.isfinite(number):
+        return None
+    return str(int(number)) if number.is_integer() and abs(number) < LARGEST_EXACT else str(number)
 
 
 def _only_one_of(row: Mapping[str, Any], names: Sequence[str], where: str) -> str:

@@ -1,65 +1,55 @@
-"""Whether an answer equals one of its references, after the normalisation that SQuAD's evaluation made customary."""
+"""Whether an answer equals one of its references, after a normalisation of :mod:`tenfold.eval.answer_text`."""
 
-import math
-import re
-import string
 from collections.abc import Sequence
 
-from tenfold.core.errors import UserError
-
-ARTICLES = re.compile(r"\b(a|an|the)\b")
-PUNCTUATION = str.maketrans("", "", string.punctuation)
+from tenfold.eval.answer_text import Normalisation, normalized, require_normalisation
+from tenfold.eval.references import reference_texts
 
 
-def normalized(answer: str) -> str:
-    """Lower case, without punctuation and the articles a, an and the, white space collapsed.
-
-    Example:
-        >>> normalized("The  Eiffel Tower!")
-        'eiffel tower'
-    """
-    return " ".join(ARTICLES.sub(" ", answer.lower().translate(PUNCTUATION)).split())
-
-
-def exact_match(answer: str, references: str | Sequence[str]) -> bool:
+def exact_match(answer: str, references: str | Sequence[str], normalisation: Normalisation = "careful") -> bool:
     """Whether the normalised answer is one of the normalised references.
 
-    Different from SQuAD's: an answer of which the normalisation leaves nothing ("a", "the", "?") is compared as it is,
-    or the option letter A would match nothing and everything; and numbers of different values are never equal, though
-    the normalisation makes 15 of 1.5 and 3 of -3.
+    With the careful normalisation, an answer of which it leaves nothing ("?", "...") is compared as it is, or it would
+    match any other such answer. With SQuAD's it is as published: nothing equals nothing.
 
     Args:
         answer: the given answer.
-        references: one right answer or several.
+        references: one right answer or several, texts or numbers.
+        normalisation: careful, or squad for the published one.
 
     Raises:
-        UserError: if a reference is no text.
+        UserError: if a reference is neither, or the normalisation unknown.
 
     Example:
-        >>> exact_match("the 42.", ["42", "forty-two"])
-        True
+        >>> exact_match("the 42.", ["42", "forty-two"]), exact_match("５．０", "5")
+        (True, True)
+        >>> exact_match("1/2", "12"), exact_match("1/2", "12", "squad")
+        (False, True)
         >>> exact_match("A", "B"), exact_match("A", "A"), exact_match("-3", "3")
         (False, True, False)
     """
-    accepted = [references] if isinstance(references, str) else references
-    if not isinstance(accepted, Sequence) or not all(isinstance(reference, str) for reference in accepted):
-        raise UserError(f"answer = {references!r}: must be a text, or several; of a number, its text")
-    return any(_same(answer, reference) for reference in accepted)
+    require_normalisation(normalisation)
+    given = _comparable(answer, normalisation)
+    return any(given == _comparable(reference, normalisation) for reference in reference_texts(references))
 
 
-def _same(answer: str, reference: str) -> bool:
-    values = _value(answer), _value(reference)
-    return _comparable(answer) == _comparable(reference) and (None in values or values[0] == values[1])
+def squad_match(answer: str, references: str | Sequence[str]) -> bool:
+    """:func:`exact_match` as SQuAD's evaluation has it, by which published answers to HotpotQA were judged.
+
+    Args:
+        answer: the given answer.
+        references: one right answer or several, texts or numbers.
+
+    Raises:
+        UserError: if a reference is neither.
+
+    Example:
+        >>> squad_match("The Eiffel Tower!", "eiffel tower"), squad_match("$1.5", "15")
+        (True, True)
+    """
+    return exact_match(answer, references, "squad")
 
 
-def _comparable(answer: str) -> str:
-    return normalized(answer) or answer.strip().lower()
-
-
-def _value(answer: str) -> float | None:
-    """The number that a text is; ``None`` for any other text."""
-    try:
-        value = float(answer.strip().rstrip(".").replace(",", ""))
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+def _comparable(answer: str, normalisation: Normalisation) -> str:
+    form = normalized(answer, normalisation)
+    return form or ("" if normalisation == "squad" else " ".join(answer.lower().split()))

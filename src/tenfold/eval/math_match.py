@@ -20,6 +20,7 @@ from typing import Any
 
 from tenfold.core.errors import UserError
 from tenfold.core.extras import require_extras
+from tenfold.eval.references import reference_texts
 
 _START_SECONDS = 120  # a cold disk and a busy machine: importing sympy takes half a second as a rule
 
@@ -61,7 +62,7 @@ class MathMatcher:
         try:
             asked = {
                 "answer": answer,
-                "references": [references] if isinstance(references, str) else list(references),
+                "references": reference_texts(references),
                 "seconds": self._seconds,
             }
             equal = worker.ask(asked, self._seconds)

@@ -1,6 +1,7 @@
 """Reward functions with trl's signature, and the scoring rules that they are made of."""
 
 from tenfold.rewards.confidence import CalibrationReward, CorrectnessReward, Verifier
+from tenfold.rewards.said import said_texts, text_of
 from tenfold.rewards.scoring_rules import (
     RULES,
     PairSafety,
@@ -12,7 +13,7 @@ from tenfold.rewards.scoring_rules import (
     log_rule,
     spherical_rule,
 )
-from tenfold.rewards.tagged import FORMATS, FormatReward, Parsed, blocks_of, parse_tagged, text_of
+from tenfold.rewards.tagged import FORMATS, FormatReward, Parsed, blocks_of, parse_tagged
 
 __all__ = [
     "FORMATS",
@@ -31,6 +32,7 @@ __all__ = [
     "is_safe",
     "log_rule",
     "parse_tagged",
+    "said_texts",
     "spherical_rule",
     "text_of",
 ]

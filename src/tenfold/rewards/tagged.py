@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from tenfold.core.errors import UserError
+from tenfold.rewards.said import said_texts
 
 FORMATS: dict[str, tuple[str, ...]] = {
     "tabc": ("think", "answer", "analysis", "confidence"),
@@ -92,20 +93,9 @@ class FormatReward:
         self.__name__ = "format"
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        """Score each completion (a string, or the messages of a chat)."""
-        return [
-            float(parse_tagged(text_of(completion), self.blocks, strict=self.strict).ok) for completion in completions
-        ]
-
-
-def text_of(completion: Any) -> str:
-    """The text of a completion as trl passes it: a string, or a list of messages, whose contents are joined.
-
-    Example:
-        >>> text_of([{"role": "assistant", "content": "hello"}])
-        'hello'
-    """
-    return completion if isinstance(completion, str) else "".join(message["content"] or "" for message in completion)
+        """Score each completion (a string, or the messages of a chat): what the policy said of it."""
+        said = said_texts(completions, columns)
+        return [float(parse_tagged(text, self.blocks, strict=self.strict).ok) for text in said]
 
 
 def blocks_of(blocks: str) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tenfold.core.learning_curves import draw_line as draw_line  # part of the public names of this module
+from tenfold.core.learning_curves import legend_outside
 from tenfold.core.types import Report, Scores
 
 Finished = Mapping[str, Mapping[int, Scores]]
@@ -76,7 +78,7 @@ def draw_curves(
 ) -> None:
     """For each arm a thin line for each seed and a thick one for their mean, as far as all seeds go.
 
-    A curve of one point is a marker: a line of one point cannot be seen.
+    A point that has no neighbour to be joined with is a marker: a line of one point cannot be seen.
 
     Args:
         axes: where to.
@@ -92,12 +94,11 @@ def draw_curves(
         if not curves:
             continue
         for curve in curves if len(curves) > 1 else ():
-            axes.plot(curve[:, 0], curve[:, 1], color=colour_of[arm], alpha=0.35, linewidth=1, linestyle=style)
+            draw_line(axes, curve, color=colour_of[arm], alpha=0.35, linewidth=1, linestyle=style)
         common = min(len(curve) for curve in curves)
         mean = np.mean([curve[:common] for curve in curves], axis=0)
-        marker = "o" if common == 1 else ""
         name = f"{arm}, {label}" if label else arm
-        axes.plot(mean[:, 0], mean[:, 1], color=colour_of[arm], linewidth=2, linestyle=style, marker=marker, label=name)
+        draw_line(axes, mean, color=colour_of[arm], linewidth=2, linestyle=style, label=name)
 
 
 def draw_bars(axes: Any, cells: Finished, metric: str, colour_of: Mapping[str, str]) -> None:
@@ -116,12 +117,12 @@ def mean_of(cells: Mapping[int, Scores], metric: str) -> float:
     return float(np.mean([scores.metrics[metric] for scores in cells.values()]))
 
 
-def finish(axes: Any, *, legend: bool = False, columns: int = 1) -> None:
-    """What every panel gets last: a faint grid, no box, and perhaps a legend."""
+def finish(axes: Any, *, legend: bool = False) -> None:
+    """What every panel gets last: a faint grid, no box, and perhaps a legend above all panels, off the curves."""
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if legend:
-        axes.legend(frameon=False, fontsize=8, ncols=columns)
+        legend_outside(axes.figure)
 
 
 def coloured_lines(pieces: Sequence[Piece], columns: int, *, keep_breaks: bool = True) -> list[list[Piece]]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tenfold.core.errors import UserError
 from tenfold.data.questions import Messages as Messages
 from tenfold.data.questions import Question as Question
 from tenfold.data.questions import read_questions as read_questions
@@ -74,6 +75,26 @@ def answers_of(questions: Sequence[Question]) -> list[Any]:
 def reference_of(question: Question) -> str | list[str]:
     """What counts as right for one question, as rewards and verifiers take it."""
     return question.answers[0] if len(question.answers) == 1 else list(question.answers)
+
+
+def readable_by(verifier: Callable[[str, str], bool]) -> Callable[[Question], None]:
+    """A check of questions: the verifier must find every answer equal to itself, or no completion could be right.
+
+    Args:
+        verifier: whether an answer is a reference.
+
+    Example:
+        >>> readable_by(lambda answer, reference: answer == reference)(Question("1+1=", ("2",), "1"))
+    """
+
+    def check(question: Question) -> None:
+        for answer in question.answers:
+            if not verifier(answer, answer):
+                raise UserError(
+                    f"answer is {answer!r}, which the verifier cannot read; allowed: what it finds equal to itself"
+                )
+
+    return check
 
 
 def with_facts(question: Question, **facts: Any) -> Question:

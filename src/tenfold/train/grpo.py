@@ -47,7 +47,14 @@ from tenfold.train.grpo_refusals import (
     require_whole_groups,
 )
 from tenfold.train.policy_loss import PolicyLoss, PolicyLossInputs
-from tenfold.train.scoring import RewardFunction, check_rewards, completion_text, finite, without_variance
+from tenfold.train.scoring import (
+    RewardFunction,
+    check_rewards,
+    completion_text,
+    finite,
+    said_text,
+    without_variance,
+)
 from tenfold.train.settings import GRPOSettings
 from tenfold.train.trl_run import (
     Evaluate,
@@ -259,6 +266,10 @@ class RolloutGRPOTrainer(GRPOTrainer):
         """Rewards of all processes [N, F], from the text that was sampled; NaN where a reward does not apply."""
         trajectories, policy = [row["trajectory"] for row in inputs], Policy(self.model, self.processing_class)
         texts: list[Any] = [completion_text(one, policy.tokenizer, policy.end_ids) for one in trajectories]
+        inputs = [
+            {**row, "said": said_text(one, policy.tokenizer, policy.end_ids)}
+            for row, one in zip(inputs, trajectories, strict=True)
+        ]
         if not isinstance(prompts[0], str):
             texts = [[{"role": "assistant", "content": text}] for text in texts]
         rewards_NF = super()._calculate_rewards(inputs, prompts, texts, completion_ids_list)

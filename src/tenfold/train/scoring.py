@@ -6,7 +6,9 @@ called through :func:`finite`, which tells them apart.
 
 import functools
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -15,12 +17,14 @@ from trl.trainer.utils import get_callable_name, is_async_callable
 
 from tenfold.core.errors import UserError
 from tenfold.core.types import Trajectory
+from tenfold.rewards.said import SEAM
 
 RewardFunction = Callable[..., Sequence[float | None]]
 """trl's: ``(prompts, completions, **columns) -> a number for each completion``, ``None`` where it does not apply.
 
 A completion is text, or ``[{"role": "assistant", "content": text}]`` where the prompt is a conversation. The columns
-are those of the dataset, and ``trajectory``, the :class:`~tenfold.core.types.Trajectory` itself."""
+are those of the dataset, ``trajectory``, the :class:`~tenfold.core.types.Trajectory` itself, and ``said``, what of its
+text the policy sampled: a completion also holds what an environment wrote, which may claim anything."""
 
 
 def check_rewards(rewards: Sequence[RewardFunction], weights: Sequence[float] | None) -> None:
@@ -73,27 +77,56 @@ def _named(wrapper: Any, reward: RewardFunction, name: str) -> RewardFunction:
 
 
 def _checked(name: str, given: Sequence[float | None], completions: Sequence[Any]) -> list[float | None]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise UserError(f"reward {name!r}: gave {given!r}; allowed: a list with a number for each completion")
     values = list(given)
     if len(values) != len(completions):
         raise UserError(f"reward {name!r}: gave {len(values)} values for {len(completions)} completions; one for each")
     for value, completion in zip(values, completions, strict=True):
-        if value is not None and not math.isfinite(value):
-            raise UserError(f"reward {name!r}: gave {value} for {completion!r}; allowed: finite numbers, None")
+        if value is not None and not _is_finite(value):
+            raise UserError(f"reward {name!r}: gave {value!r} for {completion!r}; allowed: finite numbers, None")
     return values
 
 
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except (TypeError, ValueError, OverflowError):  # a text, a list, a tensor of several
+        return False
+
+
 def completion_text(trajectory: Trajectory, tokenizer: Any, end_ids: Collection[int]) -> str:
-    """What a reward reads: the text of all tokens but a final end of sequence, other special tokens spelled out.
+    """The text of all tokens but a final end of sequence, other special tokens spelled out.
 
     Args:
         trajectory: what was sampled.
         tokenizer: spells it.
         end_ids: the tokens that end what the policy says; a final token for padding is left out as well.
     """
+    size = _size_without_end(trajectory, tokenizer, end_ids)
+    return tokenizer.decode(trajectory.token_ids[:size], clean_up_tokenization_spaces=False)
+
+
+def said_text(trajectory: Trajectory, tokenizer: Any, end_ids: Collection[int]) -> str:
+    """What the policy said of it: the text of the tokens that it sampled, each stretch of them by itself.
+
+    Where no environment wrote into the completion, it is :func:`completion_text`.
+
+    Args:
+        trajectory: what was sampled.
+        tokenizer: spells it.
+        end_ids: as for :func:`completion_text`.
+    """
+    size = _size_without_end(trajectory, tokenizer, end_ids)
+    sampled = zip(trajectory.token_ids[:size], trajectory.loss_mask[:size], strict=True)
+    stretches = [[token for token, _ in stretch] for own, stretch in groupby(sampled, itemgetter(1)) if own]
+    return SEAM.join(tokenizer.decode(stretch, clean_up_tokenization_spaces=False) for stretch in stretches)
+
+
+def _size_without_end(trajectory: Trajectory, tokenizer: Any, end_ids: Collection[int]) -> int:
+    """How many tokens there are before the one that ended the completion."""
     token_ids = trajectory.token_ids
-    if token_ids and (token_ids[-1] in end_ids or token_ids[-1] == tokenizer.pad_token_id):
-        token_ids = token_ids[:-1]
-    return tokenizer.decode(token_ids, clean_up_tokenization_spaces=False)
+    return len(token_ids) - bool(token_ids and (token_ids[-1] in end_ids or token_ids[-1] == tokenizer.pad_token_id))
 
 
 def without_variance(rewards_NF: Tensor, weights_F: Tensor, num_samples: int) -> float:

@@ -2,6 +2,7 @@
 
 import math
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -88,7 +89,7 @@ def test_the_report_prints_model_and_tool_tokens_apart(traces, samples, tmp_path
     model = [len(said) + 1 for said in SAID]
     expected = {"test/model_tokens": sum(model) / 5, "test/tool_tokens": sum(TOOL) / 5, "test/accuracy": 3 / 5}
     console = Console(width=100, record=True, file=StringIO())
-    print_report(report, console)
+    print_report(report, console, Path("run"))
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in console.export_text().splitlines()]
     printed = {row[0]: row[1] for row in rows if len(row) == 2}
     assert {name: float(printed[name]) for name in expected} == pytest.approx(expected, abs=0.05)

@@ -5,6 +5,7 @@ import pytest
 from tenfold.core.errors import UserError
 from tenfold.core.types import Trajectory
 from tenfold.eval.math_match import math_match
+from tenfold.eval.voting import in_one_form
 from tenfold.papers.cort.method import (
     COMPUTE,
     AccuracyReward,
@@ -15,6 +16,7 @@ from tenfold.papers.cort.method import (
     cort_rewards,
     dropped_because,
     is_right,
+    same_answer,
 )
 
 FINE, FAILS = "9716", "Traceback (most recent call last):\nNameError: name 'x' is not defined"
@@ -77,6 +79,28 @@ def test_answers_are_read_after_the_thinking_and_compared_as_asked():
     assert not is_right("\\boxed{4}</think>", "4"), "a box within the thinking is none"
     assert not is_right("</think>5</think>\\boxed{4}", "4"), "what follows a second end is not read"
     assert is_right("</think>\\boxed{3}, no: \\boxed{4}", "4")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "same"),
+    [
+        ("1,2", "12", False), ("10,00", "1,000", False), ("(3,5)", "(35)", False), ("(1,234)", "(1234)", False),
+        ("1 2", "12", False), ("9,716", "9716", True), ("( 3, 5 )", "(3,5)", True), ("$9,716$.", "9716", True),
+        ("−３", "-3", True), ("$", "$", False), ("1,000,000.5", "1000000.5", True), ("x + 1", "x+1", True),
+        ("10\u202f000", "10000", True), ("", "", False),
+    ],
+)  # fmt: skip
+def test_separators_of_thousands_are_no_commas_of_pairs(answer, reference, same):
+    assert same_answer(answer, reference) is same and same_answer(reference, answer) is same
+
+
+def test_votes_group_answers_as_they_are_graded():
+    answers = ["9,716", "1,2", "9716", "12", "９７１６"]
+    assert in_one_form(answers, same_answer) == ["9,716", "1,2", "9,716", "12", "9,716"]
+
+
+def test_a_blank_before_the_brace_of_a_box_is_none_of_its_content():
+    assert is_right("</think>\\boxed {4}", "4") and is_right("</think>\\boxed{3} \\boxed\n{ 4 }", "4")
 
 
 def test_code_reward_is_that_of_the_equation():

@@ -7,7 +7,8 @@ import pytest
 from tenfold.core.errors import UserError
 from tenfold.papers.cort.config import TaskConfig
 from tenfold.papers.cort.formats import REQUEST, THINK
-from tenfold.papers.cort.questions import load_questions, own_questions, products
+from tenfold.papers.cort.method import is_right
+from tenfold.papers.cort.questions import grade_of, load_questions, own_questions, products
 from tenfold.study.questions import reference_of
 
 
@@ -48,3 +49,15 @@ def test_validation_problems_are_not_trained_on(tmp_path):
     found = load_questions(task, 100, seed=0)
     assert (len(found.train), len(found.validation), len(found.test)) == (7, 3, 4)
     assert not {q.key for q in found.train} & {q.key for q in found.validation}
+
+
+def test_a_row_whose_answer_the_grade_cannot_read_is_refused_and_every_other_is_taken(tmp_path):
+    rows = [{"prompt": "Where?", "answer": answer} for answer in ("(1,2)", "서울", "yes", "√2", "\\$7")]
+    for grade in ("plain", "math"):
+        if grade == "math":
+            pytest.importorskip("math_verify")
+        judge = grade_of(TaskConfig(grade=grade))
+        found = own_questions(write(tmp_path, rows), judge)
+        assert all(is_right(f"</think>\\boxed{{{row.answers[0]}}}", row.answers[0], judge) for row in found)
+        with pytest.raises(UserError, match=r"row 6: answer is '\$', which the verifier cannot read"):
+            own_questions(write(tmp_path, [*rows, {"prompt": "What?", "answer": "$"}]), judge)

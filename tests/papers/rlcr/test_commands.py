@@ -30,6 +30,14 @@ def test_calibrate_prints_the_report_of_a_file(predictions, capsys):
         assert f"{name:22}{expected[name]:.4f}" in printed
     assert "distinct confidences  5" in printed and "6 predictions" in printed
     assert "0.30 to 0.40" in printed and "0.50 to" not in printed
+    assert "best temperature      0.01" in printed and f"{expected['brier']:.4f}  [0." in printed
+
+
+def test_calibrate_bins_as_it_is_asked_to(predictions, capsys):
+    assert main(["calibrate", str(predictions), "--edges", "linspace"]) == 0
+    assert "0.20 to 0.30" in capsys.readouterr().out, "exact 0.3 lies one bin lower"
+    assert main(["calibrate", str(predictions), "--edges", "adaptive", "--bins", "2"]) == 0
+    assert "0.00 to 0.30" in capsys.readouterr().out
 
 
 def test_calibrate_takes_other_names_and_bins(tmp_path, capsys):

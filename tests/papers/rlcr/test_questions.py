@@ -8,7 +8,7 @@ import pytest
 from tenfold.core.errors import UserError
 from tenfold.papers.rlcr.config import TaskConfig, paper
 from tenfold.papers.rlcr.prompts import BLOCKS, SYSTEM_PROMPTS, render, require_same_blocks
-from tenfold.papers.rlcr.questions import big_math_digits, hotpotqa_modified, load_questions, read_file
+from tenfold.papers.rlcr.questions import VERIFIERS, big_math_digits, hotpotqa_modified, load_questions, read_file
 from tenfold.rewards import FORMATS
 
 
@@ -64,10 +64,10 @@ def questions_in(path, verifier="exact", layout="json_lines"):
 
 def test_an_answer_that_the_verifier_cannot_read_is_named(tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"prompt": "a", "answer": "2"}\n{"prompt": "b", "answer": ["3", "three"]}')
-    assert [question.answers for question in questions_in(path)] == [("2",), ("3", "three")]
+    path.write_text('{"prompt": "a", "answer": "2"}\n{"prompt": "b", "answer": ["3", "$$"]}')
+    assert [question.answers for question in questions_in(path)] == [("2",), ("3", "$$")]
     pytest.importorskip("math_verify")
-    with pytest.raises(UserError, match=r"rows.jsonl, row 2: answer is 'three', which the verifier cannot read"):
+    with pytest.raises(UserError, match=r"rows.jsonl, row 2: answer is '\$\$', which the verifier cannot read"):
         questions_in(path, verifier="math")
 
 
@@ -147,3 +147,14 @@ def test_instructions_ask_for_the_blocks_that_are_rewarded():
         UserError, match="system_prompt = tabc: asks for other blocks than tac; allowed: none, blocks, tac"
     ):
         require_same_blocks("tabc", "tac")
+
+
+def test_every_reference_is_readable_and_verifiers_differ_in_what_they_forgive(tmp_path):
+    pytest.importorskip("math_verify")
+    answers = ["(1,2)", "[0,1)", "서울", "yes", "sqrt(2)", "\\$7"]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"prompt": "a", "answer": answer}) + "\n" for answer in answers))
+    for name, verifier in VERIFIERS.items():
+        assert [question.answers[0] for question in questions_in(path, verifier=name)] == answers
+        assert verifier("1/2", "0.5") is (name in ("math", "math_or_squad"))
+        assert verifier("1.5", "15") is (name in ("squad", "math_or_squad"))

@@ -13,8 +13,10 @@ from tenfold.papers.sem.method import (
     SearchReward,
     boundary_contrast_like,
     components,
+    confidence_rewards,
     otc_like,
     research,
+    rival_rewards,
     search_r1,
     sem,
     sem_rewards,
@@ -97,7 +99,7 @@ def test_every_form_of_an_option_is_right(letter):
 
 @pytest.mark.spec("sem", "3")
 def test_the_token_f1_of_the_letter_a_is_nothing():
-    assert token_f1("A", "A") == 0.0, "which is why options have a scorer of their own"
+    assert token_f1("A", "A", "squad") == 0.0, "which is why options have a scorer of their own"
     assert Gold(("A",), choice=True).f1("A") == 1.0
 
 
@@ -260,3 +262,21 @@ def test_rows_without_answers_are_refused():
         reward(["p"], ["x"], answer=[[]])
     with pytest.raises(UserError, match="kind = 'closed'"):
         reward(["p"], ["x"], answer=["x"], kind=["closed"])
+
+
+def test_a_korean_answer_with_its_particle_is_paid_for():
+    gold = Gold(("서울",))
+    assert sem(direct("서울은"), gold) == pytest.approx(0.8) and sem(direct("부산"), gold) == 0.0
+    assert sem(searched("부산", "서울입니다"), gold) > 0.5
+    assert sem(direct("서울은"), Gold(("서울",), normalisation="squad")) == 0.0
+
+
+def test_the_published_normalisation_is_one_of_its_own():
+    said = ["<think></think><answer>3</answer>"]
+    for normalisation, paid in (("careful", 0.0), ("squad", 1.0)):
+        for functions, _ in (sem_rewards(normalisation=normalisation), rival_rewards("search_r1", normalisation)):
+            assert functions[0](["?"], said, answer=["-3"]) == [paid]
+        correctness = confidence_rewards(normalisation)[0][1]
+        assert correctness(["?"], [said[0] + "<confidence>1</confidence>"], answer=["-3"]) == [paid]
+    with pytest.raises(UserError, match="normalisation = 'none'"):
+        sem_rewards(normalisation="none")

@@ -80,3 +80,10 @@ def test_labels_by_what_the_policy_knows():
     assert len({one.key for one in mixed}) == len(mixed)
     with pytest.raises(UserError, match="4 known and 0 unknown questions; allowed: at least one of each"):
         balanced(questions, [1.0] * 4)
+
+
+def test_an_answer_of_which_nothing_is_left_to_compare_is_refused(tmp_path):
+    for answer in ("A", "C++", "-3", "서울", "½"):
+        assert read_own(written(tmp_path, {"question": "What?", "answers": answer}))[0].answers == (answer,)
+    with pytest.raises(UserError, match=r"row 1: answer is '\.\.\.', of which nothing is left to compare"):
+        read_own(written(tmp_path, {"question": "What?", "answers": "..."}))

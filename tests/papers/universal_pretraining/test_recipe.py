@@ -14,7 +14,7 @@ from tenfold.core.claims import judge
 from tenfold.core.config import to_plain
 from tenfold.core.errors import UserError
 from tenfold.core.report import SECONDS
-from tenfold.core.types import Report, Scores
+from tenfold.core.types import Looks, Report, Scores
 from tenfold.papers.universal_pretraining import config as presets
 from tenfold.papers.universal_pretraining import recipe
 from tenfold.papers.universal_pretraining.config import FinetuningConfig
@@ -77,19 +77,20 @@ def test_an_arm_that_never_gets_there_counts_as_if_it_had_at_the_last_step():
 def test_the_claim_of_transfer_is_a_ratio_of_steps_below_seven_tenths(mixture, verdict):
     metric = "finetuning/log2_steps_to_target"
     scores = {
-        arm: {seed: Scores({metric: log2(steps * (1 + seed / 100))}) for seed in range(3)}
-        for arm, steps in (("scratch", 100), ("mixture", mixture))
+        arm: {seed: Scores({metric: log2(steps * (1 + seed / spread))}) for seed in range(3)}
+        for arm, steps, spread in (("scratch", 100, 100), ("mixture", mixture, 120))
     }
-    assert judge(claim("transfer"), scores).verdict == verdict
+    assert judge(claim("transfer"), scores, Looks((0, 1, 2))).verdict == verdict
 
 
 def test_zero_shot_claims_are_met_from_below_and_what_was_not_measured_decides_nothing():
     for name in ("rep-1", "rep-3", "dyck", "markov"):
         line = claim(name)
         values = {
-            bits: {"mixture": {seed: Scores({line.metric: bits}) for seed in range(3)}} for bits in (-0.1, 9.0, nan)
+            bits: {"mixture": {seed: Scores({line.metric: bits + seed / 1000}) for seed in range(3)}}
+            for bits in (-0.1, 9.0, nan)
         }
-        verdicts = [judge(line, scores).verdict for scores in values.values()]
+        verdicts = [judge(line, scores, Looks((0, 1, 2))).verdict for scores in values.values()]
         assert verdicts == ["supported", "not supported", "undecided"], name
     assert {claim(name).margin for name in ("rep-1", "rep-3", "dyck")} == {0.5, 5.5, 3.8}
 
@@ -220,9 +221,9 @@ def test_pictures_are_drawn_of_whatever_is_finished(finished, arms):
     assert set(pictures) == expected
     for picture in pictures.values():
         picture.figure.canvas.draw()
-    if {"scratch", "mixture"} <= set(arms):
-        assert "teraFLOPs; pre-training took" in pictures["finetuning"].caption
-        assert "not repaid" in pictures["finetuning"].caption
+        assert not any(digit in picture.caption.replace("8 bits", "") for digit in "0123456789"), (
+            "a caption is no result"
+        )
 
 
 def test_nothing_finished_draws_nothing():

@@ -6,11 +6,12 @@ from typing import Any
 
 from tenfold.core.cell import Cell
 from tenfold.core.seeding import key_to_seed
-from tenfold.papers.cort.config import Config, TaskConfig
+from tenfold.papers.cort.config import Config
 from tenfold.papers.cort.environment import CodeEnvironment, Executor, LoopSettings
 from tenfold.papers.cort.hints import HintInjector
 from tenfold.papers.cort.measures import Measured, measure
-from tenfold.papers.cort.method import Grade, is_right, same_answer
+from tenfold.papers.cort.method import is_right
+from tenfold.papers.cort.questions import grade_of
 from tenfold.papers.cort.traces import Trace
 from tenfold.policies import Policy, Sampling, rollout
 from tenfold.study.language import prompt_ids
@@ -60,15 +61,6 @@ class Study:
             batch_size=self.config.evaluation.batch_size,
             deterministic=loop.deterministic,
         )
-
-
-def grade_of(task: TaskConfig) -> Grade:
-    """How answers are judged."""
-    if task.grade == "math":
-        from tenfold.eval.math_match import math_match
-
-        return math_match
-    return same_answer
 
 
 def asked(policy: Policy, questions: Sequence[Question]) -> tuple[list[str], list[list[int]]]:

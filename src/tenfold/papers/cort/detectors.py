@@ -10,7 +10,7 @@ review: the paper found automatic placement not precise enough.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -20,12 +20,19 @@ from tenfold.core.errors import UserError
 DEFAULT_STEPS = 2
 """k. In the toy task working by hand has three steps and other prose none, so that 1, 2 and 3 separate alike."""
 
-_NUMBER = r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
-_OPERATOR = r"\s*(?:[-+*/×·÷^]|\\times|\\cdot|\\div)\s*"
-_STEP = re.compile(rf"({_NUMBER}(?:{_OPERATOR}{_NUMBER})+)\s*(?:=|≈|\\approx)\s*\$?\s*({_NUMBER})")
-_NUMERAL = re.compile(_NUMBER)
-_BLOCK = re.compile(r"```(python|output)[ \t]*\n(.*?)^[ \t]*```[ \t]*(?:\n|\Z)", re.MULTILINE | re.DOTALL)
-_UNCLOSED = re.compile(r"```python[ \t]*\n(?:(?!^[ \t]*```).)*\Z", re.MULTILINE | re.DOTALL)
+# Possessive (`++`, `?+`): what a number or a chain of them has taken it never gives back, so that a text is read once.
+# A chain of numbers is taken whole, whether or not a result follows.
+_NUMBER = r"(?>\d{1,3}(?:,\d{3})++(?!\d)|\d++)(?:\.\d++)?+"
+_OPERATOR = r"\s*+(?:[-+*/×·÷^]|\\times|\\cdot|\\div)\s*+"
+_STEP = re.compile(
+    rf"-?{_NUMBER}(?:(?P<chain>(?:{_OPERATOR}-?{_NUMBER})++)"
+    rf"(?:\s*+(?:=|≈|\\approx)\s*+\$?+\s*+(?P<result>-?{_NUMBER}))?+)?+"
+)
+_NUMERAL = re.compile(rf"-?{_NUMBER}")
+_OPENING = re.compile(r"```(python|output)[ \t]*+\n")
+_FENCE = re.compile(r"^[ \t]*+```", re.MULTILINE)
+_CLOSING = re.compile(r"^[ \t]*+```[ \t]*+(?:\n|\Z)", re.MULTILINE)
+_WORD = re.compile(r"\S")
 _SENTENCE_END = re.compile(r"[.!?:](?=\s|[A-Z`<\\]|\Z)|\n")
 _RECHECK = re.compile(
     r"\b(?:wait\b|hold on\b|to be sure\b|just to (?:check|confirm|be sure)\b|let me (?:just )?"
@@ -63,18 +70,34 @@ def segments(text: str) -> list[Segment]:
     """
     found: list[Segment] = []
     at = 0
-    for block in [*_BLOCK.finditer(text), *_UNCLOSED.finditer(text)]:
-        if block.start() < at:
-            continue
-        if block.start() > at:
-            found.append(Segment("prose", text[at : block.start()], at, block.start()))
-        is_output = block.re is _BLOCK and block[1] == "output"
-        inside = block[2] if block.re is _BLOCK else block[0].partition("\n")[2]
-        found.append(Segment("output" if is_output else "code", inside.strip("\n"), block.start(), block.end()))
-        at = block.end()
+    for block in _blocks(text):
+        if block.start > at:
+            found.append(Segment("prose", text[at : block.start], at, block.start))
+        found.append(block)
+        at = block.end
     if at < len(text):
         found.append(Segment("prose", text[at:], at, len(text)))
     return found
+
+
+def _blocks(text: str) -> Iterator[Segment]:
+    """Programs and outputs from fence to fence; a program that no fence follows goes on to the end."""
+    closings = list(_CLOSING.finditer(text))
+    last_fence = max((fence.start() for fence in _FENCE.finditer(text)), default=-1)
+    at = place = 0
+    for opening in _OPENING.finditer(text):
+        if opening.start() < at:
+            continue
+        while place < len(closings) and closings[place].start() < opening.end():
+            place += 1
+        is_output = opening[1] == "output"
+        if place < len(closings):
+            inside, at = text[opening.end() : closings[place].start()], closings[place].end()
+        elif not is_output and last_fence < opening.end():
+            inside, at = text[opening.end() :], len(text)
+        else:
+            continue  # nothing closes it
+        yield Segment("output" if is_output else "code", inside.strip("\n"), opening.start(), at)
 
 
 def without_outputs(text: str) -> str:
@@ -94,7 +117,7 @@ def arithmetic_steps(prose: str) -> list[tuple[int, str]]:
         >>> arithmetic_steps("First 347*20=6940, then 347*8 = 2,776.")
         [(6, '6940'), (24, '2776')]
     """
-    return [(step.start(), _plain(step[2])) for step in _STEP.finditer(prose)]
+    return [(step.start(), _plain(step["result"])) for step in _STEP.finditer(prose) if step["result"]]
 
 
 def delayed_computation(text: str, num_steps: int = DEFAULT_STEPS) -> bool:
@@ -168,10 +191,13 @@ def recheck(prose: str, num_steps: int = DEFAULT_STEPS) -> int | None:
         >>> recheck("So 43. Wait, let me verify: 6*7=42, 42+1=43.")
         7
     """
-    for opener in _RECHECK.finditer(prose):
-        if len(arithmetic_steps(prose[opener.start() :])) >= num_steps:
-            return max(start for start in _sentence_starts(prose) if start <= opener.start())
-    return None
+    opener = _RECHECK.search(prose)  # behind a later one there are no more steps than behind the first
+    if opener is None:
+        return None
+    num_behind = sum(start >= opener.start() for start, _ in arithmetic_steps(prose))
+    if num_behind < num_steps:
+        return None
+    return max(start for start in _sentence_starts(prose) if start <= opener.start())
 
 
 def numbers(text: str) -> set[str]:
@@ -191,12 +217,15 @@ def _plain(number: str) -> str:
 
 def _sentence_starts(prose: str) -> Sequence[int]:
     """Where sentences begin, spaces skipped."""
-    starts = {0}
+    starts = [0]
     for end in _SENTENCE_END.finditer(prose):
-        rest = prose[end.end() :]
-        if rest.strip():
-            starts.add(end.end() + len(rest) - len(rest.lstrip()))
-    return sorted(starts)
+        if end.end() <= starts[-1]:
+            continue  # the next word was found behind an earlier end
+        word = _WORD.search(prose, end.end())
+        if word is None:
+            break
+        starts.append(word.start())
+    return starts
 
 
 def require_steps(num_steps: int) -> None:

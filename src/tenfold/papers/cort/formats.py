@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tenfold.core.errors import UserError
+from tenfold.eval.math_forms import last_boxed
 
 STOP = "`\n"
 OPENING = "```python\n"
@@ -126,15 +127,7 @@ def final_answer(text: str) -> str | None:
         True
     """
     _, ended, after = text.partition(END_OF_THINK)
-    start = (after := after.split(END_OF_THINK)[0]).rfind("\\boxed{")
-    if not ended or start < 0:
-        return None
-    depth, begin = 1, start + len("\\boxed{")
-    for end in range(begin, len(after)):
-        depth += {"{": 1, "}": -1}.get(after[end], 0)
-        if depth == 0:
-            return after[begin:end].strip()
-    return None
+    return last_boxed(after.partition(END_OF_THINK)[0]) if ended else None
 
 
 def require_stop_token(tokenizer: Any) -> None:

@@ -7,11 +7,14 @@ all fail (``penalize_no_code``), which the formula does not say. The paper gives
 the two habits are in ``detectors.py``.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tenfold.core.errors import UserError
+from tenfold.eval.characters import plain_characters
+from tenfold.eval.references import reference_texts
 from tenfold.papers.cort.detectors import (
     DEFAULT_STEPS,
     delayed_computation,
@@ -21,7 +24,7 @@ from tenfold.papers.cort.detectors import (
 )
 from tenfold.papers.cort.formats import OPENING, final_answer, is_failure
 from tenfold.policies.stopping import turn_text
-from tenfold.rewards.tagged import text_of
+from tenfold.rewards.said import text_of
 
 Kind = Literal["general", "compute", "trust"]
 Grade = Callable[[str, str | Sequence[str]], bool]
@@ -29,6 +32,8 @@ MarkOfCodeUse = Callable[[str], int]
 """A completion to 0, 1 or 2: Python used badly, as it should be, or well."""
 
 CODE_WEIGHT = 0.1
+_LOOSE_SPACE = re.compile(r"(?<!\w) | (?!\w)")  # not between numbers
+_THOUSANDS = re.compile(r"(?<![\d.,([{])\d{1,3}(?:,\d{3})+(?!\d|,\d)")  # (1,234) is a pair
 UNPENALIZED_SOURCES = ("acc_reward", "openai/gsm8k", "lighteval/MATH")
 
 
@@ -75,14 +80,13 @@ HINTS: Mapping[Kind, HintSpec] = {"general": GENERAL, "compute": COMPUTE, "trust
 
 
 def same_answer(answer: str, references: str | Sequence[str]) -> bool:
-    """Whether an answer is a reference but for spaces, dollar signs and separators of thousands.
+    """Whether an answer is a reference but for spaces, dollar signs, separators of thousands, and the characters' form.
 
     Example:
-        >>> same_answer("9,716", "9716"), same_answer("3.5", "35")
-        (True, False)
+        >>> same_answer("9,716", "9716"), same_answer("3.5", "35"), same_answer("1,2", "12")
+        (True, False, False)
     """
-    accepted = [references] if isinstance(references, str) else references
-    return any(_plain(answer) == _plain(reference) for reference in accepted)
+    return any(_plain(answer) == _plain(reference) != "" for reference in reference_texts(references))
 
 
 def is_right(text: str, references: str | Sequence[str], grade: Grade = same_answer) -> bool:
@@ -123,8 +127,8 @@ def code_reward(outputs: Sequence[str], penalize_no_code: bool = True) -> float:
 class AccuracyReward:
     """R_acc as a reward function of trl: reads the columns ``answer`` (a text or several).
 
-    Reads the sampled tokens from the column ``trajectory`` where a rollout gives it, else the text without output
-    blocks.
+    Reads what was sampled: the column ``said``, or the sampled tokens of the column ``trajectory``, where a rollout
+    gives them; else the text without output blocks.
 
     Args:
         grade: whether an answer is a reference; ``tenfold.eval.math_match`` compares as mathematics.
@@ -146,13 +150,14 @@ class AccuracyReward:
         *,
         answer: Sequence[Any],
         trajectory: Sequence[Any] | None = None,
+        said: Sequence[str] | None = None,
         **columns: Any,
     ) -> list[float | None]:
         """Score each completion."""
-        if trajectory is None or self.tokenizer is None:
-            said = [text_of(completion) for completion in completions]
-        else:
+        if trajectory is not None and self.tokenizer is not None:
             said = [turn_text(self.tokenizer, one.sampled_ids) for one in trajectory]
+        elif said is None:
+            said = [text_of(completion) for completion in completions]
         return [float(is_right(text, given, self.grade)) for text, given in zip(said, answer, strict=True)]
 
 
@@ -277,4 +282,5 @@ def dropped_because(
 
 
 def _plain(answer: str) -> str:
-    return "".join(answer.split()).replace("$", "").replace(",", "")
+    text = _LOOSE_SPACE.sub("", plain_characters(answer).replace("$", "").strip())
+    return _THOUSANDS.sub(lambda number: number[0].replace(",", ""), text).removesuffix(".")

@@ -14,12 +14,12 @@ from tenfold.core.cell import Cell
 from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.papers.cort import recipe, stages
-from tenfold.papers.cort.answering import Study, grade_of, right_ones
+from tenfold.papers.cort.answering import Study, right_ones
 from tenfold.papers.cort.config import Config
 from tenfold.papers.cort.environment import LoopSettings
 from tenfold.papers.cort.formats import require_stop_token
 from tenfold.papers.cort.proposers import Heuristic, Manual, Proposer, hint_all
-from tenfold.papers.cort.questions import own_questions
+from tenfold.papers.cort.questions import grade_of, own_questions
 from tenfold.papers.cort.traces import Trace, read_traces, write_traces
 from tenfold.policies import Policy
 from tenfold.study.language import placed, prompt_ids
@@ -109,7 +109,7 @@ def read(config: Config, arm: str) -> Given:
     recipe.open_sandbox(loop).close()
     if traces.places and not traces.drafts:
         raise UserError(f"traces.places = {traces.places}: they refer to drafts; give the reviewed file, too")
-    questions = own_questions(Path(config.task.train_file))
+    questions = own_questions(Path(config.task.train_file), grade_of(config.task))
     proposer: Proposer = Heuristic(traces.num_steps)
     if traces.places:
         proposer = Manual.read(Path(traces.places))

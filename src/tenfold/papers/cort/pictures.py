@@ -114,8 +114,8 @@ def _examples(cells: Finished) -> Picture:
     return Picture(
         "trajectories",
         "One problem, answered by every arm",
-        "The first test problem of the first seed. Black: prose; gold: hints, which the tuned policies say by "
-        "themselves; blue: programs; green: outputs of the interpreter, which are no tokens of the model.",
+        "The first test problem of the first seed. Black: prose; gold: hints; blue: "
+        "programs; green: outputs of the interpreter, which are no tokens of the model.",
         draw_text(lines, COLUMNS, KINDS),
     )
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import numpy_generator
+from tenfold.eval.math_match import math_match
 from tenfold.papers.cort import multiplication
 from tenfold.papers.cort.config import TaskConfig
 from tenfold.papers.cort.formats import user_prompt
-from tenfold.study.questions import Question, read_questions
+from tenfold.papers.cort.method import Grade, same_answer
+from tenfold.study.questions import Question, read_questions, readable_by
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,13 @@ def load_questions(task: TaskConfig, num_train: int, seed: int) -> Questions:
             validation=products(task.num_validation, "validation", seed),
             test=products(task.num_test, "test", seed),
         )
-    train = own_questions(Path(task.train_file))
+    grade = grade_of(task)
+    train = own_questions(Path(task.train_file), grade)
     order = numpy_generator(seed, "validation").permutation(len(train))
     validation = [train[i] for i in order[: task.num_validation]]
     # A file may ask the same twice: what is validated on is not trained on, whichever row it stands in.
     asked = {repr(question.prompt) for question in validation}
-    test = own_questions(Path(task.test_file))[: task.num_test]
+    test = own_questions(Path(task.test_file), grade)[: task.num_test]
     return Questions([question for question in train if repr(question.prompt) not in asked], validation, test)
 
 
@@ -58,13 +61,22 @@ def products(num: int, part: multiplication.Split, seed: int) -> list[Question]:
     return [Question(problem.prompt, (problem.answer,), f"{problem.left}*{problem.right}") for problem in found]
 
 
-def own_questions(file: Path) -> list[Question]:
+def grade_of(task: TaskConfig) -> Grade:
+    """How answers are judged."""
+    return {"plain": same_answer, "math": math_match}[task.grade]
+
+
+def own_questions(file: Path, grade: Grade = same_answer) -> list[Question]:
     """Problems of a file, as :func:`tenfold.study.questions.read_questions` takes it, put as the paper puts them.
+
+    Args:
+        file: JSON lines.
+        grade: how answers are judged; those of the file it must be able to read.
 
     Raises:
         UserError: the file is missing or empty, or a row cannot be used or has the key of another one; with the row.
     """
-    questions = read_questions(file)
+    questions = read_questions(file, check=readable_by(grade))
     _require_keys_of_their_own(questions, file)
     return [in_chat(question) for question in questions]
 

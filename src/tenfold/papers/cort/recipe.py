@@ -186,6 +186,11 @@ PLAN = Plan(
 )
 
 
+def extras(config: Config) -> tuple[str, ...]:
+    """The optional parts that a configuration needs."""
+    return ("math",) if config.task.grade == "math" else ()
+
+
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     """Train one arm with one seed and test what it answers, how long it takes, and how it uses code."""
     chosen = ARMS[arm]

@@ -103,7 +103,8 @@ def _accuracy_per_segment(cells: Finished, colour_of: Mapping[str, str]) -> Pict
     return Picture(
         "accuracy-per-segment",
         "Refinement",
-        "Share of held-out puzzles with every cell right after each segment: the answer is refined, not guessed.",
+        "Share of held-out puzzles with every cell right after each segment. Dashed: an arm of one pass. Thin: one "
+        "seed; thick: mean.",
         figure,
     )
 

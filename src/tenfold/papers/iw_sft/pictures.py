@@ -12,6 +12,7 @@ from tenfold.study.pictures import (
     colours,
     draw_bars,
     draw_curves,
+    draw_line,
     finish,
     finished,
     has_curve,
@@ -57,7 +58,7 @@ def _curves(report: Report, cells: Finished, colour_of: Mapping[str, str]) -> Pi
     _draw_stage_1(axes, report)
     draw_curves(axes, cells, named(f"fine-tuning/{VALIDATION}"), colour_of)
     axes.set(xlabel="steps of stage 2; before 0: stage 1", ylabel="validation score")
-    finish(axes, legend=True, columns=2)
+    finish(axes, legend=True)
     return Picture(
         "learning-curves",
         "Learning curves",
@@ -73,14 +74,14 @@ def _draw_stage_1(axes: Any, report: Report) -> None:
         points = stages["cloning"].curves.get(VALIDATION) if "cloning" in stages else None
         if points:
             curve = np.asarray(points, dtype=float)
-            axes.plot(curve[:, 0] - curve[-1, 0], curve[:, 1], color=INK, alpha=0.35, linewidth=1)
+            draw_line(axes, curve - [curve[-1, 0], 0.0], color=INK, alpha=0.7, linewidth=1)
 
 
 def _sample_sizes(cells: Finished, colour_of: Mapping[str, str]) -> Picture:
     figure, axes = one_panel(height=3.4)
     draw_curves(axes, cells, named(SAMPLE_SIZE), colour_of)
     axes.set(xlabel="steps of stage 2", ylabel="effective / actual batch", ylim=(0, 1.05))
-    finish(axes, legend=True, columns=2)
+    finish(axes, legend=True)
     return Picture(
         "effective-sample-size",
         "Effective sample size",

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tenfold.core.types import Trajectory
+from tenfold.eval.answer_text import normalized
 from tenfold.eval.calibration import calibration_report, confidence_sum, intra_answer_std
-from tenfold.eval.exact_match import normalized
 from tenfold.eval.voting import (
     confidence_weighted_vote,
     ensembled_confidence,

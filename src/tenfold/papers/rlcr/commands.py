@@ -1,7 +1,9 @@
 """RLCR's own verbs: ``calibrate`` predictions that exist, and ``ablate`` the reward on two small networks."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -13,29 +15,48 @@ def calibrate(
     bins: int = 10,
     confidence: str = "confidence",
     correct: str = "correct",
+    edges: Literal["width", "linspace", "adaptive"] = "width",
 ) -> None:
     """Print how well stated confidences match what was right, for predictions that you already have.
+
+    In brackets are 95 % bootstrap intervals.
 
     Args:
         file: JSON lines, one prediction a line: a confidence in [0, 1], and whether it was right (true, false, 1, 0).
         bins: of the reliability table and of the expected calibration error.
         confidence: the name of the column with confidences.
         correct: the name of the column with outcomes.
+        edges: of the bins. width: equally wide; adaptive: equally many predictions in each; linspace: as RLCR's authors
+            have it, who bin exact 0.3, 0.6 and 0.7 one lower.
     """
     from rich.console import Console
     from rich.table import Table
 
-    from tenfold.eval.calibration import calibration_report, reliability_table
+    from tenfold.eval.calibration import (
+        auroc,
+        bootstrap_interval,
+        brier,
+        calibration_report,
+        expected_calibration_error,
+        fit_temperature,
+        reliability_table,
+    )
 
     stated, right = read_predictions(file, confidence, correct)
     table = Table("confidence", "predictions", "mean confidence", "right", "difference", box=None, header_style="bold")
-    for row in reliability_table(stated, right, bins):
+    for row in reliability_table(stated, right, bins, edges):
         if row.size:
             numbers = (row.mean_confidence, row.accuracy, row.accuracy - row.mean_confidence)
             table.add_row(f"{row.low:.2f} to {row.high:.2f}", str(row.size), *(f"{number:.3f}" for number in numbers))
     print(f"{file}: {len(stated)} predictions")
-    for name, value in calibration_report(stated, right, bins).items():
-        print(f"{name.replace('_', ' '):22}{value:.{0 if name.startswith('distinct') else 4}f}")
+    ece = partial(expected_calibration_error, bins=bins, edges=edges)
+    metrics: dict[str, Callable[..., float]] = {"brier": brier, "ece": ece, "auroc": auroc}
+    for name, value in calibration_report(stated, right, bins, edges).items():
+        interval = ""
+        if name in metrics:
+            interval = "  [{:.4f}, {:.4f}]".format(*bootstrap_interval(metrics[name], stated, right, resamples=200))
+        print(f"{name.replace('_', ' '):22}{value:.{0 if name.startswith('distinct') else 4}f}{interval}")
+    print(f"best temperature      {fit_temperature(stated, right):.4f}  (above 1: too sure)")
     Console(highlight=False).print(table)
     if len(set(right)) == 1:
         print("auroc needs right and wrong predictions; all of these are alike.")

@@ -62,6 +62,7 @@ def rlcr_rewards(
     rule: ScoringRule = brier_rule,
     weights: tuple[float, float, float] = (0.5, 0.5, 0.5),
     allow_unsafe: bool = False,
+    column: str = "answer",
 ) -> WeightedRewards:
     """Equation (2): format, correctness and calibration.
 
@@ -72,6 +73,7 @@ def rlcr_rewards(
         weights: of format, correctness and calibration; (0.5, 0.5, 0) with a confidence block, or
             :func:`rlvr_rewards`, is the binary reward.
         allow_unsafe: accept a rule that pays for surely wrong answers, for an ablation.
+        column: the name of the column with the right answers.
 
     Raises:
         UserError: if a weight is negative or not finite, or the rule at these weights is not safe.
@@ -95,15 +97,19 @@ def rlcr_rewards(
                 f"rule = {getattr(rule, '__name__', rule)!r}, correctness weighing {correctness:g} to {calibration:g}: "
                 f"{reason}; allow_unsafe=True accepts it"
             )
-    functions = [FormatReward(blocks), CorrectnessReward(blocks, verifier), CalibrationReward(blocks, rule, verifier)]
+    functions = [
+        FormatReward(blocks),
+        CorrectnessReward(blocks, verifier, column=column),
+        CalibrationReward(blocks, rule, verifier, column),
+    ]
     return WeightedRewards(functions, list(weights))
 
 
-def rlvr_rewards(blocks: str = "ta", *, verifier: Verifier = exact_match) -> WeightedRewards:
+def rlvr_rewards(blocks: str = "ta", *, verifier: Verifier = exact_match, column: str = "answer") -> WeightedRewards:
     """The binary reward that RLCR is compared with: 0.5·format + 0.5·c.
 
     Example:
         >>> rlvr_rewards().weights
         [0.5, 0.5]
     """
-    return WeightedRewards([FormatReward(blocks), CorrectnessReward(blocks, verifier)], [0.5, 0.5])
+    return WeightedRewards([FormatReward(blocks), CorrectnessReward(blocks, verifier, column=column)], [0.5, 0.5])

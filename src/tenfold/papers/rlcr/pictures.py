@@ -101,7 +101,7 @@ def _difficulty(cells: Finished, *, is_known: bool) -> Picture:
         axes.scatter(range(3), best, color=INK, marker="_", s=400, zorder=3, label="right confidence")
         axes.set_xlabel("hidden operands")
         caption += "The bars mark the accuracy that the best answers reach, which an honest policy states. "
-    finish(axes, legend=True, columns=2)
+    finish(axes, legend=True)
     return Picture("difficulty", "Confidence against difficulty", caption + "Thin: one seed; thick: mean.", figure)
 
 

@@ -156,7 +156,7 @@ class Study:
 
 def extras(config: Config) -> tuple[str, ...]:
     """The optional parts that a configuration needs."""
-    return ("math",) if config.task.verifier == "math" else ()
+    return ("math",) if config.task.verifier.startswith("math") else ()
 
 
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:

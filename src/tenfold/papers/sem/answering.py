@@ -102,7 +102,8 @@ def ask(study: Study, policy: Policy, questions: Sequence[Question]) -> Answers:
     )
     responses = [form.read(said, policy.tokenizer) for said in trajectories]
     texts = [str(question.prompt) for question in asked]
-    measured = measure(responses, trajectories, list(map(gold_of, asked)), questions=texts)
+    golds = [gold_of(question, study.config.reward.normalisation) for question in asked]
+    measured = measure(responses, trajectories, golds, questions=texts)
     return Answers(asked, trajectories, responses, measured)
 
 

@@ -73,7 +73,7 @@ def _searched_when_unsure(search: SearchEnvironment, reward: RewardConfig) -> En
 
 
 def _rival(reward: RewardConfig) -> Weighted:
-    return rival_rewards(reward.rival)
+    return rival_rewards(reward.rival, reward.normalisation)
 
 
 def _sem(reward: RewardConfig) -> Weighted:
@@ -90,11 +90,12 @@ def _sem_at(reward: RewardConfig, a2_discount: float) -> Weighted:
         searched_but_known_reward=reward.searched_but_known_reward,
         a2_discount=a2_discount,
         search_cost=reward.search_cost,
+        normalisation=reward.normalisation,
     )
 
 
 def _confidence(reward: RewardConfig) -> Weighted:
-    return confidence_rewards()
+    return confidence_rewards(reward.normalisation)
 
 
 SEARCHING = Form(SEM, _own_searches)

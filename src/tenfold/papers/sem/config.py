@@ -148,6 +148,9 @@ class RewardConfig:
     """answer_reward: whose reward it is paid by."""
     search_below: float = 0.5
     """sem_confidence: search where the stated confidence is below."""
+    normalisation: Literal["careful", "squad"] = "careful"
+    """How open answers are compared, in rewards and tests. squad: as published, for which 1/2 is 12 and words are what
+    counts in every script; careful: what makes answers differ stays, and F1 counts Korean syllables."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -306,6 +309,7 @@ def gpu() -> Config:
         policy=PolicyConfig(model="Qwen/Qwen2.5-1.5B-Instruct"),
         warm_start=_none(),
         search=SearchConfig(passages=3, max_searches=2, max_result_tokens=400),
+        reward=RewardConfig(normalisation="squad"),
         training=GRPOSettings(
             steps=100,
             prompts_per_step=16,
@@ -333,6 +337,7 @@ def paper(task: str = "qwen2.5-7b") -> Config:
         policy=PolicyConfig(model={"qwen2.5-7b": "Qwen/Qwen2.5-7B", "qwen2.5-14b": "Qwen/Qwen2.5-14B"}[task]),
         warm_start=_none(),
         search=SearchConfig(passages=5, max_searches=4, max_result_tokens=1500, count_results=True),
+        reward=RewardConfig(normalisation="squad"),
         training=GRPOSettings(
             steps=200,
             prompts_per_step=256,

@@ -14,9 +14,10 @@ response invalid. Tags may be special tokens or plain text: only their spelling 
 """
 
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Literal
 
 from tenfold.core.types import Trajectory
@@ -28,6 +29,7 @@ TAGS = tuple(f"<{slash}{name}>" for name in NAMES for slash in ("", "/"))
 STOP = "</search>"
 RESULT_OPENING, RESULT_CLOSING = " <result>\n", "\n</result>"
 
+_TEXT = re.compile(r"\S")
 _TAG = re.compile("|".join(map(re.escape, TAGS)))
 _ANSWER = re.compile(r"<answer>((?:(?!</?(?:think|answer|search|result)>).)*)</answer>", re.DOTALL)
 _ORDER = re.compile(r"TA(SRT?)*A?")
@@ -239,8 +241,48 @@ class _Block:
     text: str
 
 
-@lru_cache(maxsize=1 << 14)  # the parts of a reward read the same completion one after the other
 def _parse(text: str, inserted: tuple[str, ...], ended: bool) -> Response:
+    """Read it, or find it: the parts of a reward read the same completion one after the other."""
+    key = (text, inserted, ended)
+    response = _READ.get(key)
+    if response is None:
+        response = _parsed(*key)
+        _READ.keep(key, response, len(text) + sum(map(len, inserted)))
+    return response
+
+
+class _Read:
+    """What was read last, as far as the texts have no more than so many characters together.
+
+    Args:
+        most_characters: of the completions and of what was inserted into them.
+    """
+
+    def __init__(self, most_characters: int) -> None:
+        self.most_characters, self.num_characters = most_characters, 0
+        self._kept: OrderedDict[tuple[Any, ...], tuple[Response, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[Any, ...]) -> Response | None:
+        """The response, if it is kept."""
+        found = self._kept.get(key)
+        return None if found is None else found[0]
+
+    def keep(self, key: tuple[Any, ...], response: Response, size: int) -> None:
+        """Keep it, and drop the oldest ones that have no room beside it."""
+        with self._lock:
+            if key in self._kept or size > self.most_characters:
+                return
+            self._kept[key] = (response, size)
+            self.num_characters += size
+            while self.num_characters > self.most_characters:
+                self.num_characters -= self._kept.popitem(last=False)[1][1]
+
+
+_READ = _Read(most_characters=1 << 24)  # a text and its parts: 16 million characters take 32 to 128 MB
+
+
+def _parsed(text: str, inserted: tuple[str, ...], ended: bool) -> Response:
     pieces = pieces_of(text, inserted)
     blocks, problem = _blocks(pieces)
     letters = "".join(block.name[0].upper() for block in blocks)
@@ -275,9 +317,9 @@ def _blocks(pieces: list[str]) -> tuple[list[_Block], str]:
 
 def _read(piece: str, blocks: list[_Block]) -> str:
     """Add the blocks of one piece of the policy's text; what is wrong with it."""
-    rest = piece.lstrip()
-    while rest:
-        opening = _TAG.match(rest)
+    at = _space_after(piece, 0)
+    while at < len(piece):
+        opening = _TAG.match(piece, at)
         if opening is None:
             return "text outside of blocks"
         tag = opening[0]
@@ -287,17 +329,23 @@ def _read(piece: str, blocks: list[_Block]) -> str:
             return "a result that the environment did not write"
         if blocks and blocks[-1].name == "search":
             return "a search without a result"
-        closing = _TAG.search(rest, opening.end())
+        closing = _TAG.search(piece, opening.end())
         if closing is None:
             return f"{tag} is not closed"
         if closing[0] != f"</{tag[1:]}":
             return f"{closing[0]} within {tag}"
-        block = _Block(_name(tag), rest[opening.end() : closing.start()])
+        block = _Block(_name(tag), piece[opening.end() : closing.start()])
         if block.name != "think" and not block.text.strip():
             return f"{tag} is empty"
         blocks.append(block)
-        rest = rest[closing.end() :].lstrip()
+        at = _space_after(piece, closing.end())
     return ""
+
+
+def _space_after(piece: str, at: int) -> int:
+    """Where the white space from here on ends."""
+    found = _TEXT.search(piece, at)
+    return len(piece) if found is None else found.start()
 
 
 def _letter_at_fault(problem: str) -> str:

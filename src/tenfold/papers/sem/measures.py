@@ -18,8 +18,8 @@ import numpy as np
 
 from tenfold.core.errors import UserError
 from tenfold.core.types import Trajectory
+from tenfold.eval.answer_text import normalized
 from tenfold.eval.calibration import ReliabilityRow, reliability_table
-from tenfold.eval.exact_match import normalized
 from tenfold.eval.multiple_choice import multiple_choice
 from tenfold.eval.token_f1 import WHOLE
 from tenfold.papers.sem.grammar import Response
@@ -109,8 +109,9 @@ def rule_judge(question: str, answer: str, gold: Gold) -> bool:
     """
     if gold.choices or gold.choice:
         return multiple_choice(answer, gold.answers, gold.choices)
-    said = f" {normalized(answer)} "
-    within = (alias for alias in map(normalized, gold.answers) if alias and alias not in WHOLE)
+    said = f" {normalized(answer, gold.normalisation)} "
+    aliases = [normalized(alias, gold.normalisation) for alias in gold.answers]
+    within = (alias for alias in aliases if alias and alias not in WHOLE)
     return any(f" {alias} " in said for alias in within) or gold.exact(answer)
 
 

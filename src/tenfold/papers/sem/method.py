@@ -23,12 +23,14 @@ from typing import Any
 
 from tenfold.core.errors import UserError
 from tenfold.core.types import Trajectory
+from tenfold.eval.answer_text import Normalisation, require_normalisation
 from tenfold.eval.exact_match import exact_match
 from tenfold.eval.multiple_choice import multiple_choice
+from tenfold.eval.references import reference_texts
 from tenfold.eval.token_f1 import token_f1
 from tenfold.papers.sem.grammar import Response, parse, parse_trajectory
 from tenfold.rewards import CalibrationReward, CorrectnessReward, FormatReward
-from tenfold.rewards.tagged import text_of
+from tenfold.rewards.said import text_of
 
 DEFAULT_THRESHOLD = 0.5
 """tau; ours."""
@@ -45,15 +47,21 @@ class Gold:
         answers: the answer and its aliases; of a choice the letter or the text.
         choices: the options, in order; empty for an open question.
         choice: whether an option is asked for; with choices it is.
+        normalisation: of open answers, careful or squad; see :mod:`tenfold.eval.answer_text`.
 
     Example:
-        >>> Gold(("A",), ("Paris", "London")).f1("(a)"), Gold(("A",)).f1("A"), Gold(("A",), choice=True).f1("A.")
-        (1.0, 0.0, 1.0)
+        >>> Gold(("A",), ("Paris", "London")).f1("(a)"), Gold(("A",), choice=True).f1("A.")
+        (1.0, 1.0)
+        >>> Gold(("서울",)).f1("서울은"), Gold(("서울",)).f1("부산")
+        (0.8, 0.0)
+        >>> Gold(("-3",)).f1("3"), Gold(("-3",), normalisation="squad").f1("3")
+        (0.0, 1.0)
     """
 
     answers: tuple[str, ...]
     choices: tuple[str, ...] = ()
     choice: bool = False
+    normalisation: Normalisation = "careful"
 
     def f1(self, answer: str | None) -> float:
         """Token F1, best over aliases; of a choice 1 for the right option, else 0; 0 for no answer."""
@@ -61,13 +69,13 @@ class Gold:
             return 0.0
         if self.choices or self.choice:
             return float(multiple_choice(answer, self.answers, self.choices))
-        return token_f1(answer, self.answers)
+        return token_f1(answer, self.answers, self.normalisation)
 
     def exact(self, answer: str | None) -> bool:
         """Whether the answer is the right option, or equals an alias after normalisation."""
         if self.choices or self.choice:
             return bool(self.f1(answer))
-        return answer is not None and exact_match(answer, self.answers)
+        return answer is not None and exact_match(answer, self.answers, self.normalisation)
 
 
 @dataclass(frozen=True)
@@ -229,6 +237,7 @@ class SearchReward:
     Args:
         rule: one of :data:`RULES`, or another function of that form.
         name: in the logs.
+        normalisation: of open answers.
 
     Raises:
         UserError: if the answers of a row are none.
@@ -239,8 +248,9 @@ class SearchReward:
         [1.0]
     """
 
-    def __init__(self, rule: Rule, name: str = "") -> None:
-        self.rule = rule
+    def __init__(self, rule: Rule, name: str = "", normalisation: Normalisation = "careful") -> None:
+        require_normalisation(normalisation)
+        self.rule, self.normalisation = rule, normalisation
         self.__name__ = name or getattr(rule, "__name__", "reward")
 
     def __call__(
@@ -261,7 +271,7 @@ class SearchReward:
             responses = [parse_trajectory(text, one) for text, one in zip(texts, trajectory, strict=True)]
         else:
             responses = [parse(text, found) for text, found in zip(texts, inserted or [()] * len(texts), strict=True)]
-        golds = _golds(answer, choices, kind)
+        golds = _golds(answer, choices, kind, self.normalisation)
         scores: list[float | None] = []
         for _, numbers in itertools.groupby(range(len(texts)), key=lambda i: (repr(prompts[i]), golds[i])):
             members = list(numbers)
@@ -276,6 +286,7 @@ def sem_rewards(
     searched_but_known_reward: float = 0.0,
     a2_discount: float = 1.0,
     search_cost: float = 0.0,
+    normalisation: Normalisation = "careful",
 ) -> Weighted:
     """SEM's reward and its parts as reward functions with their weights, for trl's trainers and ``tenfold.train.grpo``.
 
@@ -284,6 +295,7 @@ def sem_rewards(
         searched_but_known_reward: see :func:`sem`.
         a2_discount: see :func:`sem`.
         search_cost: see :func:`sem`.
+        normalisation: of open answers; squad is what ReSearch grades by, and published rows.
 
     Raises:
         UserError: if an option is out of range.
@@ -307,25 +319,29 @@ def sem_rewards(
         a2_discount=a2_discount,
         search_cost=search_cost,
     )
-    return _with_parts(SearchReward(rule, "sem"))
+    return _with_parts(SearchReward(rule, "sem", normalisation))
 
 
-def rival_rewards(rival: str) -> Weighted:
+def rival_rewards(rival: str, normalisation: Normalisation = "careful") -> Weighted:
     """A rival's reward, with SEM's parts to be logged beside it.
 
     Args:
         rival: a name in :data:`RULES`.
+        normalisation: of open answers.
 
     Example:
         >>> functions, weights = rival_rewards("search_r1")
         >>> [function.__name__ for function in functions][:2], weights[:2]
         (['search_r1', 'valid'], [1.0, 0.0])
     """
-    return _with_parts(SearchReward(RULES[rival], rival))
+    return _with_parts(SearchReward(RULES[rival], rival, normalisation))
 
 
-def confidence_rewards() -> Weighted:
+def confidence_rewards(normalisation: Normalisation = "careful") -> Weighted:
     """RLCR's rewards of a first answer and its stated confidence; answers are graded as SEM grades them.
+
+    Args:
+        normalisation: of open answers.
 
     Example:
         >>> functions, weights = confidence_rewards()
@@ -335,14 +351,15 @@ def confidence_rewards() -> Weighted:
     """
     correctness = CorrectnessReward("tac", _is_right)
     calibration = CalibrationReward("tac", verifier=_is_right)
-    return [FormatReward("tac"), _graded_by_gold(correctness), _graded_by_gold(calibration)], [0.5, 0.5, 0.5]
+    graded = [_graded_by_gold(reward, normalisation) for reward in (correctness, calibration)]
+    return [FormatReward("tac"), *graded], [0.5, 0.5, 0.5]
 
 
 def _with_parts(reward: SearchReward) -> Weighted:
     """The reward counts; SEM's parts have weight 0: they are logged, and change nothing."""
     functions: list[RewardFunction] = [reward]
     for name in Components.__dataclass_fields__:
-        functions.append(SearchReward(partial(_part, name=name), name))
+        functions.append(SearchReward(partial(_part, name=name), name, reward.normalisation))
     return functions, [1.0] + [0.0] * (len(functions) - 1)
 
 
@@ -355,7 +372,7 @@ def _is_right(answer: str, gold: Gold) -> bool:
     return gold.exact(answer)
 
 
-def _graded_by_gold(reward: Any) -> RewardFunction:
+def _graded_by_gold(reward: Any, normalisation: Normalisation) -> RewardFunction:
     """The same reward, whose verifier gets what counts as right with the options of a choice."""
 
     def graded(
@@ -367,23 +384,27 @@ def _graded_by_gold(reward: Any) -> RewardFunction:
         kind: Sequence[str] | None = None,
         **columns: Any,
     ) -> list[float | None]:
-        scores: list[float | None] = reward(prompts, completions, answer=_golds(answer, choices, kind), **columns)
+        golds = _golds(answer, choices, kind, normalisation)
+        scores: list[float | None] = reward(prompts, completions, answer=golds, **columns)
         return scores
 
     graded.__name__ = reward.__name__
     return graded
 
 
-def _golds(answer: Sequence[Any], choices: Sequence[Any] | None, kind: Sequence[str] | None) -> list[Gold]:
+def _golds(
+    answer: Sequence[Any], choices: Sequence[Any] | None, kind: Sequence[str] | None, normalisation: Normalisation
+) -> list[Gold]:
     """What is right for each row of a batch; columns that are missing say nothing."""
     number = len(answer)
-    return list(map(_gold, answer, choices or [()] * number, kind or [""] * number))
+    rows = zip(answer, choices or [()] * number, kind or [""] * number, strict=True)
+    return [_gold(*row, normalisation) for row in rows]
 
 
-def _gold(answer: Any, choices: Any, kind: str) -> Gold:
-    accepted = (answer,) if isinstance(answer, str) else tuple(answer or ())
+def _gold(answer: Any, choices: Any, kind: str, normalisation: Normalisation) -> Gold:
+    accepted = tuple(reference_texts(answer))
     if not accepted:
-        raise UserError(f"answer = {answer!r}; allowed: a text, or a list of at least one")
+        raise UserError(f"answer = {answer!r}; allowed: a text, a number, or a list of at least one")
     if kind not in ("", "open", "choice"):  # empty: no such column
         raise UserError(f"kind = {kind!r}; allowed: open, choice")
-    return Gold(accepted, () if kind == "open" else tuple(choices or ()), kind == "choice")
+    return Gold(accepted, () if kind == "open" else tuple(choices or ()), kind == "choice", normalisation)

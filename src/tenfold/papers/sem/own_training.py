@@ -21,6 +21,7 @@ ACTING = (
     "task.instructions",
     "task.closed_book_samples",
     "task.known_from",
+    "reward.normalisation",
     "policy",
     "search",
     "training",

@@ -74,8 +74,8 @@ def _knowledge(cells: Finished) -> Picture:
         "knowledge",
         "Searching against what is known",
         "Share of searched test questions, by how often the policy answered them rightly without search before the "
-        "reinforcement. A policy that knows what it knows falls from the upper left to the lower right. A "
-        "line is a seed.",
+        "reinforcement. Dashed: searching exactly as often as the "
+        "policy would be wrong without it. A line is a seed.",
         figure,
     )
 
@@ -111,8 +111,9 @@ def _first_answers(cells: Finished) -> Picture:
     return Picture(
         "first-answers",
         "Whether first answers are spoilt",
-        "Accuracy of the first answer to known facts. SEM's reward pays a wrong first answer with a right second one "
-        "as much as a right first one: a policy that spoils first answers on purpose falls on the left; one that falls "
-        "on the right alone has forgotten. Second answers of sem_discount are paid less.",
+        "Accuracy of the first answer to known facts, on validation questions. Left: facts that the reinforcement asks "
+        "for; a fall here alone would mean that first answers are spoilt on purpose, for SEM's reward pays a right "
+        "second answer as much as a right first one. Right: facts that it does not ask for; a fall here alone would "
+        "mean forgetting. Thin: one seed; thick: mean.",
         figure,
     )

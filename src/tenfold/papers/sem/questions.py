@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tenfold.core.errors import UserError
 from tenfold.data.question_answering import DataMix
+from tenfold.eval.answer_text import Normalisation
 from tenfold.papers.sem.grammar import read_response
 from tenfold.papers.sem.method import Gold
 from tenfold.papers.sem.prompts import CLOSED_BOOK, prompt_of
@@ -22,14 +23,18 @@ MOST_CHOICES = 26
 """As there are letters."""
 
 
-def gold_of(question: Question) -> Gold:
+def gold_of(question: Question, normalisation: Normalisation = "careful") -> Gold:
     """What counts as right for a question.
+
+    Args:
+        question: what was asked.
+        normalisation: of open answers.
 
     Example:
         >>> gold_of(Question("2 + 2?", ("4", "four"), "1")).f1("Four.")
         1.0
     """
-    return Gold(question.answers, question.choices)
+    return Gold(question.answers, question.choices, normalisation=normalisation)
 
 
 def read_own(path: Path) -> list[Question]:
@@ -47,7 +52,7 @@ def check_question(question: Question) -> None:
 
     Raises:
         UserError: the question is a conversation, there are more options than letters, an answer names none of the
-            options, or the fact ``expected`` is none.
+            options or holds no word and no number, or the fact ``expected`` is none.
 
     Example:
         >>> check_question(Question("River of Rome?", ("B",), "1", choices=("Po", "Tiber")))
@@ -59,7 +64,9 @@ def check_question(question: Question) -> None:
     expected = question.facts.get("expected", "search")
     if expected not in ("search", "direct"):
         raise UserError(f"expected is {expected!r}; allowed: search, direct")
-    gold_of(question).f1("")  # which looks for the answers among the options
+    for answer in question.answers:  # an answer that is no option is refused by the scorer itself
+        if not gold_of(replace(question, answers=(answer,))).f1(answer):
+            raise UserError(f"answer is {answer!r}, of which nothing is left to compare; allowed: words or numbers")
 
 
 def closed_book_accuracy(
@@ -71,6 +78,7 @@ def closed_book_accuracy(
     seed: int = 0,
     instructions: str = CLOSED_BOOK,
     batch_size: int = 64,
+    normalisation: Normalisation = "careful",
 ) -> list[float]:
     """Share of right answers to each question without any tool: of the first answer, whatever follows it.
 
@@ -82,6 +90,7 @@ def closed_book_accuracy(
         seed: of the noise.
         instructions: of the system; empty for prompts of plain text.
         batch_size: answers at the same time.
+        normalisation: of open answers.
     """
     prompts, keys = [], []
     for question in questions:
@@ -92,7 +101,7 @@ def closed_book_accuracy(
     for number, trajectory in enumerate(said):
         place = number // num_samples
         response = read_response(trajectory, policy.tokenizer)
-        num_right[place] += gold_of(questions[place]).exact(response.first_answer)
+        num_right[place] += gold_of(questions[place], normalisation).exact(response.first_answer)
     return [right / num_samples for right in num_right]
 
 

@@ -37,6 +37,7 @@ _TABLE = source_table(
             "low_a2_discount": "unstated: ours (an ablation)",
             "search_cost": "summary: the printed formula has no cost",
             "rival": "unstated: ours (Search-R1's exact match; SEM's own baselines are naive RAG and ReSearch)",
+            "normalisation": "ReSearch: SQuAD's, in its token F1",
             "search_below": "unstated: ours (a composition that is not the paper's)",
         },
         "training": {

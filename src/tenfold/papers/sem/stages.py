@@ -121,6 +121,7 @@ def known_before(study: Study) -> list[float]:
             seed=key_to_seed(study.seed, "closed book"),
             instructions=study.instructions(CLOSED_BOOK),
             batch_size=evaluation.batch_size,
+            normalisation=study.config.reward.normalisation,
         )
 
     accuracies: list[float] = json_made_once(study.cell, "closed-book", asked)
@@ -146,6 +147,7 @@ def training_questions(study: Study, policy: Policy) -> list[Question]:
             num_samples=task.closed_book_samples,
             seed=study.seed,
             instructions=study.instructions(CLOSED_BOOK),
+            normalisation=study.config.reward.normalisation,
         )
 
     accuracies = json_made_once(study.cell, "closed-book-training", asked)

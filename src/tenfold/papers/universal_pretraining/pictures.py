@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.core.types import Picture, Report, Scores
+from tenfold.core.types import Picture, Report
 from tenfold.study.pictures import (
     INK,
     Finished,
@@ -15,7 +15,6 @@ from tenfold.study.pictures import (
     finished,
     first,
     has_curve,
-    mean_of,
     named,
     one_panel,
     panels,
@@ -26,28 +25,24 @@ _MARKERS = "ov^"
 """Of the Markov models of the lowest orders, as many as are drawn."""
 
 
-def draw(report: Report, arms: Sequence[str], baseline: str, method: str) -> list[Picture]:
+def draw(report: Report, arms: Sequence[str]) -> list[Picture]:
     """The pictures of a report; arms without finished cells are left out.
 
     Args:
         report: what the run knows.
         arms: all arms of the study, which tell the colours.
-        baseline: the arm that is not pre-trained.
-        method: the arm that captions compare with it.
     """
     cells, colour_of = finished(report), colours(arms)
     if not cells:
         return []
-    settings = report.config["finetuning"]
-    caption = _finetuning_caption(cells, baseline, method)
-    pictures = [_zero_shot(cells, colour_of, method), _finetuning(cells, colour_of, settings, caption)]
+    pictures = [_zero_shot(cells, colour_of), _finetuning(cells, colour_of, report.config["finetuning"])]
     pretrained = {arm: of_arm for arm, of_arm in cells.items() if first(of_arm).samples["rows"]}
     if pretrained:
         pictures += [_pretraining(pretrained, colour_of), _rows(pretrained)]
     return pictures
 
 
-def _zero_shot(cells: Finished, colour_of: Mapping[str, str], method: str) -> Picture:
+def _zero_shot(cells: Finished, colour_of: Mapping[str, str]) -> Picture:
     """Bars for the arms, marks for the Markov models and for what cannot be gone below."""
     tables = {arm: [scores.samples["zero_shot"] for scores in of_arm.values()] for arm, of_arm in cells.items()}
     every_table = [table for of_arm in tables.values() for table in of_arm]
@@ -68,19 +63,13 @@ def _zero_shot(cells: Finished, colour_of: Mapping[str, str], method: str) -> Pi
     axes.axhline(8, color=INK, linestyle="--", linewidth=1, label="8 bits: a uniform guess")
     axes.set(ylabel="bits per byte", ylim=(0, None))
     axes.set_xticks(places, tasks, rotation=40, ha="right")
-    finish(axes)
-    figure.legend(loc="outside upper center", frameon=False, fontsize=8, ncols=3)
-    return Picture("zero-shot", "Zero-shot bits per byte", _zero_shot_caption(cells, method, len(tasks)), figure)
-
-
-def _zero_shot_caption(cells: Finished, method: str, num_tasks: int) -> str:
-    caption = "Bits per byte on tasks and texts that no arm was trained on, mean over seeds."
-    if method not in cells:
-        return caption
-    won, uniform = (mean_of(cells[method], f"{rival}/tasks_won") for rival in ("markov", "uniform"))
-    return (
-        f"{caption} The {method} arm needs less than 8 bits on {uniform:.3g} of {num_tasks}, and less than the best "
-        f"Markov model fitted on the same window on {won:.3g}."
+    finish(axes, legend=True)
+    return Picture(
+        "zero-shot",
+        "Zero-shot bits per byte",
+        "Bits per byte on tasks and texts that no arm was trained on, mean over seeds. Marks: Markov models fitted on "
+        "the same window, and the lower bound where it is known. Dashed: 8 bits, a uniform guess.",
+        figure,
     )
 
 
@@ -107,7 +96,7 @@ def _pretraining(cells: Finished, colour_of: Mapping[str, str]) -> Picture:
     )
 
 
-def _finetuning(cells: Finished, colour_of: Mapping[str, str], settings: Mapping[str, Any], caption: str) -> Picture:
+def _finetuning(cells: Finished, colour_of: Mapping[str, str], settings: Mapping[str, Any]) -> Picture:
     figure, ((left, right),) = panels(2, width=4.8, height=3.8)
     draw_curves(left, cells, named("finetuning/held_out/bits"), colour_of)
     draw_curves(right, cells, named("finetuning/retention/bits"), colour_of)
@@ -116,26 +105,13 @@ def _finetuning(cells: Finished, colour_of: Mapping[str, str], settings: Mapping
     right.set(title=f"{settings['retention_task']}, not trained on", xlabel="steps of fine-tuning")
     finish(left, legend=True)
     finish(right)
-    return Picture("finetuning", "Fine-tuning on real bytes", caption, figure)
-
-
-def _finetuning_caption(cells: Finished, baseline: str, method: str) -> str:
-    caption = "All arms see the same batches. Dotted: the target. Thin: one seed; thick: mean."
-    if not {baseline, method} <= set(cells):
-        return caption
-    without, steps = (mean_of(cells[arm], "finetuning/steps_to_target") for arm in (baseline, method))
-    costs = first(cells[method]).metrics
-    saved = costs["cost/finetuning_teraflops"] * (without - steps) / _last_step(first(cells[method]))
-    spent = costs["cost/pretraining_teraflops"] + costs["cost/generation_teraflops"]
-    verdict = "is repaid at once" if saved > spent else "is not repaid by one fine-tuning of this size"
-    return (
-        f"{caption} To the target: {without:.0f} steps from {baseline}, {steps:.0f} from the {method}. That saves "
-        f"{saved:.3g} teraFLOPs; pre-training took {spent:.3g}, which {verdict}."
+    return Picture(
+        "finetuning",
+        "Fine-tuning on real bytes",
+        "Bits per byte on held-out text of the source that is fine-tuned on, and on a task that is not. All arms see "
+        "the same batches. Dotted: the target. Thin: one seed; thick: mean.",
+        figure,
     )
-
-
-def _last_step(scores: Scores) -> float:
-    return scores.curves["finetuning/held_out/bits"][-1][0]
 
 
 def _rows(cells: Finished) -> Picture:
@@ -148,7 +124,6 @@ def _rows(cells: Finished) -> Picture:
     return Picture(
         "rows",
         "What is learned from",
-        "Rows of training batches, a row a line and a byte a colour: at the first step the buffer is mostly "
-        "constant; at the last, sources have read each other's output (those of noniterated: noise and constants).",
+        "Rows of the first and of the last training batch: a line is a row, a colour is a byte.",
         figure,
     )

@@ -354,7 +354,7 @@ def generated_per_step(config: Config) -> float:
 
 def figures(report: Report) -> list[Picture]:
     """Zero-shot bits, curves of pre-training and of fine-tuning, and rows of the data."""
-    return pictures.draw(report, list(ARMS), BASELINE, METHOD)
+    return pictures.draw(report, list(ARMS))
 
 
 def estimate(config: Config) -> dict[str, float]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from tenfold.core.cell import Cell
 from tenfold.core.claims import judge_all
-from tenfold.core.types import Scores
+from tenfold.core.types import Looks, Scores
 from tenfold.papers.kimi_k2.pretraining import config as presets
 from tenfold.papers.kimi_k2.pretraining import recipe
 from tenfold.papers.kimi_k2.pretraining.config import DataConfig, PartConfig
@@ -75,6 +75,11 @@ def test_losses_and_largest_logits_of_each_part():
     assert isnan(metrics["experts/held_out_loss"]) and isnan(metrics["stress/largest_logit"])
 
 
+def jittered(metrics, by):
+    """The metrics moved a little; a difference that must be exactly 0 stays so."""
+    return {name: value + by if value else value for name, value in metrics.items()}
+
+
 def test_claims_turn_over_where_the_issue_puts_their_lines():
     def verdicts(**changes):
         good = {
@@ -95,8 +100,12 @@ def test_claims_turn_over_where_the_issue_puts_their_lines():
         for name, (arm, metric, value) in changes.items():
             assert name and metric in good[arm]
             good[arm] = good[arm] | {metric: value}
-        scores = {arm: {seed: Scores(metrics) for seed in range(3)} for arm, metrics in good.items()}
-        return {judged.claim.id: judged.verdict for judged in judge_all(recipe.CLAIMS, scores)}
+        spread = {arm: index + 1 for index, arm in enumerate(good)}  # seeds that are all alike decide nothing
+        scores = {
+            arm: {seed: Scores(jittered(metrics, 1e-6 * seed * spread[arm])) for seed in range(3)}
+            for arm, metrics in good.items()
+        }
+        return {judged.claim.id: judged.verdict for judged in judge_all(recipe.CLAIMS, scores, Looks((0, 1, 2)))}
 
     worse = {
         "muon-dense": ("muon", "dense/held_out_loss", 2.01),
@@ -171,7 +180,7 @@ def test_parts_without_steps_are_left_out_and_their_claims_undecided(tmp_path):
         cell = Cell(arm=arm, seed=0, directory=tmp_path / arm, device="cpu")
         scores[arm] = recipe.run(config, arm, 0, cell)
         assert [path.name for path in (tmp_path / arm).iterdir()] == ["experts"]
-    unknown = {judged.claim.id for judged in judge_all(recipe.CLAIMS, {a: {0: s} for a, s in scores.items()})}
+    unknown = {judged.claim.id for judged in judge_all(recipe.CLAIMS, {a: {0: s} for a, s in scores.items()}, Looks())}
     assert unknown == {claim.id for claim in recipe.CLAIMS}
     assert isnan(scores["muon"].metrics["stress/last_logit_over_tau"])
     assert isnan(scores["muonclip"].metrics["calm/largest_weight_difference"])

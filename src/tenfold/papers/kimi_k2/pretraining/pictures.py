@@ -12,6 +12,7 @@ from tenfold.study.pictures import (
     Finished,
     colours,
     draw_curves,
+    draw_line,
     finish,
     finished,
     has_curve,
@@ -93,9 +94,8 @@ def _logits_of_heads(cells: Finished, colour_of: Mapping[str, str]) -> Picture:
         scores = next(iter(of_arm.values()))
         for name, curve in scores.curves.items():
             if name.startswith("stress/logits/"):
-                values = np.array(curve)
                 layer = int(name.removeprefix("stress/logits/").split(".")[0])
-                axes.plot(values[:, 0], values[:, 1], color=colour_of[arm], alpha=max(0.3, 0.9 - 0.3 * layer))
+                draw_line(axes, curve, color=colour_of[arm], alpha=max(0.3, 0.9 - 0.3 * layer))
         tau = scores.samples["tau"]
         axes.axhline(tau, color=INK, linestyle="--", linewidth=1)
         axes.annotate("τ", (0, tau), textcoords="offset points", xytext=(2, 3))
@@ -106,8 +106,8 @@ def _logits_of_heads(cells: Finished, colour_of: Mapping[str, str]) -> Picture:
     return Picture(
         "logits-of-heads",
         "Stress test: the largest logit of each head",
-        "One line for each head (deeper layers paler), logarithmic, one seed, at one rate far too high for all arms. "
-        "The clip regulates to about τ; it does not forbid larger logits.",
+        "One line for each head (deeper layers paler), on a logarithmic scale, of one seed; all arms train at one rate "
+        "that is far too high. Dashed: the threshold τ of QK-Clip.",
         figure,
     )
 
@@ -120,8 +120,7 @@ def _heads_clipped(cells: Finished, colour_of: Mapping[str, str]) -> Picture:
     return Picture(
         "heads-clipped",
         "Stress test: heads clipped",
-        "Share of heads whose weights were scaled after a step; 0 in the arms without the clip. Thin: one seed; "
-        "thick: mean.",
+        "Share of heads whose weights were scaled after a step. Thin: one seed; thick: mean.",
         figure,
     )
 
