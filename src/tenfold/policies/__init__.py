@@ -2,6 +2,9 @@
 planners, which act through any model that says what actions would cost."""
 
 from tenfold.core.types import Prompt
+from tenfold.policies.chat_server import ChatServer, ChatServerError
+from tenfold.policies.constraint import Constraint
+from tenfold.policies.grammar import GrammarConstraint
 from tenfold.policies.loading import load_policy
 from tenfold.policies.planning import CEM, MPPI, Costable, GradientPlanner, Planner, iCEM, model_predictive_control
 from tenfold.policies.policy import Policy
@@ -9,19 +12,28 @@ from tenfold.policies.rollout import rollout
 from tenfold.policies.rows import Decoder, Row
 from tenfold.policies.sampling import Sampling
 from tenfold.policies.scripted import ScriptedPolicy
+from tenfold.policies.text_backends import LMBackend, Recorder, RolloutBackend, ScriptedBackend
 from tenfold.policies.tiny import character_tokenizer, tiny_policy
 
 __all__ = [
     "CEM",
     "MPPI",
+    "ChatServer",
+    "ChatServerError",
+    "Constraint",
     "Costable",
     "Decoder",
     "GradientPlanner",
+    "GrammarConstraint",
+    "LMBackend",
     "Planner",
     "Policy",
     "Prompt",
+    "Recorder",
+    "RolloutBackend",
     "Row",
     "Sampling",
+    "ScriptedBackend",
     "ScriptedPolicy",
     "character_tokenizer",
     "iCEM",

@@ -94,7 +94,7 @@ class TransformersDecoder:
                 return []
             self._make_room()
             self._catch_up()
-            logits_BV = self._feed_last_tokens()
+            logits_BV = self._constrained(self._feed_last_tokens())
         tokens_B, log_probs_B = draw(
             logits_BV, self._noise(logits_BV.device), self._sampling.temperature, self._sampling.top_p
         )
@@ -115,6 +115,16 @@ class TransformersDecoder:
             starts.append(held.cached)
             held.cached += 1
         return self._forward(len(self._batch), last_tokens, starts)
+
+    def _constrained(self, logits_BV: Tensor) -> Tensor:
+        """Minus infinity at what the constraint of a row forbids, so that log-probabilities are of what may be said."""
+        for place, held in enumerate(self._batch):
+            if held.row.constrained is not None:
+                allowed = torch.zeros(logits_BV.shape[1], dtype=torch.bool)
+                mask = torch.from_numpy(held.row.constrained.mask())
+                allowed[: len(mask)] = mask[: len(allowed)]  # models pad their vocabulary
+                logits_BV[place] = logits_BV[place].masked_fill(~allowed.to(logits_BV.device), -torch.inf)
+        return logits_BV
 
     def _noise(self, device: torch.device) -> Tensor:
         seeds_B = np.array([held.row.seed for held in self._batch], dtype=np.uint64)

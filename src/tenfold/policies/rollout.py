@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import Key
 from tenfold.core.types import Environment, Prompt, Reply, StopReason, Trajectory, Turn
+from tenfold.policies.constraint import Constrained, Constraint
 from tenfold.policies.rows import Decoder, Row
 from tenfold.policies.sampling import Sampling, trajectory_seed
 from tenfold.policies.sessions import Sessions
@@ -46,6 +47,7 @@ def rollout(
     seed: int = 0,
     keys: Sequence[Key | tuple[Key, ...]] | None = None,
     environment: Environment | None = None,
+    constraint: Constraint | None = None,
     batch_size: int = 64,
     deterministic: bool = False,
 ) -> list[Trajectory]:
@@ -62,6 +64,8 @@ def rollout(
             prompt with key k draws from the stream (seed, k, j). The key of a ``Prompt`` plays no part in it.
         environment: answers at the end of each turn; none by default, so that a trajectory is one turn. Its sessions
             are asked in threads, each in one of its own, while other rows are sampled.
+        constraint: restricts what may be said, token by token; see :class:`~tenfold.policies.constraint.Constraint`.
+            Log-probabilities are those of what it leaves. The tokens of an environment are none of its business.
         batch_size: most rows that are sampled at the same time; memory grows with it, the result does not depend on
             it.
         deterministic: ask sessions in synchronous rounds, in this thread, which waits for them. Trajectories are the
@@ -87,7 +91,9 @@ def rollout(
     for i, prompt in enumerate(prompts):
         whole = prompt if isinstance(prompt, Prompt) else Prompt(tuple(prompt))
         for j in range(num_samples):
-            rows.append(Row(whole, trajectory_seed(seed, *_key(keys, i), j), sampling.max_new_tokens, (i, j)))
+            row = Row(whole, trajectory_seed(seed, *_key(keys, i), j), sampling.max_new_tokens, (i, j))
+            row.constrained = None if constraint is None else Constrained(constraint, constraint.start(whole.ids))
+            rows.append(row)
     if rows:
         sessions = Sessions(environment, synchronous=deterministic)
         _run(_Turns(policy, sampling, sessions), policy.decoder(rows, sampling, batch_size), rows)
@@ -129,6 +135,8 @@ class _Turns:
         if math.isnan(log_prob):
             raise FloatingPointError("the policy's logits are not numbers: has its training diverged?")
         row.append((token,), (log_prob,), sampled=True)
+        if row.constrained is not None:
+            row.constrained.accept(token)
         row.budget -= 1
         if token in self._end_ids:
             self._end_turn(row, None)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from tenfold.core.errors import UserError
 from tenfold.core.types import Prompt, StopReason, Trajectory
+from tenfold.policies.constraint import Constrained
 
 
 @dataclass(eq=False, slots=True)
@@ -25,6 +26,7 @@ class Row:
         waiting: for a reply; nothing is sampled meanwhile.
         tool_calls: of the environment so far.
         reward_parts: of the environment so far.
+        constrained: what restricts the next token, if anything does.
     """
 
     prompt: Prompt
@@ -39,6 +41,7 @@ class Row:
     waiting: bool = False
     tool_calls: list[Any] = field(default_factory=list)
     reward_parts: dict[str, float] = field(default_factory=dict)
+    constrained: Constrained | None = None
 
     def __post_init__(self) -> None:
         self.ids = list(self.prompt.ids)
@@ -104,3 +107,13 @@ def refuse_features(rows: Sequence[Row], who: str) -> None:
         if row.prompt.features:
             names = ", ".join(row.prompt.features)
             raise UserError(f"prompts[{row.index[0]}].features = {names}: {who} takes tokens alone")
+
+
+def refuse_constraint(rows: Sequence[Row], who: str) -> None:
+    """For a decoder that cannot restrict its tokens.
+
+    Raises:
+        UserError: if a row is constrained.
+    """
+    if any(row.constrained is not None for row in rows):
+        raise UserError(f"constraint: {who} cannot restrict what it samples; a Policy can")

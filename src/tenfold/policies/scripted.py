@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenfold.core.errors import UserError
-from tenfold.policies.rows import Row, refuse_features
+from tenfold.policies.rows import Row, refuse_constraint, refuse_features
 from tenfold.policies.sampling import Sampling
 
 Script = Callable[[int, int], str]
@@ -60,9 +60,10 @@ class ScriptedPolicy:
         """What ``rollout`` samples with.
 
         Raises:
-            UserError: if a prompt has features.
+            UserError: if a prompt has features, or there is a constraint.
         """
         refuse_features(rows, "ScriptedPolicy")
+        refuse_constraint(rows, "ScriptedPolicy")
         said = [self.encode(self.script(*row.index)) for row in rows]
         return _ScriptedDecoder(rows, said, self.tokenizer.eos_token_id)
 

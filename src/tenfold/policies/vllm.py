@@ -19,7 +19,7 @@ from typing import Any
 
 from tenfold.core.errors import UserError
 from tenfold.core.extras import require_extras
-from tenfold.policies.rows import Row, refuse_features
+from tenfold.policies.rows import Row, refuse_constraint, refuse_features
 from tenfold.policies.sampling import Sampling
 
 
@@ -69,9 +69,10 @@ class VLLMPolicy:
         """What ``rollout`` samples with.
 
         Raises:
-            UserError: if the sampling asks for top-p, or a prompt has features.
+            UserError: if the sampling asks for top-p, a prompt has features, or there is a constraint.
         """
         refuse_features(rows, "vllm_policy")
+        refuse_constraint(rows, "vllm_policy")
         if sampling.top_p < 1:
             raise UserError(f"top_p = {sampling.top_p}: with vLLM must be 1")
         return _VLLMDecoder(self, rows, sampling)

@@ -1,0 +1,136 @@
+"""Trains the one network of a seed on the mixture, and counts what training knows without reading."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tenfold.core.cell import Cell
+from tenfold.core.files import to_json, write_atomically
+from tenfold.core.seeding import key_to_seed
+from tenfold.optim import Muon, muon_param_groups
+from tenfold.optim.schedules import warmup_cosine
+from tenfold.papers.msa.config import Config
+from tenfold.papers.msa.network import Network
+from tenfold.papers.msa.rows import WAYS, Mixture, Told, training_situations
+from tenfold.papers.msa.situations import Question, Situation, prior_answer, wins_minus_losses
+from tenfold.papers.msa.wording import VOCABULARY
+from tenfold.study.stages import made_once
+from tenfold.train.loop import LoopConfig, train
+
+CONTEXT = 384
+
+
+@dataclass(frozen=True)
+class Counting:
+    """The median answer of training by wins minus losses, of one person or between two; nothing else is read.
+
+    Args:
+        medians: ``"1:wins"`` for ranks and ``"2:difference"`` for pairs, to the numbers of an answer.
+    """
+
+    medians: dict[str, list[float]]
+
+    def answer(self, situation: Situation, question: Question) -> tuple[float, ...]:
+        """Its answer; the prior's where training has no such count."""
+        return tuple(self.medians.get(count_key(situation, question), prior_answer(question)))
+
+
+def count_key(situation: Situation, question: Question) -> str:
+    """What counting knows of a question."""
+    counts = [wins_minus_losses(situation, person) for person in question.people]
+    return f"{len(counts)}:{counts[0] if len(counts) == 1 else counts[0] - counts[1]}"
+
+
+def count(told: Sequence[Told]) -> Counting:
+    """The medians over training situations."""
+    found: dict[str, list[tuple[float, ...]]] = defaultdict(list)
+    for each in told:
+        for question, numbers in zip(each.situation.questions, each.labels.answers, strict=True):
+            found[count_key(each.situation, question)].append(numbers)
+    return Counting({key: np.median(rows, axis=0).tolist() for key, rows in sorted(found.items())})
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What training leaves.
+
+    Args:
+        network: in evaluation mode.
+        counting: the same labels, without a network.
+    """
+
+    network: Network
+    counting: Counting
+
+
+def learned_once(config: Config, cell: Cell) -> Learned:
+    """The network of a seed, trained once for all arms."""
+    return made_once(
+        cell,
+        "network",
+        lambda stage: fit(config, stage),
+        save=_save,
+        load=lambda folder: _load(config, folder),
+    )
+
+
+def fresh(config: Config, seed: int) -> Network:
+    """The network before training."""
+    n = config.network
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key_to_seed(seed, "network"))
+        return Network(len(VOCABULARY), n.width, n.layers, n.heads, CONTEXT)
+
+
+def fit(config: Config, cell: Cell) -> Learned:
+    """Train from the newest checkpoint on."""
+    w, t = config.world, config.training
+    told = training_situations(w.num_training, w.label_particles, cell.seed)
+    mixture = Mixture(told, t.words, cell.seed)
+
+    def step_function(model: nn.Module, carry: None, step: int, slots: range) -> tuple[Tensor, None, dict[str, Any]]:
+        first = (step - 1) * t.batch_size + slots.start
+        losses = {}
+        for way in WAYS:
+            words_BS, targets_BS = mixture.batch(way, first, first + len(slots))
+            device = next(model.parameters()).device
+            logits_BSV = model(words_BS.to(device))
+            losses[way] = nn.functional.cross_entropy(
+                logits_BSV.flatten(0, 1), targets_BS.to(device).flatten(), ignore_index=-100
+            )
+        loss = torch.stack(list(losses.values())).mean()
+        return loss, carry, {f"train/{way}": one.detach() for way, one in losses.items()}
+
+    def optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
+        return [Muon(muon_param_groups(model, t.rate, 0.0), lr=t.rate)]
+
+    trained = train(
+        fresh(config, cell.seed),
+        optimizers,
+        step_function,
+        LoopConfig(t.steps, t.batch_size, log_every=t.log_every, checkpoint_every=t.checkpoint_every),
+        cell,
+        schedule=lambda step: warmup_cosine(step, total_steps=t.steps, warmup_steps=t.warmup_steps, floor=0.0),
+    )
+    assert isinstance(trained.model, Network)
+    return Learned(trained.model.cpu(), count(told))
+
+
+def _save(learned: Learned, folder: Path) -> None:
+    save_file(learned.network.state_dict(), folder / "network.safetensors")
+    write_atomically(folder / "counting.json", to_json(learned.counting.medians) + "\n")
+
+
+def _load(config: Config, folder: Path) -> Learned:
+    network = fresh(config, 0)
+    network.load_state_dict(load_file(folder / "network.safetensors"))
+    medians = json.loads((folder / "counting.json").read_text(encoding="utf-8"))
+    return Learned(network.eval(), Counting(medians))
