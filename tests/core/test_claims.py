@@ -1,14 +1,24 @@
 """Verdicts: closed forms, scipy as the reference, and a simulation of claims without an effect."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from tenfold.core.claims import counted_together, error_of_look, judge, judge_all, number_of_look, verdict_text
+from tenfold.core.claims import (
+    counted_together,
+    error_of_look,
+    judge,
+    judge_all,
+    number_of_look,
+    verdict_text,
+    what_it_says,
+)
+from tenfold.core.errors import UserError
 from tenfold.core.statistics import mean_interval, seeds_to_decide, share_interval
-from tenfold.core.types import Claim, Gate, Judgement, Looks, Scores
+from tenfold.core.types import Claim, Gate, Judgement, Looks, Plan, Scores
 
 METRIC = "test/exact"
 PLAN = Looks(plan=(0, 1, 2, 3, 4))
@@ -269,7 +279,7 @@ def test_a_failed_gate_enters_with_p_1_and_exact_claims_stay_apart():
     assert together(with_p("h", 0.001, True), failed, with_p("y", 0.02)) == {"h": True, "x": False, "y": False}
     exact = Judgement(make_claim("exact"), 0.0, (0.0, 0.0), "seeds", 5, "supported", look=1, planned=5)
     assert together(with_p("h", 0.001, True), exact, with_p("y", 0.02)) == {"h": True, "c": None, "y": True}
-    assert together(with_p("x", 0.001)) == {"x": None}, "without a headline nothing is said"
+    assert together(with_p("x", 0.001)) == {"x": False}, "without a headline no claim holds"
 
 
 def test_the_p_of_a_claim_is_that_of_a_one_sided_t_test_times_the_looks():
@@ -277,6 +287,41 @@ def test_the_p_of_a_claim_is_that_of_a_one_sided_t_test_times_the_looks():
     scores = make_scores(method, [0.5] * 5)
     reference = stats.ttest_1samp(method - 0.5, 0.0, alternative="greater").pvalue
     assert judge(make_claim(), scores, PLAN).p == pytest.approx(reference)
-    assert judge(make_claim(), scores, Looks(PLAN.plan, earlier={"c": 1})).p == pytest.approx(2 * reference)
+    assert judge(make_claim(), scores, Looks(PLAN.plan, earlier={what_it_says(make_claim()): 1})).p == pytest.approx(
+        2 * reference
+    )
     below = judge(make_claim("threshold", "lower", 0.7), make_scores(method), PLAN)
     assert below.p == pytest.approx(stats.ttest_1samp(method, 0.7, alternative="less").pvalue)
+
+
+def test_gains_that_are_equal_but_for_rounding_decide_nothing():
+    method, base = [0.9, 0.8, 0.7, 0.6, 0.5], [0.8, 0.7, 0.6, 0.5, 0.4]
+    assert len({a - b for a, b in zip(method, base, strict=True)}) > 1, "rounding makes them differ"
+    judgement = judge(make_claim(margin=0.09), make_scores(method, base), PLAN)
+    assert (judgement.verdict, judgement.interval) == ("undecided", None)
+
+
+def test_an_exact_claim_has_a_gate_too():
+    gate = Gate("method", "test/learned", "higher", 0.5, "it did not learn")
+    claim = Claim("c", "A claim.", "exact", METRIC, "test", "method", None, "higher", 1.0, "steps", gate=gate)
+    scores = {"method": {seed: Scores({METRIC: 1.0, "test/learned": 0.1}) for seed in range(5)}}
+    assert verdict_text(judge(claim, scores, PLAN)) == "undecided (it did not learn)"
+
+
+def test_a_run_that_cannot_be_judged_says_why():
+    judgement = judge(
+        make_claim(), make_scores(ROW, [0.1] * 5), Looks(PLAN.plan, void="the code changed within the run")
+    )
+    assert verdict_text(judgement) == "undecided (the code changed within the run)" and judgement.p is None
+
+
+def test_a_claim_under_another_name_or_margin_is_looked_at_again():
+    renamed = replace(make_claim(margin=0.1), id="other")
+    assert what_it_says(renamed) == what_it_says(make_claim())
+    assert what_it_says(replace(make_claim(), arm="third")) != what_it_says(make_claim())
+
+
+@pytest.mark.parametrize("seeds", [(1, 2), (1, 1, 2, 3, 4)])
+def test_a_plan_has_at_least_five_seeds_each_once(seeds):
+    with pytest.raises(UserError, match="PLAN: laptop = .*; allowed are at least 5 seeds, each named once"):
+        Plan(laptop=seeds, why="few")

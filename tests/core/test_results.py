@@ -62,6 +62,7 @@ def test_an_entry_has_the_documented_fields(run_directory):
     assert set(run) == {
         "paper", "preset", "changed", "seeds", "command", "commit", "tree_clean", "date", "hardware", "versions",
         "seconds", "report_sha256", "arms", "claims", "run", "plan", "looks", "method_source", "config_sha256", "data",
+        "dtype", "claims_sha256", "void", "hits",
     }  # fmt: skip
     assert run["report_sha256"] == hashlib.sha256((run_directory / "report.html").read_bytes()).hexdigest()
     assert len(run["arms"]["fast"]["test/near"]) == 5 and run["changed"] == {}
@@ -88,7 +89,7 @@ def test_publishing_writes_the_file_the_stored_data_and_both_tables(run_director
 def test_publishing_twice_changes_nothing(run_directory, repository):
     publish(run_directory, repository)
     before = (repository / "results" / "fake.json").read_bytes()
-    assert publish(run_directory, repository) == [repository / "results" / "fake.json"]
+    assert publish(run_directory, repository) == []
     assert (repository / "results" / "fake.json").read_bytes() == before
 
 
@@ -167,7 +168,7 @@ def test_another_plan_or_other_code_must_say_what_changed(entry):
     plan = {"seeds": [7, 8, 9, 10, 11], "why": "five"}
     other = part(entry, "two", [0, 1, 2, 3, 4]) | {"seeds": plan["seeds"], "plan": plan, "date": "2030-01-01"}
     with pytest.raises(
-        UserError, match="is published, with another plan, configuration or source; say what has changed"
+        UserError, match="is published, with another plan, settings, source, claims or arms; say what has changed since"
     ):
         added_to([entry], other)
     word = other | {"supersedes": "the target moved"}
@@ -181,13 +182,82 @@ def test_another_plan_or_other_code_must_say_what_changed(entry):
     assert "<summary>1 other published run</summary>" in tables
 
 
-def test_every_planned_run_counts_as_a_look_at_its_claims(entry):
-    later = [entry | {"run": name, "date": f"203{place}-01-01"} for place, name in enumerate(("two", "three"))]
+GAIN, LEVEL = "superiority test/near fast slow", "threshold test/near fast"
+
+
+def test_every_planned_run_counts_as_a_look_at_its_claims_in_the_order_of_publication(entry):
+    later = [entry | {"run": name, "date": f"202{place}-01-01"} for place, name in enumerate(("two", "three"))]
     second = later[0] | {"claims": [claim | {"look": 2} for claim in entry["claims"]]}
     runs = [entry, second, later[1]]
-    assert results.looks_before(runs, "laptop", "three", later[1]["date"]) == {"gain": 2, "level": 2}
-    assert results.looks_before(runs, "laptop", "two", second["date"]) == {"gain": 1, "level": 1}
-    assert results.looks_before(runs, "gpu", "three", later[1]["date"]) == {}
+    assert results.looks_before(runs, "laptop", "new") == {GAIN: 2, LEVEL: 2}
+    assert results.looks_before(runs, "laptop", "three") == {GAIN: 2, LEVEL: 2}, "whatever its date"
+    assert results.looks_before(runs, "laptop", "two") == {GAIN: 1, LEVEL: 1}, (
+        "what was published later is no look before"
+    )
+    assert results.looks_before(runs, "gpu", "new") == {}
+
+
+def test_copies_of_a_run_have_the_looks_of_all_and_none_with_fewer_seeds_is_added(entry):
+    grown = part(entry, entry["run"], [0, 1, 2, 3, 4]) | {"seeds": [0, 1, 2, 3, 4, 9]}
+    grown["arms"] = {arm: {name: [*v, v[0]] for name, v in row.items()} for arm, row in entry["arms"].items()}
+    runs = added_to([entry], grown)
+    assert results.looks_of_run(runs, entry["run"]) == [[0, 1, 2, 3, 4, 9]]
+    with pytest.raises(UserError, match="of this run are published; one with"):
+        added_to(runs, entry)
+
+
+def test_parts_of_a_plan_hold_other_seeds_and_grow_within_it(entry):
+    first = part(entry, "one", [0, 1])
+    with pytest.raises(UserError, match=r"the planned seeds \[1\] are published from another run"):
+        added_to([first], part(entry, "two", [1, 2]))
+    second = part(entry, "two", [2, 3])
+    assert len(shown([first, second])) == 1
+    beyond = part(entry, "two", [2, 3, 4]) | {"seeds": [2, 3, 7]}
+    assert len(shown([first, second, beyond])) == 2, "a part that left the plan is no part of it"
+
+
+def test_a_changed_claim_a_changed_type_or_changed_code_is_no_part(entry):
+    first = part(entry, "one", [0, 1])
+    for change in ({"claims_sha256": "x"}, {"dtype": "bfloat16"}, {"void": "the code changed within the run"}):
+        assert len(shown([first, part(entry, "two", [2, 3, 4]) | change])) == 2
+
+
+def test_joined_parts_know_how_near_to_its_bound_a_metric_is(entry):
+    def at_the_bound(name, seeds):
+        run = part(entry, name, seeds)
+        run["arms"]["fast"]["test/near"] = [1.0 - (seed == 0) * 0.01 for seed in seeds]
+        run["hits"] = {"fast": {"test/near": [[100 - (seed == 0), 100] for seed in seeds]}}
+        claim = next(claim for claim in run["claims"] if claim["id"] == "level")
+        return run | {"claims": [claim | {"margin": 0.99}]}
+
+    (joined,) = shown([at_the_bound("one", [0, 1]), at_the_bound("two", [2, 3, 4])])
+    (level,) = joined.judgements
+    assert (level.interval_over, level.verdict) == ("items", "undecided"), "499 of 500 do not show more than 99 %"
+
+
+def test_a_preset_without_a_plan_stays_undecided_when_it_is_published(entry):
+    claims = [claim | {"planned": 0, "look": 0, "verdict": "undecided"} for claim in entry["claims"]]
+    unplanned = entry | {"preset": "gpu", "plan": None, "claims": claims}
+    assert {judged.verdict for judged in shown([unplanned])[0].judgements} == {"undecided"}
+    assert "undecided (no plan)" in render_summary({"fake": [unplanned]})
+
+
+def test_a_part_or_a_run_of_fewer_arms_does_not_hide_a_verdict(entry):
+    single = part(entry, "two", [0]) | {
+        "claims": [c | {"look": 0, "seeds": 1, "verdict": "undecided"} for c in entry["claims"]]
+    }
+    summary = render_summary({"fake": [entry, single]})
+    assert "**supported**" in summary and "1 of 5" not in summary
+    fewer = entry | {"run": "two", "claims": entry["claims"][1:], "supersedes": None}
+    assert "**supported**" in render_summary({"fake": [entry, fewer]})
+
+
+def test_a_run_of_the_time_before_plans_is_not_published_any_more(run_directory, tmp_path):
+    copytree(run_directory, tmp_path / "old")
+    report = json.loads((tmp_path / "old" / "report.json").read_text())
+    (tmp_path / "old" / "report.json").write_text(json.dumps({k: v for k, v in report.items() if k != "run"}))
+    with pytest.raises(UserError, match="was run before there were plans; run it again to publish it"):
+        run_from_directory(tmp_path / "old")
 
 
 def test_the_second_run_of_a_plan_is_judged_as_look_2(run_directory, repository, tmp_path, monkeypatch):
@@ -199,7 +269,7 @@ def test_the_second_run_of_a_plan_is_judged_as_look_2(run_directory, repository,
 
 
 def test_planned_seeds_that_are_published_need_not_run_again(entry):
-    facts = {name: entry[name] for name in ("preset", "changed", "plan", "method_source", "config_sha256")}
+    facts = {name: entry[name] for name in results.SAME_RUN}
     parts = [part(entry, "one", [0, 1]), part(entry, "two", [3])]
     assert planned_and_published(parts, facts | {"arms": ("slow", "fast")}) == [0, 1, 3]
     assert planned_and_published(parts, facts | {"arms": ("slow",)}) == []
@@ -209,6 +279,7 @@ def test_planned_seeds_that_are_published_need_not_run_again(entry):
 def old(entry, seeds, command="tenfold run fake"):
     """An entry as they were before there were plans."""
     since = ("run", "plan", "looks", "method_source", "config_sha256", "data", "supersedes")
+    since += ("dtype", "claims_sha256", "void", "hits")
     run = {name: value for name, value in part(entry, "", seeds).items() if name not in since}
     kept = ("id", "text", "kind", "metric", "split", "arm", "baseline", "direction", "margin", "budget", "effect")
     kept += ("interval", "interval_over", "seeds", "verdict", "note")
@@ -291,8 +362,9 @@ def test_publishing_needs_a_checkout(run_directory, tmp_path):
 
 
 def test_a_report_without_changes_from_a_preset_is_not_published(run_directory, tmp_path):
+    tmp_path = tmp_path / "copy"
+    copytree(run_directory, tmp_path)
     report = json.loads((run_directory / "report.json").read_text())
-    (tmp_path / "report.html").write_text("")
     (tmp_path / "report.json").write_text(json.dumps(report | {"changed": None}))
     with pytest.raises(UserError, match="paper 'fake' has no preset here"):
         run_from_directory(tmp_path)

@@ -45,21 +45,18 @@ def headline_text(study: "Study") -> str:
     from tenfold.core.entries import published_here
     from tenfold.core.results import shown
     from tenfold.core.stated import stated_by
-    from tenfold.core.tables import newest
+    from tenfold.core.tables import headline_of, newest
 
-    stated, runs = stated_by(study), published_here(study.name)
-    planned = [run for run in runs if run.get("plan")]
-    if planned:
-        one = newest(shown(planned))
-        judged = next((judged for judged in one.judgements if judged.claim.headline), None)
-        return "" if judged is None else f"{judged.claim.text} {verdict_text(judged).capitalize()}."
+    runs = published_here(study.name)
     if not runs:
-        return f"{stated.sentence} Not measured yet." if stated.sentence else ""
-    run = max(runs, key=lambda run: (len(run["seeds"]), not run["changed"], run["date"]))
-    claim = next((claim for claim in run["claims"] if claim["id"] == stated.headline), None)
-    if claim is None:
+        sentence = stated_by(study).sentence
+        return f"{sentence} Not measured yet." if sentence else ""
+    one = newest(shown(runs))
+    judged = headline_of(study.name, one)
+    if judged is None:
         return ""
-    return f"{claim['text']} {claim['verdict'].capitalize()}, by the rule of its time; no plan was recorded."
+    verdict = f"{judged.claim.text} {verdict_text(judged).capitalize()}."
+    return verdict if one.planned else f"{verdict} No plan was recorded."
 
 
 def _print_part(label: str, text: str) -> None:

@@ -145,7 +145,7 @@ def _first_seeds(count: int, plan: Sequence[int]) -> tuple[int, ...]:
 def _seeds(study: Study, stated: Stated, command: RunCommand[Any]) -> tuple[int, ...]:
     """The seeds to run. ``plan`` leaves out what results hold already, unless a run is gone on with."""
     preset = preset_and_task(study, command)
-    plan = () if stated.plan is None else stated.plan.seeds(preset)
+    plan = _stored_plan(command.resume) or (() if stated.plan is None else stated.plan.seeds(preset))
     seeds = parse_seeds(" ".join(command.seeds), plan)
     if command.seeds != ("plan",) or stated.plan is None or command.resume is not None:
         return seeds
@@ -159,20 +159,31 @@ def _seeds(study: Study, stated: Stated, command: RunCommand[Any]) -> tuple[int,
     return missing
 
 
+def _stored_plan(resumed: Path | None) -> tuple[int, ...]:
+    """The plan that a run began with; none for a new run."""
+    from tenfold.core.directory import RunDirectory
+
+    plan = None if resumed is None else RunDirectory.open(resumed).facts().get("plan")
+    return tuple(plan["seeds"]) if plan else ()
+
+
 def _held_by_results(study: Study, plan: Plan, command: RunCommand[Any], preset: str) -> list[int]:
     """The planned seeds that are published from a run that this one would be joined with."""
     from tenfold.core.entries import published_here
 
-    if not (runs := published_here(study.name)):
+    runs = [run for run in published_here(study.name) if run.get("plan")]
+    if not runs:  # and torch need not be imported
         return []
     from tenfold.core.report import changed_from
     from tenfold.core.results import planned_and_published
     from tenfold.core.runner import stated_facts
 
-    facts = stated_facts(study.name, preset, plan, command.config)
-    arms = _arms(command.arms, tuple(discovery.recipe_module(study.name).ARMS))
+    recipe = discovery.recipe_module(study.name)
+    facts = stated_facts(study.name, preset, plan, recipe.CLAIMS, command.config)
+    arms = _arms(command.arms, tuple(recipe.ARMS))
     changed = changed_from(study.name, preset, command.config)
-    return planned_and_published(runs, facts | {"preset": preset, "changed": changed, "arms": arms})
+    asked = {"preset": preset, "changed": changed, "arms": arms, "dtype": command.dtype}
+    return planned_and_published(runs, facts | asked)
 
 
 def preset_and_task(study: Study, command: RunOptions) -> str:

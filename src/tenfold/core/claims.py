@@ -28,6 +28,7 @@ from tenfold.core.statistics import (
     ERROR,
     MOST_SEEDS,
     Interval,
+    is_alike,
     mean_interval,
     p_above,
     seeds_to_decide,
@@ -35,7 +36,6 @@ from tenfold.core.statistics import (
 )
 from tenfold.core.types import Claim, Gate, Judgement, Looks, Scores, Verdict
 
-FEWEST_PLANNED = 5
 ITEMS_FROM_BOUND = 2
 
 ScoresByArm = Mapping[str, Mapping[int, Scores]]
@@ -91,17 +91,28 @@ def judge(claim: Claim, scores: ScoresByArm, looks: Looks) -> Judgement:
         verdict="undecided",
         values=tuple(float(value) for value in values),
         planned=len(looks.plan),
+        void=looks.void,
         on_plan=_on_plan(seeds, looks.plan),
         gate=_gate(claim.gate, scores, seeds),
     )
     if np.isnan(values).any():
         missing = ", ".join(str(seed) for seed, value in zip(seeds, values, strict=True) if math.isnan(value))
         return replace(judgement, effect=math.nan, note=f"{claim.metric} is not a number for seed {missing}")
-    look = number_of_look(claim.id, seeds, looks)
+    look = 0 if looks.void else number_of_look(what_it_says(claim), seeds, looks)
     if look == 0:
         interval = _interval_over_items(claim, scores, seeds)
         return replace(judgement, interval=interval, interval_over="nothing" if interval is None else "items")
     return _decided(replace(judgement, look=look, confidence=1 - 2 * error_of_look(look)), values, scores, seeds)
+
+
+def what_it_says(claim: Claim) -> str:
+    """What looks are counted by: a claim under another name, or with another margin, is looked at again.
+
+    Example:
+        >>> what_it_says(Claim("a", "A works.", "threshold", "test/f1", "test", "A", None, "higher", 0.5, "steps"))
+        'threshold test/f1 A'
+    """
+    return " ".join(part for part in (claim.kind, claim.metric, claim.arm, claim.baseline) if part)
 
 
 def number_of_look(claim: str, seeds: Sequence[int], looks: Looks) -> int:
@@ -137,15 +148,13 @@ def counted_together(judgements: Sequence[Judgement]) -> list[Judgement]:
     of runs without any effect call anything supported. Exact claims are no tests, and stay apart.
 
     Args:
-        judgements: those of one run; where the headline has no verdict yet, nothing is said about any of them.
+        judgements: those of one run; where the headline has no verdict, none of the others holds.
     """
     asked = [judged for judged in judgements if judged.p is not None and judged.claim.kind != "exact"]
     headline = [judged for judged in asked if judged.claim.headline]
-    others = sorted((judged for judged in asked if not judged.claim.headline), key=lambda judged: judged.p or 0.0)
-    if not headline:
-        return list(judgements)
-    holds = {headline[0].claim.id: _p(headline[0]) <= ERROR}
-    so_far = holds[headline[0].claim.id]
+    others = sorted((judged for judged in asked if not judged.claim.headline), key=_p)
+    so_far = bool(headline) and _p(headline[0]) <= ERROR
+    holds = {judged.claim.id: so_far for judged in headline}
     for place, judged in enumerate(others):
         so_far = so_far and _p(judged) <= ERROR / (len(others) - place)
         holds[judged.claim.id] = so_far
@@ -192,6 +201,8 @@ def line_of(claim: Claim) -> float:
 def _limit(judgement: Judgement) -> str:
     if judgement.planned == 0:
         return "no plan"
+    if judgement.void:
+        return judgement.void
     if not judgement.on_plan:
         return "not the planned seeds"
     if judgement.seeds < judgement.planned:
@@ -213,6 +224,8 @@ def _p(judgement: Judgement) -> float:
 def _decided(judgement: Judgement, values: np.ndarray, scores: ScoresByArm, seeds: Sequence[int]) -> Judgement:
     """The judgement of a claim whose planned seeds are there: interval, verdict and p."""
     claim, error, line = judgement.claim, error_of_look(judgement.look), line_of(judgement.claim)
+    if claim.kind == "exact" and judgement.gate == "failed":
+        return judgement
     if claim.kind == "exact":
         exact: Verdict = "supported" if (values == line).all() else "not supported"
         return replace(judgement, interval=mean_interval(values, error), interval_over="seeds", verdict=exact)
@@ -292,7 +305,7 @@ def _quantity(claim: Claim, scores: ScoresByArm, seed: int) -> float:
 def _undecided_note(values: np.ndarray, line: float, look: int) -> str:
     """How many seeds would probably decide, and what that costs."""
     contains = f"the interval contains {line:g}"
-    if np.ptp(values) == 0:
+    if is_alike(values):
         return contains
     error = error_of_look(look + 1)
     needed = seeds_to_decide(values, line, error)
@@ -317,11 +330,17 @@ def _hits(claim: Claim, scores: ScoresByArm, seeds: Sequence[int], arm: str) -> 
 
 def _says_little(claim: Claim, scores: ScoresByArm, seeds: Sequence[int], values: np.ndarray) -> bool:
     """Whether t has nothing to go by: equal seeds, or every arm within two items of the bound of its metric."""
-    if np.ptp(values) == 0:
+    if is_alike(values, _scale(claim, scores, seeds)):
         return True
     arms = [claim.arm, *([rival] if (rival := _rival(claim)) else [])]
     counts = [_hits(claim, scores, seeds, arm) for arm in arms]
     return all(count is not None and min(count[0], count[1] - count[0]) <= ITEMS_FROM_BOUND for count in counts)
+
+
+def _scale(claim: Claim, scores: ScoresByArm, seeds: Sequence[int]) -> float:
+    """The largest size of the metric, over the arms that the claim compares."""
+    arms = [claim.arm, *([rival] if (rival := _rival(claim)) else [])]
+    return max(abs(_metric(claim.metric, f"claim {claim.id!r}", scores, arm, seed)) for arm in arms for seed in seeds)
 
 
 def _pooled(claim: Claim, scores: ScoresByArm, seeds: Sequence[int], error: float) -> Interval | None:

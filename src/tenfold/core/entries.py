@@ -41,6 +41,10 @@ SINCE_PLANS: Mapping[str, type | tuple[type, ...]] = {
     "method_source": (str, type(None)),
     "config_sha256": str,
     "data": dict,
+    "dtype": str,
+    "claims_sha256": str,
+    "void": str,
+    "hits": dict,
     "supersedes": (str, type(None)),
 }
 """What entries have since there are plans; older ones lack all of it."""
@@ -114,6 +118,7 @@ def claim_entry(judgement: Judgement) -> dict[str, Any]:
         "confidence": judgement.confidence,
         "seeds": judgement.seeds,
         "planned": judgement.planned,
+        "void": judgement.void,
         "on_plan": judgement.on_plan,
         "look": judgement.look,
         "gate": judgement.gate,
@@ -130,7 +135,7 @@ def judgement_of(entry: Mapping[str, Any]) -> Judgement:
     gate = entry.get("gate_needed")
     fields = {name: entry[name] for name in Claim.__dataclass_fields__ if name in entry and name != "gate"}
     interval = None if entry["interval"] is None else (float(entry["interval"][0]), float(entry["interval"][1]))
-    since_plans = ("values", "planned", "on_plan", "look", "confidence", "gate", "p", "together")
+    since_plans = ("planned", "void", "on_plan", "look", "confidence", "gate", "p", "together")
     return Judgement(
         claim=Claim(**fields, gate=None if gate is None else Gate(**gate)),
         effect=number(entry["effect"]),
@@ -139,6 +144,7 @@ def judgement_of(entry: Mapping[str, Any]) -> Judgement:
         seeds=entry["seeds"],
         verdict=entry["verdict"],
         note=entry["note"],
+        values=tuple(number(value) for value in entry.get("values", ())),
         **{name: entry[name] for name in since_plans if name in entry},
     )
 
@@ -146,7 +152,7 @@ def judgement_of(entry: Mapping[str, Any]) -> Judgement:
 def _validate_run(run: Mapping[str, Any], where: str) -> None:
     needed = {**NEEDED, **(SINCE_PLANS if "run" in run else {})}
     for key, allowed in needed.items():
-        if key == "supersedes" and key not in run:  # said when the run is published
+        if key in ("supersedes", "hits") and key not in run:  # known when the run is published
             continue
         if key not in run:
             raise UserError(f"{where} has no {key}")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tenfold.core.claims import count_of_seeds
 from tenfold.core.directory import is_run
+from tenfold.core.entries import published_here
+from tenfold.core.results import planned_and_published
 from tenfold.core.types import Report
 
 
@@ -42,6 +44,17 @@ def notices(report: Report, directory: Path) -> list[Notice]:
     return found
 
 
+def _published_elsewhere(report: Report) -> set[int]:
+    """Planned seeds that are published from runs which this one would be joined with."""
+    from tenfold.core.report import changed_fields  # that module draws notices
+
+    runs = [run for run in published_here(report.paper) if run.get("plan") and run["run"] != report.facts.get("run")]
+    if not runs:
+        return set()
+    asked = {"preset": report.preset, "changed": changed_fields(report), "arms": list(report.scores)}
+    return set(planned_and_published(runs, dict(report.facts) | asked))
+
+
 def plan_notice(report: Report, directory: Path) -> Notice | None:
     """Why a run has no verdicts, and the command that gives them; ``None`` where it has all planned seeds."""
     plan = report.facts.get("plan")
@@ -63,6 +76,14 @@ def plan_notice(report: Report, directory: Path) -> Notice | None:
             f" Because it also has the {'seed' if len(others) == 1 else 'seeds'} {seeds_text(others)}, its claims will "
             "be judged more strictly than those of a run of the planned seeds alone."
         )
+    held = _published_elsewhere(report) - seeds
+    if held and planned <= seeds | held:
+        also = f"{text} The others are published: this command publishes this run, and joins it with them:"
+        return Notice(also, f"tenfold report {shlex.quote(str(directory))} --publish")
+    if is_run(directory) and held:
+        missing = "".join(f"{seed}," for seed in sorted(planned - seeds - held))
+        also = f"{text} {seeds_text(sorted(held))} are published. This command runs the others:"
+        return Notice(also, f"{_resumed(report, directory)} --seeds {missing}")
     if is_run(directory):
         return Notice(f"{text} This command runs the others:", f"{_resumed(report, directory)} --seeds plan")
     return Notice(f"{text} This command runs the others:", f"{_started(report)} --seeds plan")

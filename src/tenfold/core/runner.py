@@ -38,10 +38,12 @@ from tenfold.core.errors import Interrupted, UserError
 from tenfold.core.files import to_json
 from tenfold.core.progress import RunProgress
 from tenfold.core.report import write_report
-from tenfold.core.results import looks_before
+from tenfold.core.results import looks_before, looks_of_run
 from tenfold.core.seeding import key_to_seed
-from tenfold.core.stated import method_source
+from tenfold.core.stated import claims_hash, method_source
 from tenfold.core.types import Claim, Looks, Picture, Plan, Report, Scores
+
+OTHER_CODE, OTHER_CLAIMS = "the code changed within the run", "the claims changed after the run began"
 
 
 class Recipe(Protocol):
@@ -200,7 +202,7 @@ def _planned_facts(run: RunDirectory, asked: Mapping[str, Any], config: Any, rec
         raise UserError(f"--arms: there is no arm {unknown[0]!r}; allowed are {', '.join(recipe.ARMS)}")
     facts = dict(asked)
     if not is_run(run.path):
-        facts |= stated_facts(facts["paper"], facts["preset"], recipe.PLAN, config)
+        facts |= stated_facts(facts["paper"], facts["preset"], recipe.PLAN, recipe.CLAIMS, config)
     else:
         facts = run.facts()
         for name in ("paper", "dtype"):
@@ -215,25 +217,29 @@ def _planned_facts(run: RunDirectory, asked: Mapping[str, Any], config: Any, rec
     return facts | {"arms": arms, "seeds": seeds}
 
 
-def stated_facts(paper: str, preset: str, plan: Plan, config: Any) -> dict[str, Any]:
+def stated_facts(paper: str, preset: str, plan: Plan, claims: Sequence[Claim], config: Any) -> dict[str, Any]:
     """What is stated about a run before it begins.
 
     Args:
         paper: name of the study.
         preset: its preset, with the task.
         plan: the recipe's.
+        claims: the recipe's.
         config: the resolved configuration.
 
     Returns:
         ``run``, a name that no other run has; ``plan``, the planned seeds and why there are so many, ``None`` where
-        none are planned; ``looks``, the sets of more seeds it is judged on; ``config_sha256`` and ``method_source``,
-        hashes of the configuration and of the code that the numbers come from; ``data``, those of the machine's texts.
+        none are planned; ``looks``, the sets of more seeds it is judged on; ``void``, why nothing of it can be judged;
+        ``claims_sha256``, ``config_sha256`` and ``method_source``, hashes of what decides about the claims, of the
+        configuration and of the code that the numbers come from; ``data``, those of the machine's texts.
     """
     seeds = plan.seeds(preset)
     return {
         "run": secrets.token_hex(6),
         "plan": {"seeds": list(seeds), "why": plan.why} if seeds else None,
         "looks": [],
+        "void": "",
+        "claims_sha256": claims_hash(claims),
         "config_sha256": hashlib.sha256(to_yaml(config).encode()).hexdigest(),
         "method_source": _method_source(paper) if seeds else None,
         "data": {},
@@ -255,7 +261,7 @@ def _with_resumption(facts: dict[str, Any], session: Mapping[str, Any]) -> dict[
         "device": session["device"],
         "device_used": session["device_used"],
         "tree_clean": facts["tree_clean"] if same_source else False,
-        "method_source": method if same_method else None,  # mixed: never joined with another run
+        "void": facts.get("void", "") or ("" if same_method or method is None else OTHER_CODE),
         "resumptions": [*facts.get("resumptions", []), noted],
     }
 
@@ -373,13 +379,25 @@ def _looks_of_its_own(facts: Mapping[str, Any]) -> list[list[int]]:
     return [*before, seeds] if more_than_planned and seeds not in before else before
 
 
-def _looks(facts: Mapping[str, Any]) -> Looks:
-    """What the claims of a run are judged by: its plan, and the looks before it."""
+def _looks(facts: Mapping[str, Any], recipe: Recipe) -> Looks:
+    """What the claims of a run are judged by: its plan, the looks before it, and whether it can be judged at all."""
     if not facts.get("plan"):
         return Looks()
     published = published_here(facts["paper"])
-    earlier = looks_before(published, facts["preset"], facts["run"], facts["date"])
-    return Looks(tuple(facts["plan"]["seeds"]), earlier, facts["looks"])
+    own = [*facts["looks"], *looks_of_run(published, facts["run"])]
+    earlier = looks_before(published, facts["preset"], facts["run"])
+    void = facts["void"] or ("" if claims_hash(recipe.CLAIMS) == facts["claims_sha256"] else OTHER_CLAIMS)
+    return Looks(tuple(facts["plan"]["seeds"]), earlier, own, void)
+
+
+def _judged_part(by_arm: Mapping[str, Mapping[int, Scores]], facts: Mapping[str, Any]) -> dict[str, dict[int, Scores]]:
+    """What claims are judged on: all; of an unfinished extension of a plan the plan alone, or each seed were a look."""
+    plan = set(facts["plan"]["seeds"]) if facts.get("plan") else set()
+    is_whole = all(set(facts["seeds"]) <= set(row) for row in by_arm.values())
+    extends = bool(plan) and plan < set(facts["seeds"])
+    if is_whole or not extends:
+        return {arm: dict(row) for arm, row in by_arm.items()}
+    return {arm: {seed: scores for seed, scores in row.items() if seed in plan} for arm, row in by_arm.items()}
 
 
 def _report(
@@ -398,7 +416,7 @@ def _report(
         preset=facts["preset"],
         seeds=facts["seeds"],
         scores=by_arm,
-        judgements=judge_all(recipe.CLAIMS, by_arm, _looks(facts)),
+        judgements=judge_all(recipe.CLAIMS, _judged_part(by_arm, facts), _looks(facts, recipe)),
         facts=facts,
         config=config,
         stages={seed: read_stages(run.shared(seed)) for seed in facts["seeds"]},

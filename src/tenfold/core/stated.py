@@ -7,14 +7,15 @@ importing torch, and from the text of an older commit: a plan counts only if the
 import ast
 import hashlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tenfold
 from tenfold.core.discovery import Study
-from tenfold.core.types import Plan
+from tenfold.core.errors import UserError
+from tenfold.core.types import Claim, Plan
 
 VERDICTS_ONLY = ("PLAN", "CHOSEN_ON", "CLAIMS")
 """Names of a recipe that decide no number, only what is said about numbers."""
@@ -74,9 +75,33 @@ def stated_by(study: Study) -> Stated:
     """What a study's recipe states.
 
     Raises:
-        ValueError: as :func:`stated_in`.
+        UserError: the recipe is no Python, states something that is no literal, or plans seeds of choices.
     """
-    return stated_in((study.directory / "recipe.py").read_text(encoding="utf-8"))
+    path = study.directory / "recipe.py"
+    try:
+        stated = stated_in(path.read_text(encoding="utf-8"))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: {error}; PLAN, CHOSEN_ON and the headline must be written out") from None
+    planned = () if stated.plan is None else (*stated.plan.laptop, *stated.plan.gpu, *stated.plan.paper)
+    if both := sorted(set(planned) & set(stated.chosen_on)):
+        raise UserError(
+            f"{path}: PLAN and CHOSEN_ON both name {both}; a verdict needs seeds that nothing was chosen on"
+        )
+    return stated
+
+
+def claims_hash(claims: Sequence[Claim]) -> str:
+    """A hash of what decides about claims, so that a run is judged by those that it began with: not by their wording.
+
+    Args:
+        claims: those of a recipe.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    deciding = ("id", "kind", "metric", "split", "arm", "baseline", "direction", "margin", "headline", "gate")
+    plain = [[str(getattr(claim, name)) for name in deciding] for claim in claims]
+    return hashlib.sha256(repr(plain).encode()).hexdigest()
 
 
 def stated_at(commit: str, study: Study) -> Stated | None:
@@ -171,7 +196,8 @@ def _closure(study: Study, roots: tuple[Path, ...]) -> dict[str, Path]:
         if not _decides_nothing(name):
             found[name] = path
         seen.add(name)
-        pending += list(_imports(ast.parse(path.read_text(encoding="utf-8"))))
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        pending += list(_imports(ast.parse(path.read_text(encoding="utf-8")), package))
     return found
 
 
@@ -191,11 +217,19 @@ def _file(name: str, roots: tuple[Path, ...]) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _imports(tree: ast.Module) -> Iterator[str]:
-    """Modules of tenfold that a file imports, at its top or within a function; each imported name may be one."""
+def _imports(tree: ast.Module, package: str) -> Iterator[str]:
+    """Modules of tenfold that a file imports, at its top or within a function; each imported name may be one.
+
+    Args:
+        tree: the file.
+        package: the package it lies in, which relative imports begin at.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("tenfold"))
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tenfold"):
-            yield str(node.module)
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            if module.startswith("tenfold"):
+                yield module
+                yield from (f"{module}.{alias.name}" for alias in node.names)

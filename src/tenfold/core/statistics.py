@@ -9,9 +9,27 @@ ERROR = 0.025
 """How often a claim without an effect may be called supported: at one look, one-sided."""
 POWER = 0.8
 MOST_SEEDS = 100
+ROUNDING = 1e-12
+"""Of what numbers were computed from: a smaller difference is none."""
 
 Interval = tuple[float, float]
 Numbers = Sequence[float] | np.ndarray
+
+
+def is_alike(values: Numbers, scale: float | None = None) -> bool:
+    """Whether numbers are equal but for rounding.
+
+    Args:
+        values: [n].
+        scale: the size of what they were computed from; by default their own.
+
+    Example:
+        >>> is_alike([0.9 - 0.8, 0.5 - 0.4], scale=0.9), is_alike([0.1, 0.1001])
+        (True, False)
+    """
+    array = np.asarray(values, dtype=np.float64)
+    size = float(np.abs(array).max()) if scale is None else scale
+    return float(np.ptp(array)) <= ROUNDING * size
 
 
 def mean_interval(values: Numbers, error: float = ERROR) -> Interval:
@@ -29,7 +47,7 @@ def mean_interval(values: Numbers, error: float = ERROR) -> Interval:
     from scipy.special import stdtrit
 
     array = np.asarray(values, dtype=np.float64)
-    if np.ptp(array) == 0:  # the mean of equal numbers may differ from them by rounding
+    if is_alike(array):  # the mean of equal numbers may differ from them by rounding
         return float(array[0]), float(array[0])
     half = float(stdtrit(len(array) - 1, 1 - error) * array.std(ddof=1)) / math.sqrt(len(array))
     mean = float(array.mean())
@@ -87,10 +105,10 @@ def power(effect: float, deviation: float, seeds: int, error: float = ERROR) -> 
         >>> round(power(effect=1.0, deviation=0.6, seeds=5), 2)
         0.79
     """
-    from scipy.stats import nct, t
+    from scipy.special import nctdtr, stdtrit
 
     shift = effect / deviation * math.sqrt(seeds)
-    return float(nct.sf(t.ppf(1 - error, seeds - 1), seeds - 1, shift))
+    return 1.0 - float(nctdtr(seeds - 1, shift, stdtrit(seeds - 1, 1 - error)))
 
 
 def seeds_to_decide(values: Numbers, line: float, error: float = ERROR) -> int | None:

@@ -61,22 +61,40 @@ def stored_report(repository: Path, study: str, runs: Sequence[Run]) -> Report:
         raise UserError(f"no run of {study} is published")
     one = newest(shown(runs))
     files = sorted((repository / "results" / study).glob("*.json.gz"))
-    found = [content for file in files if (content := _content(file))["facts"].get("run") == one.run.get("run")]
-    if not found or not one.run.get("run"):
+    contents = [_content(file) for file in files]
+    found = [content for content in contents if content["facts"].get("run") in one.parts]
+    if len(found) < max(1, len(one.parts)):
         table = f"the table of its numbers is in {study.partition('/')[0]}'s README"
         raise UserError(f"the published run of {study} has no stored data to draw its report from; {table}")
-    content = found[-1]
+    content = _merged(found)
     return Report(
         paper=study,
         preset=one.run["preset"],
         seeds=one.run["seeds"],
-        scores=_scores(content["scores"]),
+        scores={arm: {seed: row[seed] for seed in sorted(row)} for arm, row in _scores(content["scores"]).items()},
         judgements=one.judgements,
         facts=content["facts"],
         config=content["config"],
         stages=_stages(content["stages"]),
         arms=_arms(study, list(content["scores"])),
     )
+
+
+def _merged(contents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The stored data of a plan that was run in parts, as if it had been run at once."""
+    merged = dict(contents[-1])
+    for name in ("scores", "stages"):
+        merged[name] = {}
+        for content in contents:
+            for key, rows in content[name].items():
+                merged[name][key] = {**merged[name].get(key, {}), **rows}
+    cells: dict[str, dict[str, float]] = {}
+    for content in contents:
+        for arm, row in content["facts"]["cell_seconds"].items():
+            cells[arm] = {**cells.get(arm, {}), **row}
+    seconds = sum(content["facts"]["seconds"] for content in contents)
+    merged["facts"] = merged["facts"] | {"cell_seconds": cells, "seconds": seconds}
+    return merged
 
 
 def thinned(points: Sequence[Point], most: int = POINTS) -> list[Point]:

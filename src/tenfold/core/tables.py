@@ -8,12 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tenfold.core.claims import count_of_seeds, verdict_text
-from tenfold.core.discovery import studies
 from tenfold.core.entries import Run, read
 from tenfold.core.errors import UserError
 from tenfold.core.files import number, write_atomically
-from tenfold.core.results import Shown, shown
-from tenfold.core.stated import stated_by
+from tenfold.core.results import Shown, headline_today, shown
 from tenfold.core.types import Judgement
 from tenfold.core.wording import (
     duration,
@@ -30,13 +28,15 @@ PAPERS = "src/tenfold/papers"
 
 
 def newest(runs: Sequence[Shown]) -> Shown:
-    """The run that speaks for a study: planned before unplanned, not superseded, a plain preset, the newest.
+    """The run that speaks for a study: planned before unplanned, not superseded, a plain preset, with verdicts on the
+    most claims, the newest.
 
     Among runs without a plan it is the one with the most seeds.
     """
-    planned = [one for one in runs if one.planned and not one.superseded]
+    planned = [(place, one) for place, one in enumerate(runs) if one.planned and not one.superseded]
     if planned:
-        return max(planned, key=lambda one: (not one.run["changed"], one.run["date"]))
+        rank = {place: (not one.run["changed"], one.complete, len(one.judgements), place) for place, one in planned}
+        return max(planned, key=lambda item: rank[item[0]])[1]
     return max(runs, key=lambda one: (len(one.run["seeds"]), not one.run["changed"], one.run["date"]))
 
 
@@ -45,8 +45,8 @@ def headline_of(paper: str, one: Shown) -> Judgement | None:
     marked = next((judged for judged in one.judgements if judged.claim.headline), None)
     if marked is not None:
         return marked
-    stated = {study.name: stated_by(study).headline for study in studies() if study.name == paper}
-    return next((judged for judged in one.judgements if judged.claim.id == stated.get(paper)), None)
+    today = headline_today(paper)
+    return next((judged for judged in one.judgements if judged.claim.id == today), None)
 
 
 def render_tables(runs: Sequence[Run]) -> str:
@@ -102,6 +102,16 @@ def refresh_readmes(repository: Path) -> list[Path]:
     for path, text in outdated.items():
         write_atomically(path, text)
     return list(outdated)
+
+
+def refuse_without_places(repository: Path, paper: str) -> None:
+    """Refuse READMEs that have no place for the tables of a study, before anything is written.
+
+    Raises:
+        UserError: a README is missing, or one of the comments.
+    """
+    _replaced(repository / "README.md", "results", "")
+    _replaced(repository / PAPERS / _folder(paper) / "README.md", f"results:{paper}", "")
 
 
 def stale(repository: Path) -> list[Path]:
@@ -160,7 +170,7 @@ def _named(others: Sequence[Judgement]) -> str:
 
 
 def _plan_text(one: Shown, found: Sequence[Shown]) -> str:
-    earlier = sum(other.planned for other in found if other is not one)
+    earlier = sum(bool(other.superseded) and other.run["preset"] == one.run["preset"] for other in found)
     if not one.planned:
         return "no plan recorded"
     return f"planned, after {earlier} earlier plan{'s' if earlier > 1 else ''}" if earlier else "planned"
@@ -168,7 +178,9 @@ def _plan_text(one: Shown, found: Sequence[Shown]) -> str:
 
 def _render_run(one: Shown) -> str:
     run, seeds = one.run, count_of_seeds(len(one.run["seeds"]))
-    commit = f"commit {run['commit'][:10]}" if run["commit"] else f"tenfold {run['versions'].get('tenfold', '?')}"
+    commits = run.get("commits") or ([run["commit"]] if run["commit"] else [])
+    named = " and ".join(commit[:10] for commit in commits)
+    commit = f"commit {named}" if commits else f"tenfold {run['versions'].get('tenfold', '?')}"
     state = " with uncommitted or mixed changes" if run["tree_clean"] is False else ""
     heading = f"**{preset_text(run['preset'], run['changed'])}, {seeds}**"
     origin = f"{run['date'][:10]}, {duration(run['seconds'])} on {run['hardware']}, {commit}{state}"

@@ -16,6 +16,8 @@ from tenfold.core.errors import UserError
 
 ClaimKind = Literal["superiority", "non_inferiority", "threshold", "exact"]
 Direction = Literal["higher", "lower"]
+FEWEST_PLANNED = 5
+"""Seeds of a plan."""
 Verdict = Literal["supported", "not supported", "undecided"]
 StopReason = Literal["stop", "length", "environment"]
 
@@ -132,6 +134,14 @@ class Plan:
     gpu: tuple[int, ...] = ()
     paper: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse plans that cannot carry a verdict."""
+        for preset, seeds in (("laptop", self.laptop), ("gpu", self.gpu), ("paper", self.paper)):
+            if len(set(seeds)) < len(seeds) or 0 < len(seeds) < FEWEST_PLANNED:
+                raise UserError(
+                    f"PLAN: {preset} = {seeds}; allowed are at least {FEWEST_PLANNED} seeds, each named once"
+                )
+
     def seeds(self, preset: str) -> tuple[int, ...]:
         """The planned seeds of a preset, with or without a task (``paper:maze-hard``); none for ``smoke``."""
         return {"laptop": self.laptop, "gpu": self.gpu, "paper": self.paper}.get(preset.partition(":")[0], ())
@@ -143,13 +153,16 @@ class Looks:
 
     Args:
         plan: the planned seeds; none where there is no plan, which leaves every claim undecided.
-        earlier: claim id to how often it has been judged before this run, over all planned runs of the study.
+        earlier: what a claim says (``core.claims.what_it_says``) to how often that has been judged before this run,
+            over all planned runs of the study.
         own: the sets of seeds, each with more than the plan, that this run has been judged on, oldest first.
+        void: why nothing of this run can be judged, such as ``the code changed within the run``; mostly empty.
     """
 
     plan: tuple[int, ...] = ()
     earlier: Mapping[str, int] = field(default_factory=dict)
     own: Sequence[Sequence[int]] = ()
+    void: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,6 +179,7 @@ class Judgement:
         note: what else is to be said about the verdict, in a sentence; mostly empty.
         values: the judged quantity for each seed that entered, in increasing seed.
         planned: the number of planned seeds; 0 where there is no plan.
+        void: why nothing of the run can be judged; mostly empty.
         on_plan: whether the seeds that entered are planned ones, with others only where no planned one is missing.
         look: how many times this claim has been judged with this one; 0 below the planned number of seeds.
         confidence: of the interval: 0.95 at the first look, 0.975 at the second, and so on.
@@ -184,6 +198,7 @@ class Judgement:
     note: str = ""
     values: Sequence[float] = ()
     planned: int = 0
+    void: str = ""
     on_plan: bool = True
     look: int = 0
     confidence: float = 0.95
