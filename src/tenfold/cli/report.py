@@ -26,7 +26,7 @@ class ReportCommand:
     publish: bool = False
     """Also write results/<paper>.json and refresh the tables in the READMEs of the current repository."""
     supersedes: Annotated[str | None, tyro.conf.arg(metavar="TEXT", help_behavior_hint="(optional)")] = None
-    """With --publish, where a planned run of the same setting is published: what has changed in the code since."""
+    """With --publish, if a planned run of the same setting is published already: what has changed in the code since."""
 
 
 def main(arguments: Sequence[str]) -> int:
