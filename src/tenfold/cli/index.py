@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         if arguments and arguments[0] in ("-h", "--help"):
             print(f"{__doc__}\ntenfold index build --help and tenfold index search --help tell the options.")
             return 0
-        raise UserError(f"index: {' '.join(arguments[:1]) or 'nothing'!r} to do; {USAGE}")
+        raise UserError(f"tenfold index cannot do {' '.join(arguments[:1]) or 'nothing'!r}; {USAGE}")
     if arguments[0] == "build":
         _build(tyro.cli(BuildCommand, args=arguments[1:], prog="tenfold index build"))
     else:

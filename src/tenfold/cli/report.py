@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
 
     command = tyro.cli(ReportCommand, args=arguments, prog="tenfold report")
     if command.supersedes is not None and not command.publish:
-        raise UserError("--supersedes is given without --publish, which it belongs to")
+        raise UserError("--supersedes is given without --publish; it says what has changed when a run is published")
     console = Console()
     for path in command.runs or (_newest_run(),):
         if is_published(path):

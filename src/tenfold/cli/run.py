@@ -136,8 +136,8 @@ def _first_seeds(count: int, plan: Sequence[int]) -> tuple[int, ...]:
         return tuple(range(count))
     if count > len(plan):
         raise UserError(
-            f"--seeds is {count}, but the verdict is planned on {len(plan)} seeds, {', '.join(map(str, plan))}; others "
-            f"can be named, with commas: on more seeds than planned, claims are judged more strictly"
+            f"--seeds is {count}, but the verdict is planned on {len(plan)} seeds, {', '.join(map(str, plan))}; name "
+            f"others with commas, but on more seeds than planned claims are judged more strictly"
         )
     return tuple(plan[:count])
 

@@ -99,7 +99,9 @@ def _parse(
     study: Study, default: TrainCommand[Any], config_file: Path | None, words: Sequence[str], prog: str
 ) -> TrainCommand[Any]:
     command_type: Any = TrainCommand[type(default.config)]  # type: ignore[misc]
-    description = f"{study.title}: {study.own}. The same again goes on; anything else needs another --out."
+    description = (
+        f"{study.title}: {study.own}. After a stop, the same command continues; other settings need another --out."
+    )
     return parse(
         command_type,
         default=default,

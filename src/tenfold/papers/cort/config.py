@@ -213,12 +213,16 @@ class Config:
         if self.task.kind == "questions" and not self.policy.model:
             raise UserError("policy.model = '': the tiny policy knows no words; allowed with questions: a model")
         if self.task.kind == "questions" and self.base.thinking.steps:
-            raise UserError("base.thinking.steps: a base is trained for multiplication; allowed with questions: 0")
+            raise UserError(
+                "base.thinking.steps: only multiplication trains a base of its own; allowed with questions: 0"
+            )
         if self.base.programs.steps and not self.base.thinking.steps:
             steps = self.base.programs.steps
-            raise UserError(f"base.programs.steps = {steps}: thinking follows; allowed without base.thinking.steps: 0")
+            raise UserError(
+                f"base.programs.steps = {steps}: the base is trained only with base.thinking.steps above 0; set both"
+            )
         if not self.sft.steps and not self.sft.epochs:
-            raise UserError("sft.steps = 0: arms are fine-tuned; allowed: at least 1, or sft.epochs")
+            raise UserError("sft.steps = 0: arms must be fine-tuned; allowed: at least 1, or sft.epochs above 0")
         if self.traces.num_hinted >= self.traces.num_examples:
             raise UserError(
                 f"traces.num_hinted = {self.traces.num_hinted}: must be below num_examples = {self.traces.num_examples}"

@@ -1,4 +1,4 @@
-"""What the studies of iw-SFT set: weights for all of them; trainings, networks and baselines for the control studies.
+"""What the studies of iw-SFT set: weights for all; stages, networks and baselines for the control studies.
 
 :class:`IWSFTConfig` is also what ``IWSFTTrainer`` takes for a language model of one's own. Imports no torch.
 """
@@ -119,7 +119,7 @@ class ExtractionConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One training of a control study."""
+    """One stage of training of a control study."""
 
     steps: int
     """Optimizer steps."""
@@ -200,8 +200,8 @@ class ControlConfig:
         require_weights(self.weighting, ("iw", "dft", "rwr"))
         if self.weighting.ref != "initial":
             raise UserError(
-                f"weighting.ref = {self.weighting.ref}: does not act here; the reference is the policy after stage 1: "
-                "initial"
+                f"weighting.ref = {self.weighting.ref}: does not act here; the reference is the policy after stage 1; "
+                "allowed: initial"
             )
 
 
@@ -217,11 +217,11 @@ def require_weights(weighting: IWSFTConfig, allowed: tuple[str, ...]) -> None:
     """
     if weighting.weight_fn not in allowed:
         raise UserError(
-            f"weighting.weight_fn = {weighting.weight_fn}: the arms sft and awr are for that; allowed: "
+            f"weighting.weight_fn = {weighting.weight_fn}: the arms sft and awr have those weights; allowed: "
             f"{', '.join(allowed)}"
         )
     if weighting.quality_column is not None:
         raise UserError(
-            f"weighting.quality_column = {weighting.quality_column}: does not act here; whether quality counts is the "
-            "arm's matter: sft_quality and iw_sft_quality"
+            f"weighting.quality_column = {weighting.quality_column}: does not act here; only the arms sft_quality and "
+            "iw_sft_quality use quality"
         )

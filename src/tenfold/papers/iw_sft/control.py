@@ -1,4 +1,4 @@
-"""What both control studies do: their arms, the two trainings of each, and the test.
+"""What both control studies do: their arms, the two stages of training of each, and the test.
 
 Stage 1 clones all the data and is the same in every arm, so it is made once for a seed. Stage 2 trains for equally many
 steps on what the arm says: all data, the curated part, the curated part with weights or drawn by quality. AWR and IQL

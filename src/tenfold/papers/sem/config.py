@@ -226,7 +226,9 @@ class Config:
         if self.task.kind != "facts" and self.warm_start.training.steps:
             raise UserError("warm_start.training.steps: a warm start is for facts; allowed with questions: 0")
         if self.task.kind != "facts" and not self.policy.model:
-            raise UserError("policy.model = '': the tiny policy knows no such words; allowed: a name or a folder")
+            raise UserError(
+                "policy.model = '': the tiny policy knows only the words of made-up facts; allowed: a name or a folder"
+            )
         if self.training.evaluate_every and not self.task.num_validation:
             raise UserError(
                 f"training.evaluate_every = {self.training.evaluate_every}: there are no validation questions; "

@@ -114,7 +114,7 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
 
 
 def trainings_of(study: Study) -> dict[str, Cell]:
-    """The cells of the arm's own trainings."""
+    """The cells of the arm's own training runs."""
     steps = {}
     if study.arm.form.states_confidence:
         steps["confidence"] = study.config.warm_start.training.steps

@@ -1,4 +1,4 @@
-"""Configuration of the experiments on universal pre-training: generator, model, both trainings, evaluation, presets.
+"""Configuration of the experiments on universal pre-training: generator, model, training, evaluation, presets.
 
 The paper's letters (K rows of a buffer, n rows rewritten by one source) stand beside our names in the docstrings.
 Imports no torch.

@@ -1,4 +1,4 @@
-"""Configuration of the Kimi K2 experiments (pre-training half): text, two models, four trainings, and the presets.
+"""Configuration of the Kimi K2 experiments (pre-training half): text, two models, four parts, and the presets.
 
 A training (:class:`PartConfig`) whose phases have no steps is left out; what it would measure is then not a number.
 Imports no torch.
@@ -76,7 +76,7 @@ class ExpertModelConfig:
 
 @dataclass(frozen=True)
 class PartConfig:
-    """One training: its phases, its batch, and the learning rate of each arm."""
+    """One part of an experiment: the phases of its training, its batch, and the learning rate of each arm."""
 
     warmup_steps: int = 0
     """Steps over which the learning rate rises linearly from 0."""
@@ -111,7 +111,7 @@ class PartConfig:
 
 @dataclass(frozen=True)
 class OptimizationConfig:
-    """What all trainings and arms share."""
+    """What all parts and arms share."""
 
     beta1: float = 0.9
     """AdamW's decay of the first moment, also for what Muon leaves to AdamW."""
@@ -254,7 +254,7 @@ def gpu() -> Config:
 
 
 def paper(task: str = "k2") -> Config:
-    """The published pre-training; every value has its source in ``SOURCES``. The other trainings are left out."""
+    """The published pre-training; every value has its source in ``SOURCES``. The other parts are left out."""
     if task not in TASKS:
         raise UserError(f"task = {task!r}: must be one of {', '.join(TASKS)}")
     warmup, stable, decay, *anneals = in_steps()
