@@ -45,7 +45,7 @@ def test_a_corpus_that_changed_or_moved(tenfold, corpus, tmp_path):
     ("row", "message"),
     [
         ("{", "row 3: not JSON"),
-        ("[]", "row 3: list; allowed: a JSON object"),
+        ("[]", "row 3: is of type list; allowed: a JSON object"),
         ('{"id": 3, "title": "x"}', "row 3: no column 'text'"),
         ('{"id": 1, "title": "x", "text": "y"}', "row 3: id '1' is that of row 1; allowed: each id once"),
         ('{"id": 1.5, "title": "x", "text": "y"}', "row 3: id = 1.5; allowed: text that is not empty, or a whole"),

@@ -29,7 +29,7 @@ def test_the_module_can_be_executed():
     [
         (["lst"], "unknown verb 'lst'; did you mean list?"),
         (["slove", "hrm"], "unknown verb 'slove'; did you mean solve?"),
-        (["solve", "hmr"], "unknown target 'hmr' of 'solve': a paper or a run is wanted; did you mean hrm?"),
+        (["solve", "hmr"], "unknown target 'hmr': 'solve' takes a paper or a run; did you mean hrm?"),
         (["show", "hmr"], "unknown paper 'hmr'; did you mean hrm?"),
         (["run", "hmr"], "unknown paper 'hmr'; did you mean hrm?"),
         (["run"], "usage: tenfold run PAPER [options]"),

@@ -247,7 +247,7 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode != 0 and "Stopping after this step" in err
-    assert f"To go on: tenfold run fake --resume {tmp_path / 'run'}" in out
+    assert f"To continue: tenfold run fake --resume {tmp_path / 'run'}" in out
     state = json.loads((RunDirectory(tmp_path / "run").cell("slow", 0) / "checkpoints" / "state.json").read_text())
     assert state["step"] >= 10
 

@@ -22,7 +22,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path):
     ("content", "message"),
     [
         (b'{"a": 1}\n\n{"b": 1}', "row 2: no column 'a'; it has b"),
-        (b'{"a": 1}\n3', "row 2: int; allowed: a JSON object"),
+        (b'{"a": 1}\n3', "row 2: is of type int; allowed: a JSON object"),
         (b"{}", "row 1: no column 'a'; it has none"),
         (b"{'a': 1}", r"row 1: not JSON \(.*, column 2\)"),
         (b" \n", "has no rows; allowed: at least one JSON object with a"),

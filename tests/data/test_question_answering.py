@@ -96,7 +96,7 @@ def test_ids_of_paragraphs_do_not_depend_on_the_file(tmp_path):
         ({"answer": " "}, "row 1: answer = ' '; allowed: text"),
         ({"paragraphs": [paragraph(0, "x", None)]}, "row 1: a paragraph has title 'x' and text None; allowed: texts"),
         ({"answer": None}, "row 1: answer = None; allowed: text"),
-        ({"paragraphs": "text"}, "row 1: paragraphs is str; allowed: a list of paragraphs"),
+        ({"paragraphs": "text"}, "row 1: paragraphs is of type str; allowed: a list of paragraphs"),
         ({"paragraphs": [{"title": "x"}]}, "row 1: a paragraph is .*allowed: title, paragraph_text and is_supporting"),
         ({"paragraphs": ["x"]}, "row 1: a paragraph is 'x'"),
         ({"answerable": False}, "none of 1 questions is answerable"),
@@ -169,7 +169,7 @@ def test_files_that_are_not_mmlu(tmp_path):
     with pytest.raises(UserError, match="row 1: 3 cells; allowed: question, four options and a letter"):
         read_mmlu(tmp_path)
     (tmp_path / "x_test.csv").write_bytes("Wie heißt er?,a,b,c,d,A\n".encode("latin-1"))
-    with pytest.raises(UserError, match=r"x_test\.csv: no CSV in UTF-8"):
+    with pytest.raises(UserError, match=r"x_test\.csv: is no CSV in UTF-8"):
         read_mmlu(tmp_path)
 
 

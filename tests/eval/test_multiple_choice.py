@@ -112,5 +112,5 @@ def test_a_reference_that_is_no_option_is_named():
         multiple_choice("A", "E", CHOICES)
     with pytest.raises(UserError, match="references = 'heart': must name a letter"):
         multiple_choice("A", "heart")
-    with pytest.raises(UserError, match="choices = 27"):
+    with pytest.raises(UserError, match="choices: there are 27"):
         chosen_option("A", ["x"] * 27)

@@ -17,5 +17,5 @@ def test_shares_are_averaged_over_questions():
 @pytest.mark.parametrize("share", [recall, hit_rate])
 @pytest.mark.parametrize(("found", "wanted"), [([], []), ([["a"]], []), ([["a"]], [[]])])
 def test_what_is_refused(share, found, wanted):
-    with pytest.raises(UserError, match="allowed: as many of both"):
+    with pytest.raises(UserError, match="allowed: equally many of both"):
         share(found, wanted)

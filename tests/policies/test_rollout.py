@@ -134,7 +134,7 @@ def test_no_prompts_no_trajectories(policy):
         (["12+"], {}, r"prompts\[0\] = '12\+': must be token ids"),
         ([[9]], {"num_samples": 0}, "num_samples = 0"),
         ([[9]], {"batch_size": 0}, "batch_size = 0"),
-        ([[9]], {"keys": [1, 2]}, "keys = 2 of them"),
+        ([[9]], {"keys": [1, 2]}, "keys: there are 2"),
     ],
 )
 def test_bad_arguments_are_named(policy, prompts, settings, message):

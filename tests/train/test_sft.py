@@ -179,7 +179,7 @@ def stored():
 @pytest.mark.parametrize(
     ("row", "value", "message"),
     [
-        (7, [-0.5], r"row 8: ref_log_probs has 1 numbers for 4 supervised tokens; allowed: as many"),
+        (7, [-0.5], r"row 8: ref_log_probs has 1 numbers for 4 supervised tokens; needed: one for each"),
         (7, [-0.5] * 5, r"row 8: ref_log_probs has 5 numbers for 4 supervised tokens"),
         (2, [-0.5, float("nan"), -0.5], r"row 3: ref_log_probs is \[-0\.5, nan, -0\.5\]; allowed: a finite number"),
     ],

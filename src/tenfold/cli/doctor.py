@@ -11,7 +11,7 @@ class DoctorCommand:
     """Try to break out of the code sandbox, and list the optional parts. Status 1 if anything was not stopped."""
 
     allow_unsafe: bool = False
-    """Show what programs could do without isolation, where there is none."""
+    """Show what programs could do without isolation, on a machine that offers none."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -21,11 +21,12 @@ class BuildCommand:
     """Index a corpus, and keep the index in a folder."""
 
     corpus: Annotated[Path, tyro.conf.Positional]
-    """JSON lines with id, title and text."""
+    """The corpus: a file of JSON lines with id, title and text."""
     out: Path
-    """The folder of the index; an index that is there is replaced."""
+    """The folder to write the index to; an index that is there is replaced."""
     engine: Literal["bm25", "tantivy"] = "bm25"
-    """bm25: words as they are, in memory (extra search); tantivy: stemmed English words, on disk (extra tantivy)."""
+    """How words are matched. bm25: as they are, in memory (extra search); tantivy: as stems of English words, on disk
+    (extra tantivy)."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ class SearchCommand:
     query: Annotated[str, tyro.conf.Positional]
     """Words to look for."""
     k: int = 5
-    """Most passages."""
+    """Most passages to print."""
     corpus: Path | None = None
-    """Where the corpus file is, if it was moved since the index was built."""
+    """The corpus file, if it was moved since the index was built."""
     json: bool = False
-    """One JSON object per passage and line."""
+    """Print one JSON object for each passage, one on each line."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         if arguments and arguments[0] in ("-h", "--help"):
             print(f"{__doc__}\ntenfold index build --help and tenfold index search --help tell the options.")
             return 0
-        raise UserError(f"index: {' '.join(arguments[:1]) or 'nothing'!r} to do; {USAGE}")
+        raise UserError(f"tenfold index cannot do {' '.join(arguments[:1]) or 'nothing'!r}; {USAGE}")
     if arguments[0] == "build":
         _build(tyro.cli(BuildCommand, args=arguments[1:], prog="tenfold index build"))
     else:

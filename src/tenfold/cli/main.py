@@ -101,7 +101,7 @@ def _owner(verb: str, owners: Sequence[Paper], words: list[str]) -> tuple[Paper,
         return find(name), words
     is_mistyped = not Path(target).exists() and difflib.get_close_matches(target, names, cutoff=0.6)
     if len(owners) > 1 or is_mistyped:
-        raise UserError(f"unknown target {target!r} of {verb!r}: a paper or a run is wanted; {nearest(target, names)}")
+        raise UserError(f"unknown target {target!r}: {verb!r} takes a paper or a run; {nearest(target, names)}")
     return owners[0], words
 
 

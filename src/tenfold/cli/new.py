@@ -29,11 +29,11 @@ class NewCommand:
     """Start a paper folder that runs and passes the conformance tests."""
 
     name: Annotated[str, tyro.conf.Positional]
-    """Name of the folder and of the paper on the command line: lower-case letters, digits and _."""
+    """Name of the new folder, and of the paper on the command line: lower-case letters, digits and _."""
     like: Like = "loop"
     """What the paper trains: a model by a plain loop, a policy that acts, or a language model."""
     into: Path | None = None
-    """The folder to make it in; by default the papers of this source tree."""
+    """The folder to make the new one in; by default the papers of this source tree."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -26,7 +26,7 @@ class ReportCommand:
     publish: bool = False
     """Also write results/<paper>.json and refresh the tables in the READMEs of the current repository."""
     supersedes: Annotated[str | None, tyro.conf.arg(metavar="TEXT", help_behavior_hint="(optional)")] = None
-    """With --publish, where a planned run of the same setting is published: what has changed in the code since."""
+    """With --publish, if a planned run of the same setting is published already: what has changed in the code since."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
 
     command = tyro.cli(ReportCommand, args=arguments, prog="tenfold report")
     if command.supersedes is not None and not command.publish:
-        raise UserError("--supersedes is given without --publish, which it belongs to")
+        raise UserError("--supersedes is given without --publish; it says what has changed when a run is published")
     console = Console()
     for path in command.runs or (_newest_run(),):
         if is_published(path):

@@ -39,13 +39,13 @@ class RunOptions:
     """Where a run's configuration starts; read before the rest, because the flags depend on it."""
 
     preset: Preset = "laptop"
-    """Where the configuration starts."""
+    """The preset that the configuration starts from."""
     task: Annotated[str | None, shown("TASK", "default: the paper's first")] = None
-    """Which of the published settings, with --preset paper."""
+    """The published setting that the configuration starts from, with --preset paper."""
     config_file: Annotated[Path | None, shown("FILE", "optional", name="config")] = None
     """A YAML file of fields to change; flags win over it."""
     resume: Annotated[Path | None, shown("DIR", "optional")] = None
-    """A run to go on with, as it is configured there; --seeds and --arms may add to it."""
+    """The run directory to go on with, as it is configured there; --seeds and --arms may add to it."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ class RunCommand(RunOptions, Generic[Config]):
     """Train a paper's arms over several seeds, judge its claims, and write a report."""
 
     seeds: Annotated[tuple[str, ...], shown("plan | N | K,K,…", "default: 1")] = ("1",)
-    """The seeds: "plan" for all that the verdict is planned on, a number for the first ones of the plan, or a list such
-    as 0,4,7 (and 4, for a single one)."""
+    """The seeds: "plan" for all that the verdict is planned on, a number for the first so many of the plan, or a list
+    such as 0,4,7 (and "4," for the seed 4 alone)."""
     arms: Annotated[tuple[str, ...], shown("ARM …", "default: all")] = ()
     """The arms to run, with blanks or commas between them."""
     out: Annotated[Path | None, shown("DIR", "default: a new one in ./runs, or in $TENFOLD_RUNS")] = None
-    """The run directory."""
+    """The run directory to write to."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; auto takes a GPU when there is one."""
+    """Where to compute; auto takes a GPU if there is one."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the forward pass."""
     dry_run: bool = False
@@ -136,8 +136,8 @@ def _first_seeds(count: int, plan: Sequence[int]) -> tuple[int, ...]:
         return tuple(range(count))
     if count > len(plan):
         raise UserError(
-            f"--seeds is {count}, but the verdict is planned on {len(plan)} seeds, {', '.join(map(str, plan))}; others "
-            f"can be named, with commas: on more seeds than planned, claims are judged more strictly"
+            f"--seeds is {count}, but the verdict is planned on {len(plan)} seeds, {', '.join(map(str, plan))}; name "
+            f"others with commas, but on more seeds than planned claims are judged more strictly"
         )
     return tuple(plan[:count])
 

@@ -25,9 +25,9 @@ class ShowCommand:
     paper: Annotated[str, tyro.conf.Positional]
     """Name of the paper or study, as in `tenfold list`."""
     preset: Literal["smoke", "laptop", "gpu", "paper"] = "laptop"
-    """Whose configuration to show."""
+    """The preset whose configuration is shown."""
     task: str | None = None
-    """Which of the published settings, with --preset paper."""
+    """The published setting that is shown, with --preset paper."""
 
 
 def main(arguments: Sequence[str]) -> int:

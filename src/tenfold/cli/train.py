@@ -25,7 +25,7 @@ class TrainOptions:
     """What the defaults of the other flags depend on; read before the rest."""
 
     data: Annotated[Path | None, shown("FILE", "required")] = None
-    """The data: a file, or what the paper's README says."""
+    """The data to train on: a file, or what the paper's README says."""
     config_file: Annotated[Path | None, shown("FILE", "optional", name="config")] = None
     """A YAML file of fields to change; flags win over it."""
 
@@ -35,13 +35,13 @@ class TrainCommand(TrainOptions, Generic[Config]):
     """Train a paper's method on data of your own. After an interruption, the same command goes on where it stopped."""
 
     out: Annotated[Path | None, shown("DIR", "required")] = None
-    """A folder for checkpoints and, in ``model``, the trained model."""
+    """The folder for checkpoints and, in ``model``, for the trained model."""
     arm: Annotated[str, shown("ARM", "default: the method")] = ""
-    """What is trained."""
+    """The arm of the paper whose method is trained."""
     seed: int = 0
-    """Seed of weights, order and samples."""
+    """The seed of weights, order and samples."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; auto takes a GPU when there is one."""
+    """Where to compute; auto takes a GPU if there is one."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the forward pass."""
     dry_run: bool = False
@@ -99,7 +99,9 @@ def _parse(
     study: Study, default: TrainCommand[Any], config_file: Path | None, words: Sequence[str], prog: str
 ) -> TrainCommand[Any]:
     command_type: Any = TrainCommand[type(default.config)]  # type: ignore[misc]
-    description = f"{study.title}: {study.own}. The same again goes on; anything else needs another --out."
+    description = (
+        f"{study.title}: {study.own}. After a stop, the same command continues; other settings need another --out."
+    )
     return parse(
         command_type,
         default=default,

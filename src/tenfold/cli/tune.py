@@ -24,17 +24,18 @@ class TuneCommand:
     paper: Annotated[str, tyro.conf.Positional]
     """Name of the paper, as in `tenfold list`."""
     out: Path
-    """A folder for checkpoints and ``tuning.json``."""
+    """The folder for checkpoints and ``tuning.json``."""
     preset: Literal["smoke", "laptop"] = "laptop"
-    """The setting whose rates are tried."""
+    """The preset whose learning rates are tried."""
     fields: tuple[str, ...] = ()
-    """Rates by their names in the configuration, such as rates.sem or sem; all of the paper's grid by default."""
+    """The learning rates to try, by their names in the configuration, such as rates.sem or sem; by default all of the
+    paper's grid."""
     rates: tuple[float, ...] = ()
-    """The grid of each; the paper's own by default."""
+    """The values to try for each learning rate; by default the paper's own grid."""
     seed: int = 1000
-    """Seed of data, samples and weights; take none that a run uses."""
+    """The seed of data, samples and weights; take none that a run uses."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; auto takes a GPU when there is one."""
+    """Where to compute; auto takes a GPU if there is one."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -107,7 +107,7 @@ class Cell:
         self._saved = time.monotonic()
 
     def parts(self, steps: Mapping[str, int]) -> dict[str, "Cell"]:
-        """The trainings of this cell: each has a folder, log and checkpoints of its own; they share a progress bar.
+        """The training runs of this cell: each has a folder, log and checkpoints of its own; they share a progress bar.
 
         Their curves are among those of the whole cell, as ``name/group/metric``.
 

@@ -115,8 +115,8 @@ def execute(
         scores |= _run_cells(run, facts, pending, recipe, config, console)
     except (Interrupted, KeyboardInterrupt) as stopped:
         if is_main_process():
-            reason = str(stopped) or "stopped at once; training goes on from the newest checkpoint"
-            message = f"{reason}\nTo go on: tenfold run {paper} --resume {directory}"
+            reason = str(stopped) or "stopped at once; a resumed run continues from the newest checkpoint"
+            message = f"{reason}\nTo continue: tenfold run {paper} --resume {directory}"
             console.print(message, markup=False, highlight=False, soft_wrap=True)
         raise
     if not pending and is_main_process():
@@ -207,9 +207,9 @@ def _planned_facts(run: RunDirectory, asked: Mapping[str, Any], config: Any, rec
         facts = run.facts()
         for name in ("paper", "dtype"):
             if facts[name] != asked[name]:
-                raise UserError(f"{run.path} is a run with {name} {facts[name]}; it cannot go on with {asked[name]}")
+                raise UserError(f"{run.path} is a run with {name} {facts[name]}; it cannot continue with {asked[name]}")
         if run.config() != yaml.safe_load(to_yaml(config)):
-            raise UserError(f"{run.path} has another configuration than the one given; a change needs a new run")
+            raise UserError(f"{run.path} has another configuration than the one given; start a new run to change it")
     wanted = {*asked["arms"], *facts["arms"]}
     arms, seeds = [arm for arm in recipe.ARMS if arm in wanted], sorted({*asked["seeds"], *facts["seeds"]})
     if is_run(run.path) and (arms, seeds) != (facts["arms"], facts["seeds"]):

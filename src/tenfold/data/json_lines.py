@@ -55,7 +55,7 @@ def _row(where: str, line: str, columns: Sequence[str]) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: not readable ({error})") from None
     if not isinstance(row, dict):
-        raise UserError(f"{where}: {type(row).__name__}; allowed: a JSON object")
+        raise UserError(f"{where}: is of type {type(row).__name__}; allowed: a JSON object")
     for column in columns:
         if column not in row:
             raise UserError(f"{where}: no column {column!r}; it has {', '.join(row) or 'none'}")

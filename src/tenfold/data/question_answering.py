@@ -65,7 +65,7 @@ def read_musique(path: Path) -> tuple[list[Question], list[Passage]]:
 
 def _musique_paragraphs(where: str, paragraphs: Any) -> list[tuple[Passage, bool]]:
     if not isinstance(paragraphs, list):
-        raise UserError(f"{where}: paragraphs is {type(paragraphs).__name__}; allowed: a list of paragraphs")
+        raise UserError(f"{where}: paragraphs is of type {type(paragraphs).__name__}; allowed: a list of paragraphs")
     found = []
     for paragraph in paragraphs:
         try:
@@ -135,7 +135,7 @@ def _mmlu_csv(path: Path) -> list[Question]:
         with open(path, encoding="utf-8", newline="") as stream:
             rows = list(csv.reader(stream))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: no CSV in UTF-8 ({error}); allowed: a file of MMLU as published") from None
+        raise UserError(f"{path}: is no CSV in UTF-8 ({error}); allowed: a file of MMLU as published") from None
     for number, cells in enumerate(rows, start=1):
         where = f"{path}, row {number}"
         if len(cells) != 6:

@@ -49,7 +49,7 @@ def chosen_option(answer: str, choices: Sequence[str] = ()) -> str | None:
         ['B', 'B', 'B', None, None]
     """
     if len(choices) > len(_LETTERS):
-        raise UserError(f"choices = {len(choices)} of them: at most {len(_LETTERS)} have a letter")
+        raise UserError(f"choices: there are {len(choices)}, but at most {len(_LETTERS)} have a letter")
     letters = _LETTERS[: len(choices)] if choices else _LETTERS
     texts = dict(zip(letters, choices, strict=False))
     said = plain_characters(answer)

@@ -22,7 +22,7 @@ def recall(found: Sequence[Sequence[str]], supporting: Sequence[Sequence[str]]) 
     if len(found) != len(supporting) or not found or not all(supporting):
         raise UserError(
             f"found = {len(found)} searches, supporting = {len(supporting)} questions; "
-            "allowed: as many of both, and at least one passage for each question"
+            "allowed: equally many of both, and at least one passage for each question"
         )
     shares = [len(set(wanted) & set(ids)) / len(set(wanted)) for ids, wanted in zip(found, supporting, strict=True)]
     return sum(shares) / len(shares)

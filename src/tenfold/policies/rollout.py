@@ -207,7 +207,7 @@ def _check(
         if value < 1:
             raise UserError(f"{name} = {value}: must be at least 1")
     if keys is not None and len(keys) != len(prompts):
-        raise UserError(f"keys = {len(keys)} of them: there must be one for each of the {len(prompts)} prompts")
+        raise UserError(f"keys: there are {len(keys)}, but each of the {len(prompts)} prompts needs one")
     for index, prompt in enumerate(prompts):
         if isinstance(prompt, str):
             raise UserError(f"prompts[{index}] = {prompt[:40]!r}: must be token ids; policy.encode(text) gives them")

@@ -22,15 +22,15 @@ class PolicyConfig:
     """Who answers: a model that exists, or a tiny one made in code."""
 
     model: str = ""
-    """A name or folder that from_pretrained loads, or ``smollm2-135m``; empty for a tiny one made in code."""
+    """Name or folder of a model that from_pretrained loads, or ``smollm2-135m``; empty for a tiny one made in code."""
     width: int = 64
-    """Tiny: of the residual stream."""
+    """Tiny model: width of the residual stream."""
     layers: int = 3
-    """Tiny: blocks."""
+    """Tiny model: number of transformer blocks."""
     heads: int = 4
-    """Tiny: attention heads."""
+    """Tiny model: number of attention heads of a block."""
     context: int = 256
-    """Tiny: most tokens of prompt and completion."""
+    """Tiny model: most tokens of prompt and completion together."""
 
     def __post_init__(self) -> None:
         """Refuse sizes of a model that has its own."""

@@ -81,7 +81,9 @@ def _checked(name: str, given: Sequence[float | None], completions: Sequence[Any
         raise UserError(f"reward {name!r}: gave {given!r}; allowed: a list with a number for each completion")
     values = list(given)
     if len(values) != len(completions):
-        raise UserError(f"reward {name!r}: gave {len(values)} values for {len(completions)} completions; one for each")
+        raise UserError(
+            f"reward {name!r}: gave {len(values)} values for {len(completions)} completions; needed: one for each"
+        )
     for value, completion in zip(values, completions, strict=True):
         if value is not None and not _is_finite(value):
             raise UserError(f"reward {name!r}: gave {value!r} for {completion!r}; allowed: finite numbers, None")

@@ -38,29 +38,30 @@ class OptimizerSettings:
     """Optimizer, learning rate and its schedule, clipping."""
 
     name: Literal["adamw", "muon_clip"] = "adamw"
-    """muon_clip: Muon for matrices, AdamW for the rest, and QK-Clip; not together with LoRA."""
+    """Which optimizer. muon_clip: Muon for matrices, AdamW for the rest, and QK-Clip; not together with LoRA."""
     learning_rate: float = 1e-5
     """Learning rate of all parameters, after the warm-up."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """What follows the warm-up; linear and cosine end at 0."""
+    """Course of the learning rate after the warm-up; linear and cosine end at 0."""
     warmup_steps: int = 0
-    """Linear warm-up in steps."""
+    """Steps over which the learning rate rises linearly."""
     warmup_fraction: float = 0.0
-    """When not 0, the warm-up as a fraction of all steps, rounded up, instead of ``warmup_steps``."""
+    """When not 0, the length of the warm-up as a fraction of all steps, rounded up, instead of ``warmup_steps``."""
     weight_decay: float = 0.0
-    """Decoupled. adamw: not for biases and norms. muon_clip: for all parameters, as its paper found important."""
+    """Decoupled weight decay. adamw: not for biases and norms. muon_clip: for all parameters, as its paper found
+    important."""
     beta1: float = 0.9
-    """AdamW's first decay."""
+    """AdamW's decay of the first moment."""
     beta2: float = 0.999
-    """AdamW's second decay."""
+    """AdamW's decay of the second moment."""
     epsilon: float = 1e-8
-    """AdamW's epsilon."""
+    """AdamW's epsilon, which is added to the denominator."""
     momentum: float = 0.95
-    """muon_clip: Muon's momentum."""
+    """muon_clip: decay of Muon's momentum."""
     tau: float = 100.0
     """muon_clip: threshold on the largest attention logit of each head."""
     max_grad_norm: float = 1.0
-    """Gradients are scaled down to this norm; 0 for no clipping."""
+    """Largest norm of the gradient; larger ones are scaled down to it, and 0 means no clipping."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -78,13 +79,13 @@ class LoraSettings:
     """Low-rank adapters (peft) instead of training all weights."""
 
     rank: int = 0
-    """Rank of each adapter; 0 trains all weights."""
+    """Rank of each low-rank adapter; 0 trains all weights."""
     alpha: float = 32.0
-    """The adapters' output is scaled by alpha / rank."""
+    """The output of a low-rank adapter is scaled by alpha / rank."""
     dropout: float = 0.0
-    """On the adapters' input."""
+    """Probability of dropout on the input of a low-rank adapter."""
     target_modules: tuple[str, ...] = ()
-    """Names of the adapted modules; empty for all linear layers but the head."""
+    """Names of the modules that get a low-rank adapter; empty for all linear layers but the head."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -99,32 +100,32 @@ class SFTSettings:
     """Supervised fine-tuning."""
 
     steps: int = 100
-    """Optimizer steps; 0 for a training that is left out, which no other field may then describe. With ``epochs``: the
-    most steps that these may come to; 0 or the default for any number."""
+    """Optimizer steps; 0 for a training run that is left out, which no other field may then describe. With ``epochs``:
+    the most steps that these may come to; 0 or the default for any number."""
     epochs: float = 0.0
-    """When not 0, the steps follow from it: epochs * rows / batch_size, rounded up."""
+    """When not 0, the number of steps follows from it: epochs * rows / batch_size, rounded up."""
     batch_size: int = 8
     """Sequences of a step, over all processes and pieces."""
     gradient_accumulation: int = 1
-    """Pieces a process splits its part of the batch into."""
+    """Pieces that a process splits its part of the batch into."""
     max_length: int = 1024
-    """Longer sequences lose their end; 0 for no limit."""
+    """Most tokens of a sequence; longer ones lose their end, and 0 means no limit."""
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    """Autocast; the weights keep the type they have."""
+    """Precision of the forward pass by autocast; the weights keep the type they have."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them."""
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    """Optimizer and schedule."""
+    """Optimizer, learning rate and schedule."""
     lora: LoraSettings = field(default_factory=LoraSettings)
-    """Low-rank adapters."""
+    """Low-rank adapters, if not all weights are trained."""
     log_every: int = 10
-    """Steps between logged metrics, which are means since the last log."""
+    """Optimizer steps between logged metrics, which are means since the last log."""
     evaluate_every: int = 0
-    """Steps between calls of ``evaluate``; 0 for the end only."""
+    """Optimizer steps between evaluations; 0 for the end only."""
     checkpoint_every: int = 200
-    """Steps between checkpoints; 0 for the end only."""
+    """Optimizer steps between checkpoints; 0 for the end only."""
     keep_checkpoints: int = 2
-    """Checkpoints that stay."""
+    """Number of newest checkpoints that are kept."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -163,64 +164,70 @@ class GRPOSettings:
     steps: int = 100
     """Optimizer steps."""
     prompts_per_step: int = 8
-    """Prompts whose completions make the batch of a step; the batch is ``prompts_per_step * num_generations``."""
+    """Number of prompts in a step; the batch has ``prompts_per_step * num_generations`` completions."""
     num_generations: int = 8
-    """Completions of a prompt, the group."""
+    """Number of completions of each prompt, which make a group."""
     gradient_accumulation: int = 1
-    """Pieces a process splits its part of the batch into."""
+    """Pieces that a process splits its part of the batch into."""
     updates_per_generation: int = 1
-    """Steps that one round of generation feeds, each with its own share; 1 keeps every step on-policy. With more, which
-    completions share a step depends on the number of processes, for each shuffles its own."""
+    """Number of steps that one round of generation feeds, each with its own share; 1 keeps every step on-policy. With
+    more, which completions share a step depends on the number of processes, for each shuffles its own."""
     num_iterations: int = 1
-    """Passes over each round of generation."""
+    """Number of passes over each round of generation."""
     max_prompt_length: int = 0
-    """Longer prompts lose their beginning; 0 for no limit."""
+    """Most tokens of a prompt; longer ones lose their beginning, and 0 means no limit."""
     max_completion_length: int = 64
-    """New tokens of a completion."""
+    """Most new tokens of a completion."""
     stop: tuple[str, ...] = ()
     """Strings that end a completion, besides the end-of-sequence token."""
     temperature: float = 1.0
-    """Temperature of sampling; the loss uses the log-probabilities at this temperature."""
+    """Temperature of sampling in training; the loss uses the log-probabilities at this temperature."""
     top_p: float = 1.0
-    """Sample among the most probable tokens that hold this much probability."""
+    """Share of the probability that sampling keeps; 1 keeps all tokens."""
     rollout_batch_size: int = 0
-    """Completions that a process samples at the same time; 0 for all of a round. Changes memory, not results."""
+    """Number of completions that a process samples at the same time; 0 for all of a round. It changes memory, not
+    results."""
     mask_truncated: bool = False
     """Leave completions that met ``max_completion_length`` out of the loss (their rewards still count)."""
     loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo"] = "bnpo"
-    """grpo: mean over each completion, then over completions. bnpo: mean over the tokens of a process's piece. dapo:
-    mean over the tokens of the global batch. dr_grpo: sum over tokens / (completions * max_completion_length)."""
+    """How the loss is averaged. grpo: mean over each completion, then over completions. bnpo: mean over the tokens of a
+    process's piece. dapo: mean over the tokens of the global batch. dr_grpo: sum over tokens / (completions *
+    max_completion_length)."""
     scale_rewards: Literal["none", "group", "batch"] = "none"
-    """What the advantage is divided by, besides subtracting the group's mean: nothing, or the standard deviation."""
+    """What the advantage is divided by after the group's mean is subtracted: nothing, or the standard deviation of the
+    group or the batch."""
     reward_weights: tuple[float, ...] = ()
     """Weight of each reward function; empty for 1 each."""
     epsilon: float = 0.2
-    """Clip range of the ratio; it acts only when a round of generation feeds more than one step."""
+    """How far the ratio of probabilities may go from 1 before it is clipped; it acts only when a round of generation
+    feeds more than one step."""
     epsilon_high: float = 0.0
-    """Upper clip range; 0 for ``epsilon``. It acts as ``epsilon`` does."""
+    """How far the ratio of probabilities may go above 1 before it is clipped; 0 for ``epsilon``. It acts only when a
+    round of generation feeds more than one step."""
     importance_sampling_level: Literal["token", "sequence"] = "token"
-    """Over what the ratio is taken; sequence is GSPO's. It acts as ``epsilon`` does: at a ratio of 1 both have the same
-    gradient."""
+    """Whether the ratio of probabilities is taken over a token or over a sequence, which is GSPO's. It acts only when a
+    round of generation feeds more than one step: at a ratio of 1 both have the same gradient."""
     beta: float = 0.0
     """Coefficient of the KL divergence from the initial policy; 0 needs no reference model."""
     entropy_coefficient: float = 0.0
-    """Bonus per nat of the mean entropy of the policy's tokens."""
+    """Bonus in the loss for each nat of the mean entropy of the policy's tokens."""
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    """Autocast; the weights keep the type they have."""
+    """Precision of the forward pass by autocast; the weights keep the type they have."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them."""
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    """Optimizer and schedule."""
+    """Optimizer, learning rate and schedule."""
     lora: LoraSettings = field(default_factory=LoraSettings)
-    """Low-rank adapters."""
+    """Low-rank adapters, if not all weights are trained."""
     log_every: int = 10
-    """Steps between logged metrics, which are means since the last log."""
+    """Optimizer steps between logged metrics, which are means since the last log."""
     evaluate_every: int = 0
-    """Steps between calls of ``evaluate``; 0 for the end only."""
+    """Optimizer steps between evaluations; 0 for the end only."""
     checkpoint_every: int = 200
-    """Steps between checkpoints, a multiple of ``updates_per_generation * num_iterations``; 0 for the end only."""
+    """Optimizer steps between checkpoints, a multiple of ``updates_per_generation * num_iterations``; 0 for the end
+    only."""
     keep_checkpoints: int = 2
-    """Checkpoints that stay."""
+    """Number of newest checkpoints that are kept."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""

@@ -70,7 +70,7 @@ def require_numbers(dataset: Dataset, name: str, max_length: int | None) -> None
         may_have_lost_its_end = max_length is not None and len(labels) >= max_length
         fits = given == supervised or (may_have_lost_its_end and given > supervised)
         if not fits:
-            raise UserError(f"{where} has {given} numbers for {supervised} supervised tokens; allowed: as many")
+            raise UserError(f"{where} has {given} numbers for {supervised} supervised tokens; needed: one for each")
 
 
 def _is_finite_number(value: Any) -> bool:

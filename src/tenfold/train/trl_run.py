@@ -165,7 +165,9 @@ def make_optimizer(model: PreTrainedModel, optimizer: OptimizerSettings, lora: L
     if optimizer.name == "adamw":
         return None
     if lora.rank:
-        raise UserError(f"optimizer.name = muon_clip with lora.rank = {lora.rank}: QK-Clip needs all weights; rank 0")
+        raise UserError(
+            f"optimizer.name = muon_clip with lora.rank = {lora.rank}: QK-Clip needs all weights; set lora.rank to 0"
+        )
     return MuonClip(
         model,
         lr=optimizer.learning_rate,

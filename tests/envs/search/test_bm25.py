@@ -86,7 +86,7 @@ def test_a_saved_index_finds_the_same_and_another_corpus_is_refused(tmp_path):
     BM25(PASSAGES, k1=1.2).save(tmp_path)
     loaded = BM25.load(tmp_path, PASSAGES)
     assert loaded.search(QUERIES, 5) == BM25(PASSAGES, k1=1.2).search(QUERIES, 5) and loaded.k1 == 1.2
-    with pytest.raises(UserError, match="is over 200 passages; the corpus has 199"):
+    with pytest.raises(UserError, match="holds an index of 200 passages, but the corpus has 199"):
         BM25.load(tmp_path, PASSAGES[1:])
 
 

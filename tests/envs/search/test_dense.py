@@ -106,7 +106,7 @@ def test_saved_vectors_are_the_same_index(tmp_path):
     made.save(tmp_path / "vectors")
     loaded = Dense.load(tmp_path / "vectors", CORPUS, encode)
     assert loaded.search(QUERIES, 5) == made.search(QUERIES, 5) and loaded.corpus_hash == made.corpus_hash
-    with pytest.raises(UserError, match="is over 500 passages; the corpus has 3"):
+    with pytest.raises(UserError, match="holds an index of 500 passages, but the corpus has 3"):
         Dense.load(tmp_path / "vectors", CORPUS[:3], encode)
     other = Dense.load(tmp_path / "vectors", CORPUS, lambda texts: np.ones((len(texts), 2)))
     with pytest.raises(UserError, match="encode: 2 numbers a query; allowed: 48"):

@@ -22,5 +22,5 @@ def test_an_index_on_disk_is_the_same_index(tmp_path):
     loaded = Tantivy.load(tmp_path / "index", CORPUS)
     queries = ["write a novel", "painter", "rain"]
     assert loaded.search(queries, 5) == made.search(queries, 5) == Tantivy(CORPUS).search(queries, 5)
-    with pytest.raises(UserError, match="is over 3 passages; the corpus has 2"):
+    with pytest.raises(UserError, match="holds an index of 3 passages, but the corpus has 2"):
         Tantivy.load(tmp_path / "index", CORPUS[:2])

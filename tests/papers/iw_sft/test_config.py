@@ -69,8 +69,14 @@ def test_presets_say_what_they_mean():
 @pytest.mark.parametrize(
     ("weighting", "message"),
     [
-        (IWSFTConfig(weight_fn="none"), "weighting.weight_fn = none: the arms sft and awr are for that; allowed: iw, "),
-        (IWSFTConfig(weight_fn="awr"), "weighting.weight_fn = awr: the arms sft and awr are for that; allowed: iw, df"),
+        (
+            IWSFTConfig(weight_fn="none"),
+            "weighting.weight_fn = none: the arms sft and awr have those weights; allowed: iw, ",
+        ),
+        (
+            IWSFTConfig(weight_fn="awr"),
+            "weighting.weight_fn = awr: the arms sft and awr have those weights; allowed: iw, df",
+        ),
         (IWSFTConfig(quality_column="quality"), "weighting.quality_column = quality: does not act here; .*sft_quality"),
         (
             IWSFTConfig(ref="column"),

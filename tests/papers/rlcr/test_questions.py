@@ -111,7 +111,7 @@ def test_files_are_split_without_overlap_and_read_in_their_layout(tmp_path):
     with pytest.raises(UserError, match=r"test\.json: has no usable problem"):
         load_questions(task, 100, seed=0)
     (tmp_path / "test.json").write_text(json.dumps([hotpot_row(0), 3]))
-    with pytest.raises(UserError, match="row 2: int; allowed: a JSON object"):
+    with pytest.raises(UserError, match="row 2: is of type int; allowed: a JSON object"):
         load_questions(task, 100, seed=0)
 
 

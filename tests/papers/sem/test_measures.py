@@ -90,7 +90,7 @@ def test_a_share_of_nothing_is_no_number():
     numbers = summary([sample(0, True, True)])
     assert all(math.isnan(numbers[name]) for name in ("repair_rate", "harm_rate", "under_search", "decision_f1"))
     assert numbers["over_search"] == 0.0
-    with pytest.raises(UserError, match="samples: 0"):
+    with pytest.raises(UserError, match="samples: there are none"):
         summary([])
     with pytest.raises(UserError, match="closed_book_accuracy: 2 for 1"):
         summary([sample(0, True, True)], [0.5, 0.5])
@@ -123,7 +123,7 @@ def test_what_is_counted_in_a_response():
     silent = Response("", None, problem="no text")
     (one,) = measure([silent], [trajectory], [gold], judge=judge)
     assert len(asked) == 1 and not one.judged_right and not one.valid
-    with pytest.raises(UserError, match=r"\(1, 1, 2, 1\) of them"):
+    with pytest.raises(UserError, match=r"there are \(1, 1, 2, 1\)"):
         measure([found], [trajectory], [gold, gold])
 
 

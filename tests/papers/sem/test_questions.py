@@ -50,7 +50,7 @@ def test_rows_of_ones_own(tmp_path):
     ("row", "message"),
     [
         ({"question": "x", "answers": "C", "choices": ["a", "b"]}, "row 2: references = 'C'"),
-        ({"question": "x", "answers": "A", "choices": ["a"] * 27}, "row 2: choices: 27 of them; allowed: at most 26"),
+        ({"question": "x", "answers": "A", "choices": ["a"] * 27}, "row 2: choices: there are 27; allowed: at most 26"),
         ({"question": "x", "answers": "x", "expected": "maybe"}, "row 2: expected is 'maybe'"),
         ({"messages": [{"role": "user", "content": "x"}], "answers": "x"}, "row 2: the question is a conversation"),
     ],
@@ -85,5 +85,5 @@ def test_labels_by_what_the_policy_knows():
 def test_an_answer_of_which_nothing_is_left_to_compare_is_refused(tmp_path):
     for answer in ("A", "C++", "-3", "서울", "½"):
         assert read_own(written(tmp_path, {"question": "What?", "answers": answer}))[0].answers == (answer,)
-    with pytest.raises(UserError, match=r"row 1: answer is '\.\.\.', of which nothing is left to compare"):
+    with pytest.raises(UserError, match=r"row 1: answer is '\.\.\.', which leaves nothing to compare"):
         read_own(written(tmp_path, {"question": "What?", "answers": "..."}))

@@ -403,7 +403,9 @@ def test_settings_that_contradict_each_other_are_refused(study_of):
         Config(task=TaskConfig(kind="questions"), policy=PolicyConfig(model="x"))
     with pytest.raises(UserError, match="task = 'gsm8k'"):
         paper("gsm8k")
-    with pytest.raises(UserError, match=r"task\.kind = own: is for tenfold train sem; allowed in a run: facts, quest"):
+    with pytest.raises(
+        UserError, match=r"task\.kind = own is only for tenfold train sem; allowed in a run: facts, quest"
+    ):
         draw_questions(own("rows.jsonl"), 0)
 
 

@@ -147,7 +147,7 @@ def test_export_without_datasets_names_what_is_missing_and_writes_bytes(tmp_path
 
 def test_export_refuses_a_folder_that_exists_and_no_rows(tmp_path):
     pytest.importorskip("datasets", reason="the package datasets is optional")
-    with pytest.raises(UserError, match="exists; name a new folder"):
+    with pytest.raises(UserError, match="exists already; name a new folder"):
         make().export(tmp_path, 3)
     with pytest.raises(UserError, match="rows = 0: must be at least 1"):
         make().export(tmp_path / "rows.bin", 0)

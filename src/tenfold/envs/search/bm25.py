@@ -118,7 +118,9 @@ class BM25:
         """
         scorer: Any = bm25s.BM25.load(folder, show_progress=False)
         if scorer.scores["num_docs"] != len(passages):
-            raise UserError(f"{folder}: is over {scorer.scores['num_docs']} passages; the corpus has {len(passages)}")
+            raise UserError(
+                f"{folder}: holds an index of {scorer.scores['num_docs']} passages, but the corpus has {len(passages)}"
+            )
         loaded = cls.__new__(cls)
         loaded.passages = tuple(passages)
         loaded.corpus_hash = corpus_hash(passages)

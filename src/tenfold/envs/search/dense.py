@@ -140,7 +140,9 @@ class Dense:
         """
         vectors_ND = np.load(folder / VECTORS_FILE, allow_pickle=False)
         if len(vectors_ND) != len(passages):
-            raise UserError(f"{folder}: is over {len(vectors_ND)} passages; the corpus has {len(passages)}")
+            raise UserError(
+                f"{folder}: holds an index of {len(vectors_ND)} passages, but the corpus has {len(passages)}"
+            )
         loaded = cls.__new__(cls)
         loaded._set(passages, vectors_ND, encode_queries, batch_size, normalize, device)
         return loaded

@@ -70,7 +70,9 @@ class Tantivy:
         loaded = cls.__new__(cls)
         loaded._set(_tantivy().Index.open(str(folder)), passages)
         if loaded._searcher.num_docs != len(passages):
-            raise UserError(f"{folder}: is over {loaded._searcher.num_docs} passages; the corpus has {len(passages)}")
+            raise UserError(
+                f"{folder}: holds an index of {loaded._searcher.num_docs} passages, but the corpus has {len(passages)}"
+            )
         return loaded
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:

@@ -17,16 +17,16 @@ def hints(
 
     Automatic placement is imprecise, says the paper, and its traces were hinted by hand. Each place is shown with its
     surroundings: y keeps it and goes on to the next trace, since a hint cuts what comes behind it; n drops it; +12 or
-    -12 moves it by so many characters; q, the end of the input and Ctrl-C end the review. What was said of a trace is
-    stored at once.
+    -12 moves it by so many characters; q, the end of the input and Ctrl-C end the review. Each decision is stored at
+    once.
 
     Args:
         traces: JSON lines with key and text: the drafts.jsonl of ``tenfold train cort --arm drafts``, or the
             hinted.jsonl of arm hint_engineering for a further hint.
         out: the file of places; traces that it has already are not asked again.
-        num_steps: arithmetic steps that make a computation.
+        num_steps: number of arithmetic steps that the heuristic takes for a computation.
         accept: keep the first proposal of each trace without asking.
-        context: characters that are shown on either side.
+        context: number of characters that are shown on either side of a place.
     """
     from tenfold.papers.cort.review import review
 

@@ -23,15 +23,15 @@ class TaskConfig:
     kind: Literal["multiplication", "questions"] = "multiplication"
     """multiplication: products, drawn by seed; questions: files."""
     train_file: str = ""
-    """questions: JSON lines with prompt and answer."""
+    """questions: JSON lines with prompt and answer to train on."""
     test_file: str = ""
-    """questions: the same, to test on; not for ``tenfold train``, which tests nothing."""
+    """questions: JSON lines with prompt and answer to test on; not for ``tenfold train``, which tests nothing."""
     num_test: int = 600
-    """Test problems; at most so many of a file."""
+    """Number of test problems; a file gives at most so many."""
     num_validation: int = 200
-    """Problems for curves and for choosing rates, apart from training and test."""
+    """Number of problems for curves and for choosing rates, apart from those of training and test."""
     grade: Literal["plain", "math"] = "plain"
-    """plain: equal but for spaces and separators; math: equal as mathematics (extra ``math``)."""
+    """plain: answers are equal but for spaces and separators; math: they are equal as mathematics (extra ``math``)."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,19 @@ class HabitsConfig:
     """How often the traces that the base learns from do what; each a probability."""
 
     general: float = 0.3
-    """It begins with the general hint."""
+    """Probability that a trace begins with the general hint."""
     direct: float = 0.15
-    """It writes a program at once, with the compute hint."""
+    """Probability that a trace writes a program at once, with the compute hint."""
     verify: float = 0.4
-    """After working by hand it verifies with a program."""
+    """Probability that a trace verifies with a program after working by hand."""
     verify_after_general: float = 0.95
-    """After working by hand it verifies with a program, where it began with the general hint."""
+    """Probability that a trace that began with the general hint verifies with a program after working by hand."""
     distrust: float = 0.7
-    """It checks a program's output by hand."""
+    """Probability that a trace checks a program's output by hand."""
     trust: float = 0.15
-    """It says the trust hint after an output instead."""
+    """Probability that a trace says the trust hint after an output, instead of checking it."""
     slip: float = 0.25
-    """A partial product by hand is wrong, where no program has run before."""
+    """Probability that a partial product by hand is wrong, where no program has run before."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class BaseConfig:
     """The long-thinking base policy of the multiplication task: supervised, first on programs alone."""
 
     num_problems: int = 5000
-    """Problems whose traces it learns from."""
+    """Number of problems whose traces the base learns from."""
     programs: SFTSettings = field(default_factory=lambda: SFTSettings(steps=0))
-    """Training on programs and their outputs alone, before the thinking; 0 steps for none."""
+    """First training run of the base, on programs and their outputs alone; 0 steps for none."""
     thinking: SFTSettings = field(default_factory=lambda: SFTSettings(steps=0))
-    """Training on long traces; 0 steps where the model is the base as it is."""
+    """Second training run of the base, on long traces; 0 steps where the model is the base as it is."""
     habits: HabitsConfig = field(default_factory=HabitsConfig)
-    """The habits of the long traces."""
+    """How often the long traces show each habit."""
 
 
 @dataclass(frozen=True)
@@ -73,21 +73,23 @@ class LoopConfig:
     """How programs are run."""
 
     state: Literal["persistent", "fresh", "replay"] = "persistent"
-    """What a program finds of the earlier ones; replay: the released code's way."""
+    """Which variables of earlier programs a program finds; replay: earlier programs run again, as in the released
+    code."""
     max_tool_calls: int = 4
-    """Programs of a completion: generation rounds minus one."""
+    """Most programs of a completion: generation rounds minus one."""
     count_outputs: bool = False
-    """Outputs use up the tokens of a completion, too."""
+    """Count the tokens of outputs towards the length of a completion, too."""
     deterministic: bool = True
-    """Run programs in synchronous rounds, so that a run repeats to the last bit; off hides their time."""
+    """Run programs in synchronous rounds, so that a run repeats to the last bit; without it generation goes on while
+    they run."""
     echo_last_expression: bool = False
     """Show the value of a last line that is an expression."""
     seconds: float = 5.0
-    """Wall time of a program."""
+    """Most seconds that a program may run."""
     output_characters: int = 800
-    """Longer outputs keep their first and last half."""
+    """Most characters of a program's output; a longer one keeps its beginning and its end."""
     max_sessions: int = 256
-    """Interpreters that live at once; at least as many as completions are sampled at once."""
+    """Most interpreters that live at once; at least as many as completions are sampled at once."""
     allow_unsafe: bool = False
     """Run programs without isolation where the machine offers none."""
 
@@ -97,27 +99,28 @@ class TracesConfig:
     """How the examples for fine-tuning are gathered from the policy's own samples."""
 
     num_problems: int = 700
-    """Training problems that are sampled for the hinted and unhinted examples."""
+    """Number of training problems that are sampled for the hinted and unhinted examples."""
     num_examples: int = 400
-    """Examples of every fine-tuned arm; fewer if some arm has fewer."""
+    """Number of examples of every fine-tuned arm; fewer if some arm has fewer."""
     num_hinted: int = 40
-    """Hand-hinted examples among those of rft."""
+    """Number of hand-hinted examples among those of the arm rft."""
     rft_samples: int = 2
-    """Samples of each problem for rft, of the policy that was tuned on hinted traces."""
+    """Samples of each problem for the arm rft, drawn from the policy that was tuned on hinted traces."""
     num_steps: int = 2
-    """k: arithmetic steps that make a computation, in heuristic and detectors."""
+    """k, the number of arithmetic steps that the heuristic and the detectors take for a computation."""
     max_new_tokens: int = 120
-    """Tokens sampled for a completion, or after a hint."""
+    """Most tokens sampled for a completion, or after a hint."""
     temperature: float = 1.0
-    """Temperature of sampling."""
+    """Temperature at which traces are sampled."""
     top_p: float = 0.95
-    """Share of the probability that sampling keeps."""
+    """Share of the probability that sampling of traces keeps; 1 keeps all tokens."""
     only_right: bool = True
-    """Keep right traces alone; off in smoke, whose policy gets nothing right."""
+    """Keep only traces with a right answer; off in smoke, whose policy gets nothing right."""
     drafts: str = ""
-    """``tenfold train`` alone: a file of traces to take in place of sampling them."""
+    """``tenfold train`` alone: a file of traces to use instead of sampling them."""
     places: str = ""
-    """``tenfold train`` alone: a file by ``tenfold hints cort`` of places in those drafts; the heuristic without."""
+    """``tenfold train`` alone: a file of places for hints in those drafts, by ``tenfold hints cort``; without it the
+    heuristic chooses."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +128,9 @@ class RewardConfig:
     """R = R_acc + w R_code."""
 
     code_weight: float = 0.1
-    """w, of -1 for a completion whose programs all fail."""
+    """w, the weight of the code reward, which is -1 for a completion whose programs all fail."""
     penalize_no_code: bool = True
-    """A completion without a program counts as one whose programs all fail."""
+    """Give a completion without a program the code reward of one whose programs all fail."""
 
 
 @dataclass(frozen=True)
@@ -135,25 +138,26 @@ class RatesConfig:
     """Each arm's learning rates, chosen on validation problems over one grid for each kind of training."""
 
     prompt_hint: float = 2.5e-4
-    """Fine-tuning."""
+    """Learning rate of fine-tuning in the arm prompt_hint."""
     hint_engineering: float = 2.5e-4
-    """Fine-tuning."""
+    """Learning rate of fine-tuning in the arm hint_engineering."""
     random_hints: float = 1.25e-4
-    """Fine-tuning."""
+    """Learning rate of fine-tuning in the arm random_hints."""
     truncated: float = 1.25e-4
-    """Fine-tuning."""
+    """Learning rate of fine-tuning in the arm truncated."""
     rft: float = 2.5e-4
-    """Fine-tuning."""
+    """Learning rate of fine-tuning in the arm rft."""
     no_tool: float = 5e-4
-    """Fine-tuning."""
+    """Learning rate of fine-tuning in the arm no_tool."""
     no_tool_rl: float = 1e-4
-    """Reinforcement without the tool."""
+    """Learning rate of GRPO without the tool, in the arm no_tool."""
     rl: float = 1e-4
-    """Reinforcement."""
+    """Learning rate of GRPO in the arm rl."""
     rl_from_base: float = 3e-4
-    """Reinforcement of the base."""
+    """Learning rate of GRPO from the base, in the arm rl_from_base."""
     rl_from_base_unmasked: float = 3e-4
-    """Rate of rl_from_base_unmasked: reinforcement from the base, with the interpreter's tokens in the loss."""
+    """Learning rate of GRPO from the base with the interpreter's tokens in the loss, in the arm
+    rl_from_base_unmasked."""
 
 
 @dataclass(frozen=True)
@@ -161,17 +165,17 @@ class EvaluationConfig:
     """How problems are answered after training."""
 
     max_new_tokens: int = 160
-    """Tokens sampled for a completion."""
+    """Most tokens sampled for a completion in the test."""
     samples: int = 1
     """Completions of each problem: the k of avg@k and pass@k."""
     temperature: float = 0.6
-    """Temperature of sampling."""
+    """Temperature of sampling in the test."""
     top_p: float = 0.95
-    """Share of the probability that sampling keeps."""
+    """Share of the probability that sampling in the test keeps; 1 keeps all tokens."""
     batch_size: int = 200
-    """Completions sampled at once."""
+    """Number of completions sampled at once in the test."""
     budgets: tuple[int, ...] = (20, 40, 80)
-    """Model tokens within which accuracy is reported."""
+    """Numbers of model tokens within which accuracy is reported."""
 
 
 @dataclass(frozen=True)
@@ -179,25 +183,25 @@ class Config:
     """One CoRT experiment."""
 
     task: TaskConfig = field(default_factory=TaskConfig)
-    """The problems."""
+    """Which problems are asked."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
-    """The model."""
+    """The language model."""
     base: BaseConfig = field(default_factory=BaseConfig)
-    """The long-thinking base, shared by the arms of a seed."""
+    """The long-thinking base, which all arms of a seed share."""
     loop: LoopConfig = field(default_factory=LoopConfig)
-    """The tool loop."""
+    """How the policy's programs are run."""
     traces: TracesConfig = field(default_factory=TracesConfig)
-    """Examples for fine-tuning."""
+    """How examples for fine-tuning are gathered."""
     sft: SFTSettings = field(default_factory=SFTSettings)
-    """Fine-tuning of every arm; its rate is the arm's."""
+    """Fine-tuning of every arm; the learning rate is that in ``rates``."""
     grpo: GRPOSettings = field(default_factory=GRPOSettings)
-    """Reinforcement of the arms that have any; its rate is the arm's, its reward that of ``reward``."""
+    """Reinforcement of the arms that have one; learning rate and reward stand in ``rates`` and ``reward``."""
     reward: RewardConfig = field(default_factory=RewardConfig)
-    """The reward."""
+    """What a completion is rewarded for."""
     rates: RatesConfig = field(default_factory=RatesConfig)
     """Learning rates of the arms."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """The test."""
+    """How the trained policies are tested."""
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be meant, that contradict each other, or that do nothing."""
@@ -209,12 +213,16 @@ class Config:
         if self.task.kind == "questions" and not self.policy.model:
             raise UserError("policy.model = '': the tiny policy knows no words; allowed with questions: a model")
         if self.task.kind == "questions" and self.base.thinking.steps:
-            raise UserError("base.thinking.steps: a base is trained for multiplication; allowed with questions: 0")
+            raise UserError(
+                "base.thinking.steps: only multiplication trains a base of its own; allowed with questions: 0"
+            )
         if self.base.programs.steps and not self.base.thinking.steps:
             steps = self.base.programs.steps
-            raise UserError(f"base.programs.steps = {steps}: thinking follows; allowed without base.thinking.steps: 0")
+            raise UserError(
+                f"base.programs.steps = {steps}: the base is trained only with base.thinking.steps above 0; set both"
+            )
         if not self.sft.steps and not self.sft.epochs:
-            raise UserError("sft.steps = 0: arms are fine-tuned; allowed: at least 1, or sft.epochs")
+            raise UserError("sft.steps = 0: arms must be fine-tuned; allowed: at least 1, or sft.epochs above 0")
         if self.traces.num_hinted >= self.traces.num_examples:
             raise UserError(
                 f"traces.num_hinted = {self.traces.num_hinted}: must be below num_examples = {self.traces.num_examples}"

@@ -128,7 +128,7 @@ def summary(samples: Sequence[Measured], num_samples: int = 1, budgets: Sequence
         (1.0, 20.0, 0.0, 1.0)
     """
     if not samples or len(samples) % num_samples:
-        raise UserError(f"samples: {len(samples)} of them; allowed: a multiple of num_samples = {num_samples}, not 0")
+        raise UserError(f"samples: there are {len(samples)}; allowed: a multiple of num_samples = {num_samples}, not 0")
     right = np.array([sample.right for sample in samples])
     model = np.array([sample.model_tokens for sample in samples], dtype=np.float64)
     return {

@@ -91,7 +91,7 @@ def problems(num: int, split: Split, *key: Key) -> list[Problem]:
     """
     pool = _pool(split)
     if num > len(pool):
-        raise UserError(f"{split} problems = {num}: there are {len(pool)} of them")
+        raise UserError(f"{split} problems = {num}: there are only {len(pool)}")
     return [pool[i] for i in numpy_generator(*key, "problems", split).permutation(len(pool))[:num]]
 
 

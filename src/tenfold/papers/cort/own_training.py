@@ -108,7 +108,9 @@ def read(config: Config, arm: str) -> Given:
     grade_of(config.task)
     recipe.open_sandbox(loop).close()
     if traces.places and not traces.drafts:
-        raise UserError(f"traces.places = {traces.places}: they refer to drafts; give the reviewed file, too")
+        raise UserError(
+            f"traces.places = {traces.places}: places belong to reviewed drafts; give their file as traces.drafts, too"
+        )
     questions = own_questions(Path(config.task.train_file), grade_of(config.task))
     proposer: Proposer = Heuristic(traces.num_steps)
     if traces.places:

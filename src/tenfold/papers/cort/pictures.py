@@ -171,7 +171,7 @@ def _learning_curves(cells: Finished, colour_of: Mapping[str, str]) -> Picture:
     return Picture(
         "learning-curves",
         "Reinforcement with and without the tool, with and without the mask",
-        "rl goes on from rft, rl_from_base from the base; the unmasked arm has the interpreter's tokens in the loss; "
+        "rl starts from rft, rl_from_base from the base; the unmasked arm has the interpreter's tokens in the loss; "
         "no_tool has no interpreter. Left: mean reward of the sampled completions; others: validation problems. Thin: "
         "one seed; thick: mean.",
         figure,

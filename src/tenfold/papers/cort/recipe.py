@@ -71,33 +71,44 @@ class Arm:
 
 ARMS: Mapping[str, Arm] = {
     "no_tool": Arm(
-        "no interpreter: tuned on flawless working by hand, then GRPO on right answers",
+        "no interpreter: fine-tuned on flawless working by hand, then trained by GRPO on right answers",
         examples=stages.flawless,
         rate="no_tool",
         reinforcement=Reinforcement("no_tool_rl"),
         with_tool=False,
     ),
     "prompt_hint": Arm(
-        "tuned on its own right traces that begin with the general hint", examples=stages.begun, rate="prompt_hint"
+        "fine-tuned on right traces of its own that begin with the general hint",
+        examples=stages.begun,
+        rate="prompt_hint",
     ),
     "hint_engineering": Arm(
-        "tuned on its own traces, hinted where the habits begin and resumed",
+        "fine-tuned on traces of its own, which got hints where the habits begin and went on from there",
         examples=stages.hinted,
         rate="hint_engineering",
     ),
-    "random_hints": Arm("control: the same hints at random places", examples=stages.misplaced, rate="random_hints"),
+    "random_hints": Arm(
+        "control: fine-tuned on traces of its own with hints at random places",
+        examples=stages.misplaced,
+        rate="random_hints",
+    ),
     "truncated": Arm(
-        "control: unhinted traces, cut to the length of the hinted ones", examples=stages.truncated, rate="truncated"
+        "control: fine-tuned on unhinted traces, cut to the length of the hinted ones",
+        examples=stages.truncated,
+        rate="truncated",
     ),
     "rft": Arm(
-        "the base tuned on filtered samples of the hint-engineered policy", examples=stages.filtered, rate="rft"
+        "the base, fine-tuned on filtered samples of the hint-engineered policy", examples=stages.filtered, rate="rft"
     ),
-    "rl": Arm("rft, then GRPO with accuracy and the code reward", start=stages.rft, reinforcement=Reinforcement("rl")),
+    "rl": Arm(
+        "rft, then GRPO on right answers with the code reward", start=stages.rft, reinforcement=Reinforcement("rl")
+    ),
     "rl_from_base": Arm(
-        "ablation: the same from the base, without hints or fine-tuning", reinforcement=Reinforcement("rl_from_base")
+        "ablation: GRPO with the code reward from the base, without hints or fine-tuning",
+        reinforcement=Reinforcement("rl_from_base"),
     ),
     "rl_from_base_unmasked": Arm(
-        "ablation: the same with the interpreter's tokens in the loss",
+        "ablation: GRPO from the base with the interpreter's tokens in the loss",
         reinforcement=Reinforcement("rl_from_base_unmasked", mask_outputs=False),
     ),
 }
@@ -109,7 +120,7 @@ GRID: Mapping[str, Sequence[float]] = {
     **{f"rates.{arm.reinforcement.rate}": REINFORCEMENT_RATES for arm in ARMS.values() if arm.reinforcement},
 }
 
-_TUNED = "equal base, number of examples, steps and grid of rates"
+_TUNED = "the same base, number of examples, number of steps and grid of rates"
 _TOKENS = "test/log_model_tokens"
 
 
@@ -133,7 +144,7 @@ def _saves_tokens(id: str, text: str, baseline: str, source: str, margin: float 
 CLAIMS = (
     Claim(
         id="accuracy",
-        text="Hint engineering costs no accuracy: it is not worse than the prompt hint by more than 0.02.",
+        text="Hint engineering costs no accuracy: its accuracy is at most 0.02 below that of the prompt hint.",
         kind="non_inferiority",
         metric="test/accuracy",
         split="test",
@@ -146,7 +157,7 @@ CLAIMS = (
     ),
     _saves_tokens(
         "tokens",
-        "Hint engineering needs at least 20 % fewer model tokens than the prompt hint (difference of logarithms).",
+        "Hint engineering needs at least 20 % fewer model tokens than the prompt hint (measured by their logarithms).",
         "prompt_hint",
         source="ours: a fifth of the tokens",
         margin=-log(0.8),
@@ -166,7 +177,7 @@ CLAIMS = (
     ),
     Claim(
         id="tool",
-        text="GRPO with the tool is right more often than GRPO without by at least 0.1.",
+        text="GRPO with the tool has an accuracy at least 0.1 above that of GRPO without it.",
         kind="superiority",
         metric="test/accuracy",
         split="test",
@@ -174,7 +185,7 @@ CLAIMS = (
         baseline="no_tool",
         direction="higher",
         margin=0.1,
-        budget="equal base, and equal steps, prompts and samples of GRPO; fine-tuned before on as many examples",
+        budget="the same base, steps, prompts and samples of GRPO, after fine-tuning on equally many examples",
         source="ours: one in ten problems",
     ),
 )
@@ -304,7 +315,7 @@ def validation_score(config: Config, field: str, cell: Cell) -> Mapping[str, flo
 
 
 def trained_at(field: str) -> Arm:
-    """The arm that a rate belongs to, without the trainings that follow the one at that rate."""
+    """The arm that a rate belongs to, without the training runs that follow the one at that rate."""
     name = field.removeprefix("rates.")
     for arm in ARMS.values():
         if arm.rate == name:

@@ -5,7 +5,7 @@
 What several arms need is a stage: made once for each seed by whichever arm comes first, of configuration and seed
 alone. ``thinking`` is the base (a loaded model needs no stage), ``traces`` holds its sampled and hinted traces,
 ``hint_engineering`` is the policy whose samples ``rejection_sampling`` filters, and ``rft`` is the one that
-reinforcement goes on from. An arm that is compared trains itself, so that ``cost/seconds`` holds its trainings; but arm
+reinforcement goes on from. An arm that is compared trains itself, so that ``cost/seconds`` holds its training; but arm
 ``rl`` only goes on from ``rft``, whose fine-tuning is in no arm's ``cost/seconds``, while ``no_tool`` pays for its own.
 """
 

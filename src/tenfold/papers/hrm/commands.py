@@ -34,13 +34,15 @@ def solve(
     Args:
         run: a run directory, or a folder that ``export`` or ``save_pretrained`` wrote.
         puzzle: boards, row by row, a dot or 0 for an empty cell.
-        arm: which arm of the run.
-        seed: which seed of the run.
-        segments: segments of reasoning; 0 for as many as in training, more to think longer.
-        symmetry_votes: vote over the answers to so many symmetries of each puzzle.
+        arm: the arm of the run whose model is used.
+        seed: the seed of the run whose model is used.
+        segments: number of segments of reasoning; 0 for as many as in training, more to think longer.
+        symmetry_votes: number of symmetries of each puzzle whose answers are put to a vote; 0 for no vote.
     """
     if not puzzle:
-        raise UserError(f"of run and --puzzle only {str(run)!r} is given; usage: tenfold solve hrm RUN --puzzle BOARD")
+        raise UserError(
+            f"only {str(run)!r} is given; a run and a puzzle are needed: tenfold solve hrm RUN --puzzle BOARD"
+        )
     folder = model_folder(run, arm, seed)
     with contextlib.redirect_stdout(io.StringIO()):  # huggingface_hub prints that it reads a local folder
         reasoner = Reasoner.from_pretrained(folder)
@@ -57,8 +59,8 @@ def export(run: Target, out: Path, arm: str = "hrm", seed: int = 0) -> None:
     Args:
         run: a run directory.
         out: the folder to write; must not exist or be empty.
-        arm: which arm of the run.
-        seed: which seed of the run.
+        arm: the arm of the run whose model is used.
+        seed: the seed of the run whose model is used.
     """
     source = model_folder(run, arm, seed)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -35,19 +35,20 @@ class DataConfig:
     separate: Literal["puzzles", "grids"] = "puzzles"
     """Sudoku: what training and held-out puzzles may not share up to symmetry: the puzzle, or even its solution."""
     num_train: int = 1000
-    """Training puzzles, before augmentation."""
+    """Number of training puzzles, before augmentation."""
     num_validation: int = 256
-    """Sudoku, maze: puzzles for curves and for choosing rates; disjoint from training and test up to symmetry."""
+    """Sudoku, maze: number of puzzles for curves and for choosing rates; disjoint from training and test up to
+    symmetry."""
     num_test: int = 1000
-    """Held-out puzzles, no symmetry of which is a training puzzle; 0 for all that ``files`` hold."""
+    """Number of held-out puzzles, no symmetry of which is a training puzzle; 0 for all that ``files`` hold."""
     augmentations: int = 200
-    """Random symmetries of each training puzzle, beside the puzzle itself; maze: all eight, or 0 for none."""
+    """Random symmetries that are added for each training puzzle; maze: all eight, or 0 for none."""
     arc_version: Literal["arc-1", "arc-2"] = "arc-1"
     """Arc: which set of tasks; ``num_train`` and ``num_test`` count tasks, 0 for all."""
     maze_size: int = 30
-    """Maze: side length."""
+    """Maze: cells along a side."""
     maze_min_path: int = 110
-    """Maze: least length of the shortest path."""
+    """Maze: least number of cells of the shortest path."""
 
 
 @dataclass(frozen=True)
@@ -71,37 +72,39 @@ class TrainingConfig:
     batch_size: int = 64
     """Global batch: slots over all processes and accumulated pieces."""
     gradient_accumulation: int = 1
-    """Pieces a batch is split into on each process."""
+    """Pieces that a process splits its part of a batch into."""
     puzzle_learning_rate: float = 1e-4
-    """Rate of sign descent on the puzzle table."""
+    """Learning rate of sign descent on the puzzle table."""
     weight_decay: float = 0.1
-    """Decoupled decay of the weights."""
+    """Decoupled decay of the weights, without the puzzle table."""
     puzzle_weight_decay: float = 0.1
     """Decoupled decay of the puzzle table's rows."""
     beta1: float = 0.9
-    """AdamATan2's first decay."""
+    """AdamATan2's decay of the first moment."""
     beta2: float = 0.95
-    """AdamATan2's second decay."""
+    """AdamATan2's decay of the second moment."""
     atan2_form: Literal["kernel", "ported"] = "kernel"
-    """kernel: as in the CUDA kernel that trained HRM; ported: a = 1.27 and both corrections inside."""
+    """Form of AdamATan2. kernel: as in the CUDA kernel that trained HRM; ported: a = 1.27 and both corrections
+    inside."""
     warmup_steps: int = 2000
-    """Linear warm-up."""
+    """Steps over which the learning rate rises linearly."""
     rate_floor: float = 1.0
-    """Final fraction of the rate after a cosine; 1 keeps it constant."""
+    """Fraction of the learning rate that a cosine ends at; 1 keeps the rate constant."""
     loss: Literal["stablemax", "softmax"] = "stablemax"
-    """Cross-entropy over the vocabulary."""
+    """Which cross-entropy over the vocabulary is minimised: that of stablemax, or that of softmax."""
     epochs_per_pass: int = 10
     """Epochs that follow each other before the rows that fill no batch are dropped."""
     refill: Literal["offered", "free"] = "offered"
-    """offered: a busy slot throws its incoming row away, as in the authors' code; free: it takes it when free."""
+    """How a slot of the batch gets a new row. offered: a busy slot throws its incoming row away, as in the authors'
+    code; free: a slot takes a row when it is free."""
     compile: bool = False
     """Compile the segment with torch.compile; pays off from some hundred steps on."""
     log_every: int = 20
-    """Steps between logged training metrics."""
+    """Optimizer steps between logged training metrics."""
     evaluate_every: int = 200
-    """Steps between evaluations on the validation split, if there is one; 0 for the end only."""
+    """Optimizer steps between evaluations on the validation split, if there is one; 0 for the end only."""
     checkpoint_every: int = 200
-    """Steps between checkpoints."""
+    """Optimizer steps between checkpoints."""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
@@ -117,15 +120,16 @@ class EvaluationConfig:
     """How the held-out puzzles are answered."""
 
     batch_size: int = 256
-    """Puzzles answered at once."""
+    """Number of puzzles answered at once."""
     segments: int = 0
-    """Segments at test time; 0 for the model's halt_max_steps, more for test-time scaling."""
+    """Number of segments at test time; 0 for the model's halt_max_steps, more for test-time scaling."""
     symmetry_votes: int = 0
     """Sudoku: also vote over this many random symmetries of each puzzle; 0 for none."""
     trajectories: int = 0
-    """Also run this many noisy trajectories and keep the one with the highest q_halt; 0 for none."""
+    """Also answer each puzzle with this many noisy trajectories and keep the answer with the highest q_halt; 0 for
+    none."""
     noise_std: float = 0.0
-    """Standard deviation of the latent noise of those trajectories."""
+    """Standard deviation of the noise on the states in noisy trajectories."""
 
 
 @dataclass(frozen=True)
@@ -133,17 +137,17 @@ class ArmsConfig:
     """The three arms: what differs is here, everything else is shared."""
 
     plain: ReasonerConfig = field(default_factory=lambda: feed_forward(ReasonerConfig()))
-    """Feed-forward network of the same size as ``hrm``: direct prediction, one segment."""
+    """Architecture of the arm plain: a feed-forward network of the size of ``hrm``, with one segment."""
     hrm: ReasonerConfig = field(default_factory=ReasonerConfig)
-    """The paper's model."""
+    """Architecture of the arm hrm, the paper's model."""
     trm: ReasonerConfig = field(default_factory=lambda: published_trm(ReasonerConfig()))
-    """The tiny recursive model: one network, gradient through a whole cycle."""
+    """Architecture of the arm trm, the tiny recursive model: one network, gradient through a whole cycle."""
     plain_rates: RatesConfig = field(default_factory=RatesConfig)
-    """Rate of ``plain``."""
+    """Learning rate and weight average of the arm plain."""
     hrm_rates: RatesConfig = field(default_factory=RatesConfig)
-    """Rate of ``hrm``."""
+    """Learning rate and weight average of the arm hrm."""
     trm_rates: RatesConfig = field(default_factory=RatesConfig)
-    """Rate of ``trm``."""
+    """Learning rate and weight average of the arm trm."""
 
 
 _ACT_WITH = {
@@ -169,11 +173,11 @@ class Config:
     arms: ArmsConfig = field(default_factory=ArmsConfig)
     """The models that are compared."""
     data: DataConfig = field(default_factory=DataConfig)
-    """The puzzles."""
+    """Which puzzles the models learn and are tested on."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    """The optimization."""
+    """How every model is trained."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """The test."""
+    """How the trained models are tested."""
 
     def __post_init__(self) -> None:
         """Refuse settings that would do nothing."""

@@ -109,7 +109,7 @@ def _sudoku(config: DataConfig, seed: int) -> tuple[PuzzleDataset, HeldOut]:
 
 def _generate_sudoku(config: DataConfig, seed: int) -> SudokuSplit:
     if not config.num_test:
-        raise UserError("data.num_test = 0: generated puzzles have no end; give a number, or data.files")
+        raise UserError("data.num_test = 0: puzzles can be generated without end; give a number, or data.files")
     return generated_sudoku_split(
         (config.box_rows, config.box_columns),
         num_train=config.num_train,

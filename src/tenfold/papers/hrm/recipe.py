@@ -36,15 +36,15 @@ from tenfold.papers.hrm.training import (
 from tenfold.study.tuning import with_value
 
 ARMS = {
-    "plain": Arm("feed-forward network of HRM's size: one pass, one segment", "plain", "plain_rates"),
-    "hrm": Arm("two networks, two states, 1-step gradient, learned continuation", "hrm", "hrm_rates"),
-    "trm": Arm("one network, two states, gradient through the last cycle, averaged weights", "trm", "trm_rates"),
+    "plain": Arm("feed-forward network of HRM's size, with one pass and one segment", "plain", "plain_rates"),
+    "hrm": Arm("two networks and two states, with a one-step gradient and learned halting", "hrm", "hrm_rates"),
+    "trm": Arm("one network and two states, gradient through the last cycle, averaged weights", "trm", "trm_rates"),
 }
 GRID = {f"arms.{arm.rates}.learning_rate": (1e-3, 2e-3, 4e-3, 8e-3) for arm in ARMS.values()}
 TUNING_EMA_DECAY = 0.99
 """Of the weight average that is measured beside the last weights while rates are tried."""
 
-_BUDGET = "equal optimizer steps and batch; rates from one grid on the validation puzzles of another seed"
+_BUDGET = "equal optimizer steps and batches; rates from one grid, chosen on validation puzzles of another seed"
 CLAIMS = (
     Claim(
         id="recurrence",
@@ -62,7 +62,8 @@ CLAIMS = (
     ),
     Claim(
         id="refinement",
-        text="HRM refines its answer: accuracy after the last segment exceeds that after the first by at least 0.3.",
+        text="HRM refines its answer: the share of solved puzzles after the last segment is at least 0.3 above "
+        "that after the first.",
         kind="threshold",
         metric="test/refinement_gain",
         split="test",
@@ -70,12 +71,12 @@ CLAIMS = (
         baseline=None,
         direction="higher",
         margin=0.3,
-        budget="one trained model, its segments compared",
+        budget="the segments of one trained model are compared",
         source="the specification's check 30, on one prototype's seed",
     ),
     Claim(
         id="tiny",
-        text="TRM, with half of HRM's parameters, is not worse than HRM by more than 0.02.",
+        text="With half of HRM's parameters, TRM solves a share of the puzzles at most 0.02 below HRM's.",
         kind="non_inferiority",
         metric="test/exact_accuracy",
         split="test",
@@ -88,7 +89,8 @@ CLAIMS = (
     ),
     Claim(
         id="adaptive",
-        text="HRM halts later on harder puzzles: rank correlation of difficulty and halting step, over solved ones.",
+        text="HRM halts later on harder puzzles: over solved puzzles, the rank correlation of difficulty and "
+        "halting step is positive.",
         kind="threshold",
         metric="halting/rank_correlation",
         split="test",
@@ -96,7 +98,7 @@ CLAIMS = (
         baseline=None,
         direction="higher",
         margin=0.0,
-        budget="halting at evaluation by the learned rule; a rate at which q_halt was seen to learn",
+        budget="the learned rule halts in the test; the rate is one at which q_halt was seen to learn",
         source="no correlation",
     ),
 )

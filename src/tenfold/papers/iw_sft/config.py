@@ -1,4 +1,4 @@
-"""What the studies of iw-SFT set: weights for all of them; trainings, networks and baselines for the control studies.
+"""What the studies of iw-SFT set: weights for all; stages, networks and baselines for the control studies.
 
 :class:`IWSFTConfig` is also what ``IWSFTTrainer`` takes for a language model of one's own. Imports no torch.
 """
@@ -24,25 +24,29 @@ class IWSFTConfig:
     """Which weight a kept trajectory or token gets."""
 
     weight_fn: Literal["iw", "dft", "rwr", "awr", "none"] = "iw"
-    """iw: q / reference; dft: each token's own probability; rwr, awr: exp(return or advantage / temperature)."""
+    """What the weights are. iw: q / reference; dft: each token's own probability; rwr, awr: exp(return or advantage /
+    temperature)."""
     level: Literal["trajectory", "step"] = "trajectory"
     """iw: one weight for a trajectory, or one for each step."""
     log_ratio: Literal["mean", "sum"] = "mean"
-    """iw: mean over a trajectory's steps (authors' code) or their sum (theory)."""
+    """iw: take the mean of the log-ratio over a trajectory's steps (authors' code), or the sum (theory)."""
     temperature: float = 1.0
-    """iw: factor on the log-ratio; the effective exponent is temperature / steps for a mean. rwr, awr: divides."""
+    """iw: factor on the log-ratio; for a mean the effective exponent is temperature / steps. rwr, awr: divides the
+    return or the advantage."""
     weight_clip: tuple[float, float] | None = None
-    """Least and largest weight; none: (0, 16), or (0.2, 1.8) at the level of steps. awr: the least one is 0."""
+    """Least and largest weight. none: (0, 16), or (0.2, 1.8) for weights of single steps. awr: the least one is 0."""
     normalize: Literal["none", "batch_mean", "batch_sum"] = "batch_mean"
     """Divide the weights by their mean (or sum) over the global batch; none for dft, whose weights are as they are."""
     q_ema: float = 0.0
-    """iw: q lags behind the policy: q <- q_ema q + (1 - q_ema) policy after each step; 0 for the policy itself."""
+    """iw: share of the old q that stays in q <- q_ema q + (1 - q_ema) policy after each step; 0 makes q the policy
+    itself."""
     ref: Literal["initial", "model", "column"] = "initial"
-    """iw: reference: the model before training, another model, or a column ``ref_log_probs`` of the data."""
+    """iw: what the reference is: the model before training, another model, or a column ``ref_log_probs`` of the
+    data."""
     quality_column: str | None = None
-    """Column with a score >= 0 for each row; none: all rows count alike."""
+    """Name of the column with a quality score >= 0 for each row; none: all rows count alike."""
     quality: Literal["sample", "weight"] = "sample"
-    """Scores decide how often a row is drawn, or multiply its loss."""
+    """Whether the quality score of a row decides how often it is drawn, or multiplies its loss."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, and what does nothing beside the weight that is chosen."""
@@ -82,21 +86,21 @@ class RatesConfig:
     """Learning rates: one of stage 1, and one of the second training of each arm, chosen over one grid."""
 
     cloning: float = 1e-3
-    """Stage 1, which all arms share."""
+    """Learning rate of stage 1, which all arms share."""
     bc: float = 5e-4
-    """Cloning everything for longer."""
+    """Learning rate of stage 2 of the arm bc, which clones everything for longer."""
     sft: float = 5e-4
-    """Plain fine-tuning on what is kept."""
+    """Learning rate of stage 2 of the arm sft, plain fine-tuning on what is kept."""
     iw_sft: float = 5e-4
-    """iw-SFT."""
+    """Learning rate of stage 2 of the arm iw_sft."""
     iw_sft_mean: float = 5e-4
-    """iw-SFT with the mean ratio at temperature 1."""
+    """Learning rate of stage 2 of the arm iw_sft_mean, iw-SFT with the mean ratio at temperature 1."""
     sft_quality: float = 5e-4
-    """Plain fine-tuning, by quality."""
+    """Learning rate of stage 2 of the arm sft_quality, plain fine-tuning by quality."""
     iw_sft_quality: float = 5e-4
-    """iw-SFT, by quality."""
+    """Learning rate of stage 2 of the arm iw_sft_quality, iw-SFT by quality."""
     awr: float = 5e-4
-    """Advantage-weighted regression on everything."""
+    """Learning rate of stage 2 of the arm awr, advantage-weighted regression on everything."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,10 @@ class ExtractionConfig:
     """The weights by which a policy is extracted from advantages."""
 
     awr_temperature: float = 0.2
-    """exp(advantage / temperature); control: advantages in units of the returns' standard deviation."""
+    """What divides the advantage in exp(advantage / temperature); control: advantages are in units of the returns'
+    standard deviation."""
     largest_weight: float = 20.0
-    """Where those weights are cut."""
+    """Largest weight exp(advantage / temperature); larger ones are cut to it."""
 
 
 # ------------------------------------------------------------------------------------------- the control studies alone
@@ -114,22 +119,22 @@ class ExtractionConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One training of a control study."""
+    """One stage of training of a control study."""
 
     steps: int
     """Optimizer steps."""
     batch_size: int
-    """Global batch, in trajectories."""
+    """Trajectories of a step, over all processes."""
     warmup_steps: int = 0
-    """Linear warm-up."""
+    """Steps over which the learning rate rises linearly."""
     rate_floor: float = 1.0
-    """Final fraction of the rate after a cosine; 1 keeps it constant."""
+    """Fraction of the learning rate that a cosine ends at; 1 keeps the rate constant."""
     log_every: int = 20
-    """Steps between logged training metrics."""
+    """Optimizer steps between logged training metrics."""
     evaluate_every: int = 100
-    """Steps between evaluations on validation episodes; 0 for the end only."""
+    """Optimizer steps between evaluations on validation episodes; 0 for the end only."""
     checkpoint_every: int = 200
-    """Steps between checkpoints."""
+    """Optimizer steps between checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -137,13 +142,14 @@ class NetworkConfig:
     """The policy of a control study; values have networks of the same size."""
 
     kind: Literal["mixture", "gaussian"] = "mixture"
-    """Mixture of Gaussians given the state; or one with a tanh mean and free deviation, as in the authors' code."""
+    """Distribution of an action given the state: a mixture of Gaussians, or one Gaussian with a tanh mean and free
+    deviation, as in the authors' code."""
     num_components: int = 2
-    """Gaussians of the mixture."""
+    """Number of Gaussians in the mixture."""
     hidden_size: int = 64
     """Width of the hidden layers: tanh in the mixture, ReLU in the authors' policy and in values."""
     layers: int = 2
-    """Hidden layers."""
+    """Number of hidden layers."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,7 @@ class ControlRatesConfig(RatesConfig):
     """Learning rates of the arms of the control studies, iql among them, which needs rewards step by step."""
 
     iql: float = 5e-4
-    """Implicit Q-learning: the policy's extraction from all trajectories."""
+    """Learning rate of stage 2 of the arm iql, which extracts the policy from all trajectories."""
 
 
 @dataclass(frozen=True)
@@ -159,13 +165,13 @@ class BaselinesConfig(ExtractionConfig):
     """Settings that only AWR and IQL have."""
 
     value_steps: int = 600
-    """Steps of training the values before the policy."""
+    """Optimizer steps of training the values, before the policy."""
     value_rate: float = 3e-3
-    """Their learning rate."""
+    """Learning rate of training the values."""
     expectile: float = 0.7
-    """IQL: of the regression of V on Q."""
+    """IQL: expectile of the regression of V on Q."""
     discount: float = 1.0
-    """IQL."""
+    """IQL: discount of later rewards, for each step."""
     target_decay: float = 0.9
     """IQL: decay of the average of Q that V is regressed on."""
 
@@ -175,17 +181,17 @@ class ControlConfig:
     """What both control studies set."""
 
     cloning: StageConfig = StageConfig(600, 64)
-    """Stage 1: all trajectories."""
+    """Stage 1: cloning of all trajectories."""
     fine_tuning: StageConfig = StageConfig(400, 64)
-    """Stage 2: the curated ones."""
+    """Stage 2: fine-tuning on the kept trajectories."""
     weighting: IWSFTConfig = field(default_factory=IWSFTConfig)
-    """iw-SFT's weights; the other arms change one thing each."""
+    """Weights of iw-SFT; each of the other arms changes one thing about them."""
     rates: ControlRatesConfig = field(default_factory=ControlRatesConfig)
-    """Learning rates."""
+    """Learning rates of both stages."""
     policy: NetworkConfig = field(default_factory=NetworkConfig)
-    """Networks."""
+    """Networks of the policy; values have networks of the same size."""
     baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
-    """AWR and IQL."""
+    """Settings of AWR and IQL."""
 
     def __post_init__(self) -> None:
         """Refuse weights that these arms don't have, and what the arms decide."""
@@ -194,8 +200,8 @@ class ControlConfig:
         require_weights(self.weighting, ("iw", "dft", "rwr"))
         if self.weighting.ref != "initial":
             raise UserError(
-                f"weighting.ref = {self.weighting.ref}: does not act here; the reference is the policy after stage 1: "
-                "initial"
+                f"weighting.ref = {self.weighting.ref}: does not act here; the reference is the policy after stage 1; "
+                "allowed: initial"
             )
 
 
@@ -211,11 +217,11 @@ def require_weights(weighting: IWSFTConfig, allowed: tuple[str, ...]) -> None:
     """
     if weighting.weight_fn not in allowed:
         raise UserError(
-            f"weighting.weight_fn = {weighting.weight_fn}: the arms sft and awr are for that; allowed: "
+            f"weighting.weight_fn = {weighting.weight_fn}: the arms sft and awr have those weights; allowed: "
             f"{', '.join(allowed)}"
         )
     if weighting.quality_column is not None:
         raise UserError(
-            f"weighting.quality_column = {weighting.quality_column}: does not act here; whether quality counts is the "
-            "arm's matter: sft_quality and iw_sft_quality"
+            f"weighting.quality_column = {weighting.quality_column}: does not act here; only the arms sft_quality and "
+            "iw_sft_quality use quality"
         )

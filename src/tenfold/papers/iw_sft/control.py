@@ -1,4 +1,4 @@
-"""What both control studies do: their arms, the two trainings of each, and the test.
+"""What both control studies do: their arms, the two stages of training of each, and the test.
 
 Stage 1 clones all the data and is the same in every arm, so it is made once for a seed. Stage 2 trains for equally many
 steps on what the arm says: all data, the curated part, the curated part with weights or drawn by quality. AWR and IQL
@@ -37,15 +37,19 @@ from tenfold.study.stages import json_made_once, made_once
 from tenfold.train.distributed import compute_device
 
 ARMS: Mapping[str, Arm] = {
-    "sft": Arm("fine-tuning on the kept trajectories", "sft", without_weights),
-    "bc": Arm("cloning all trajectories for longer", "bc", without_weights, learns_from="all"),
-    "iw_sft": Arm("weights q / reference on the kept trajectories", "iw_sft", as_chosen),
+    "sft": Arm("SFT: plain fine-tuning on the kept trajectories", "sft", without_weights),
+    "bc": Arm("cloning of all trajectories, for longer", "bc", without_weights, learns_from="all"),
+    "iw_sft": Arm("iw-SFT: kept trajectories, weighted by q / reference", "iw_sft", as_chosen),
     "iw_sft_mean": Arm(
-        "iw-SFT with the mean ratio at temperature 1: exponent 1 / steps", "iw_sft_mean", mean_at_temperature_1
+        "iw-SFT with the mean ratio at temperature 1, which is the exponent 1 / steps",
+        "iw_sft_mean",
+        mean_at_temperature_1,
     ),
-    "sft_quality": Arm("kept trajectories drawn by a graded quality", "sft_quality", without_weights, by_quality=True),
+    "sft_quality": Arm(
+        "SFT on kept trajectories, drawn by a graded quality", "sft_quality", without_weights, by_quality=True
+    ),
     "iw_sft_quality": Arm(
-        "iw-SFT on trajectories drawn by a graded quality", "iw_sft_quality", as_chosen, by_quality=True
+        "iw-SFT on kept trajectories, drawn by a graded quality", "iw_sft_quality", as_chosen, by_quality=True
     ),
     "awr": Arm(
         "advantage-weighted regression on all trajectories",

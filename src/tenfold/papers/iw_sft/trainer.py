@@ -54,7 +54,9 @@ class IWSFTTrainer(WeightedSFTTrainer):
     ) -> None:
         dataset = options.get("train_dataset")
         if not isinstance(dataset, Dataset):
-            raise UserError(f"train_dataset = {type(dataset).__name__}: allowed: a datasets.Dataset, by this name")
+            raise UserError(
+                f"train_dataset is a {type(dataset).__name__}; allowed: a datasets.Dataset, given as train_dataset=…"
+            )
         make = partial(weighting_of, iw, reference_model=reference_model)
         weighting = None if make(dataset) is None else make  # names the data's own rows in what it refuses
         self.draws: np.ndarray | None = None

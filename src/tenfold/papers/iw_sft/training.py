@@ -1,4 +1,4 @@
-"""The two trainings of a control arm: cloning all trajectories, then weighted fine-tuning on the curated ones.
+"""The two stages of training of a control arm: cloning all trajectories, then weighted fine-tuning on the curated ones.
 
 Both run in the loop of ``tenfold.train``. The rows of a step are drawn by (seed, stage, step), by quality where that is
 asked for. The weights of the *whole* batch are computed before a process takes its own rows of it, so that

@@ -5,7 +5,7 @@ def scaling(flops: tuple[float, ...] = (1e18, 1e19, 1e20, 1e21)) -> None:
     """Print size, tokens, rate and batch that Moonlight's fits advise for a compute budget, and the loss to expect.
 
     Args:
-        flops: floating-point operations of whole trainings.
+        flops: floating-point operations of a whole training run, one number or several.
     """
     from tenfold.papers.kimi_k2.pretraining.method import ADAMW_FIT, MUON_FIT, compute_optimal
 

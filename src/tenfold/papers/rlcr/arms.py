@@ -50,26 +50,26 @@ class Arm:
 
 ARMS: Mapping[str, Arm] = {
     "rlvr": Arm(
-        text="binary reward: form and correctness; the stated confidence earns nothing",
+        text="binary reward for form and correctness; the stated confidence earns nothing",
         rate="rates.rlvr",
         blocks="reward.rlvr_blocks",
         earns=(FORMAT, CORRECTNESS),
         is_estimated=True,
     ),
     "rlcr": Arm(
-        text="form, correctness and the Brier score of the stated confidence",
+        text="reward for form, correctness and the Brier score of the stated confidence",
         rate="rates.rlcr",
         shows_bandit=True,
     ),
     "brier_only": Arm(
-        text="form and the Brier score alone, fewer steps",
+        text="reward for form and the Brier score alone; fewer steps",
         rate="rates.brier_only",
         steps="ablation_steps",
         earns=(FORMAT, CALIBRATION),
         allow_unsafe=True,
     ),
     "log_score": Arm(
-        text="form, correctness and the logarithmic score, which is not safe; fewer steps",
+        text="reward for form, correctness and the logarithmic score, which is not safe; fewer steps",
         rate="rates.log_score",
         steps="ablation_steps",
         rule=log_rule,

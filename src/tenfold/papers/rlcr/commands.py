@@ -23,11 +23,11 @@ def calibrate(
 
     Args:
         file: JSON lines, one prediction a line: a confidence in [0, 1], and whether it was right (true, false, 1, 0).
-        bins: of the reliability table and of the expected calibration error.
+        bins: number of bins of the reliability table and of the expected calibration error.
         confidence: the name of the column with confidences.
         correct: the name of the column with outcomes.
-        edges: of the bins. width: equally wide; adaptive: equally many predictions in each; linspace: as RLCR's authors
-            have it, who bin exact 0.3, 0.6 and 0.7 one lower.
+        edges: how the bins are made. width: equally wide; adaptive: equally many predictions in each;
+            linspace: as RLCR's authors have it, who bin exact 0.3, 0.6 and 0.7 one lower.
     """
     from rich.console import Console
     from rich.table import Table
@@ -85,10 +85,10 @@ def read_predictions(file: Path, confidence: str = "confidence", correct: str = 
 def ablate(seeds: tuple[int, ...] = (0, 1, 2)) -> None:
     """Compare rewards, the entropy bonus and scaled advantages on masked addition, with two small networks.
 
-    About half a minute a seed. The number of a variant is the mean over seeds, then the lowest and the highest.
+    This takes about half a minute for each seed. The table has the mean over seeds, then the lowest and the highest.
 
     Args:
-        seeds: of weights, problems and samples.
+        seeds: seeds of weights, problems and samples; each is a run of every variant.
     """
     from rich.console import Console
     from rich.table import Table

@@ -24,21 +24,22 @@ class TaskConfig:
     train_file: str = ""
     """questions: JSON lines with prompt and answer, or HotpotQA's own file of its distractor setting."""
     test_file: str = ""
-    """questions: the same, to test on."""
+    """questions: JSON lines with prompt and answer to test on, or HotpotQA's own file of its distractor setting."""
     layout: Literal["json_lines", "hotpotqa", "big_math"] = "json_lines"
     """questions: how the files are read; hotpotqa drops paragraphs, big_math keeps problems with short numbers."""
     system_prompt: Literal["none", "blocks", "sums", "tabc", "tabc_long", "tac", "tbac", "ac"] = "none"
-    """none: the policy completes the plain text; else a chat with instructions: those for ``reward.blocks``, or these,
-    which must fit it."""
+    """none: the policy completes the plain text. Otherwise a chat with instructions: those for ``reward.blocks``, or
+    these, which must fit it."""
     num_train: int = 0
-    """Most training problems; 0 for all that the files hold, or as many as training asks for."""
+    """Most training problems; 0 for all that the files hold, or for as many as training asks for."""
     num_validation: int = 1000
-    """Problems for curves and for choosing rates, apart from training and test."""
+    """Number of problems for curves and for choosing rates, apart from those of training and test."""
     num_test: int = 6000
-    """Test problems; at most so many of a file."""
+    """Number of test problems; a file gives at most so many."""
     verifier: Literal["exact", "squad", "math", "math_or_squad"] = "exact"
-    """exact: equal texts; squad: the same after SQuAD's normalisation, as published, for which 1/2 is 12; math: equal
-    as mathematics (extra ``math``); math_or_squad: either of the two, as the authors count in their evaluation."""
+    """When an answer is right. exact: equal texts; squad: equal after SQuAD's normalisation, as published, for which
+    1/2 is 12; math: equal as mathematics (extra ``math``); math_or_squad: either of the two, as the authors count in
+    their evaluation."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,15 @@ class WarmStartConfig:
     """Supervised training before the reinforcement: right answers with confidences unrelated to the difficulty."""
 
     num_examples: int = 8192
-    """Problems to draw."""
+    """Number of problems to draw for the warm start."""
     even_law: tuple[float, ...] = (*[0.015] * 7, 0.055, 0.05, 0.74, 0.05)
-    """Probability of the confidences 0.0, 0.1 … 1.0, up to their sum, where the symbols add to an even number."""
+    """Probability of stating each of the confidences 0.0, 0.1 … 1.0, up to their sum, where the symbols add to an even
+    number."""
     odd_law: tuple[float, ...] = (*[0.015] * 7, 0.055, 0.40, 0.04, 0.40)
-    """Probability of the same confidences where the symbols add to an odd number. Both laws are over-confident, have
-    one mean, and give every confidence now and then."""
+    """Probability of stating each of the confidences 0.0, 0.1 … 1.0, up to their sum, where the symbols add to an odd
+    number. Like ``even_law`` it is over-confident and gives every confidence now and then; the two have one mean."""
     training: SFTSettings = field(default_factory=SFTSettings)
-    """The training; 0 steps for none."""
+    """Settings of the supervised training; 0 steps for none."""
 
     @property
     def steps(self) -> int:
@@ -75,16 +77,16 @@ class RewardConfig:
     blocks: Literal["tabc", "tac", "tbac", "ac"] = "ac"
     """The blocks of a completion, in their order: think, answer, analysis, confidence."""
     rlvr_blocks: Literal["same", "ta"] = "same"
-    """Blocks of the arm rlvr. ta: as published, it states no confidence in training, and is asked for one after its
-    answers."""
+    """The blocks of a completion in the arm rlvr. ta: as published, it states no confidence in training, and is asked
+    for one after its answers."""
     rule: Literal["brier", "spherical"] = "brier"
-    """The scoring rule of rlcr and brier_only; in rlvr it is only logged."""
+    """The scoring rule S that the arms rlcr and brier_only are paid by; in rlvr its score is only logged."""
     format_weight: float = 0.5
-    """Weight of a response in the right form."""
+    """Weight of the reward for a completion in the right form."""
     correctness_weight: float = 0.5
-    """Weight of a right answer; not in brier_only."""
+    """Weight of the reward for a right answer; the arm brier_only has none."""
     calibration_weight: float = 0.5
-    """Weight of 1 - S(q, c), the score of the stated confidence; not in rlvr."""
+    """Weight of the reward 1 - S(q, c) for the stated confidence; the arm rlvr has none."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,13 @@ class RatesConfig:
     """Each arm's learning rate; one for all, chosen on rlcr with seeds that are not reported."""
 
     rlvr: float = 1.5e-3
-    """Binary reward."""
+    """Learning rate of the arm rlvr, which has the binary reward."""
     rlcr: float = 1.5e-3
-    """Correctness and calibration."""
+    """Learning rate of the arm rlcr, which is paid for correctness and calibration."""
     brier_only: float = 1.5e-3
-    """Calibration alone."""
+    """Learning rate of the arm brier_only, which is paid for calibration alone."""
     log_score: float = 1.5e-3
-    """Correctness and the logarithmic score."""
+    """Learning rate of the arm log_score, which is paid for correctness and the logarithmic score."""
 
 
 @dataclass(frozen=True)
@@ -106,19 +108,20 @@ class EvaluationConfig:
     """How problems are answered after training."""
 
     max_new_tokens: int = 12
-    """New tokens of a completion; confidences are read greedily."""
+    """Most new tokens of a completion in the test."""
     batch_size: int = 1024
-    """Completions sampled at once."""
+    """Number of completions sampled at once in the test."""
     num_ballots: int = 1000
-    """Questions that are put to a vote; 0 for none."""
+    """Number of questions that are put to a vote; 0 for none."""
     votes: int = 8
-    """Sampled completions of each."""
+    """Sampled completions of each question that is put to a vote."""
     vote_temperature: float = 2.0
-    """Temperature of the samples that vote; after training the policy says nearly the same each time at 1."""
+    """Temperature of the samples that vote; at 1 a trained policy says nearly the same each time."""
     resampled: int = 8
-    """Confidences sampled anew for one fixed answer, whose mean is the ensembled confidence; 0 for none."""
+    """Confidences sampled anew for each answer, whose mean is the ensembled confidence; 0 for none."""
     classifier_steps: int = 100
-    """Training steps of the classifiers of the arm rlvr, each a copy of the policy beside it; 0 for none."""
+    """Training steps of the classifiers of correctness in the arm rlvr, each of which is a copy of the policy; 0 for
+    none."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
@@ -131,21 +134,22 @@ class Config:
     """One RLCR experiment."""
 
     task: TaskConfig = field(default_factory=TaskConfig)
-    """The problems."""
+    """Which problems are asked, and how answers are judged."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
-    """The model."""
+    """The language model."""
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
-    """Supervised training, the same for all arms of a seed."""
+    """Supervised training before the reinforcement, the same for all arms of a seed."""
     reward: RewardConfig = field(default_factory=RewardConfig)
-    """The reward."""
+    """What a completion earns."""
     training: GRPOSettings = field(default_factory=GRPOSettings)
-    """The reinforcement; ``steps`` are those of rlvr and rlcr, rates and weights stand in ``rates`` and ``reward``."""
+    """Reinforcement of every arm. ``steps`` are those of rlvr and rlcr; rates and weights stand in ``rates`` and
+    ``reward``."""
     ablation_steps: int = 100
     """Steps of the arms brier_only and log_score."""
     rates: RatesConfig = field(default_factory=RatesConfig)
     """Learning rates of the reinforcement."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """The test."""
+    """How the trained policies are tested."""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other, and those that another one puts out of action."""

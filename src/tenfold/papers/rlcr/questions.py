@@ -161,7 +161,7 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
         raise UserError(f"{path}: allowed: a JSON list with at least one row")
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
-            raise UserError(f"{path}, row {number}: {type(row).__name__}; allowed: a JSON object")
+            raise UserError(f"{path}, row {number}: is of type {type(row).__name__}; allowed: a JSON object")
         for name in columns:
             if name not in row:
                 raise UserError(f"{path}, row {number}: no column {name!r}")

@@ -35,8 +35,8 @@ from tenfold.study.stages import json_made_once, policy_made_once
 from tenfold.train.grpo import grpo
 from tenfold.train.sft import sft
 
-_BUDGET = "equal warm start, steps, prompts, samples and learning rate"
-_SHORTER = "equal warm start, prompts, samples and learning rate; brier_only has fewer steps"
+_BUDGET = "the same warm start, steps, prompts, samples and learning rate"
+_SHORTER = "the same warm start, prompts, samples and learning rate; brier_only has fewer steps"
 
 
 def _compared(id: str, text: str, kind: Any, metric: str, arm: str, baseline: str | None, **rest: Any) -> Claim:
@@ -46,7 +46,7 @@ def _compared(id: str, text: str, kind: Any, metric: str, arm: str, baseline: st
 CLAIMS = (
     _compared(
         "accuracy",
-        "RLCR costs no accuracy: it is not worse than the binary reward by more than 0.02.",
+        "RLCR costs no accuracy: its accuracy is at most 0.02 below that of the binary reward.",
         "non_inferiority",
         "test/accuracy",
         "rlcr",
@@ -58,7 +58,7 @@ CLAIMS = (
     ),
     _compared(
         "brier",
-        "RLCR's confidences have a Brier score lower by at least 0.08 than those of the binary reward.",
+        "The Brier score of RLCR's confidences is at least 0.08 lower than that of the binary reward's.",
         "superiority",
         "test/brier",
         "rlcr",
@@ -83,7 +83,7 @@ CLAIMS = (
     ),
     _compared(
         "discrimination",
-        "RLCR's confidences tell right from wrong answers: AUROC of at least 0.78 (0.82 is the best possible).",
+        "RLCR's confidences tell right from wrong answers: AUROC is at least 0.78 (0.82 is the best possible).",
         "threshold",
         "test/auroc",
         "rlcr",
@@ -95,7 +95,7 @@ CLAIMS = (
     ),
     _compared(
         "brier-alone",
-        "The Brier score alone, without correctness, loses at least 0.05 of accuracy.",
+        "A reward for the Brier score alone, without correctness, costs at least 0.05 of accuracy.",
         "superiority",
         "test/accuracy",
         "rlvr",
@@ -107,19 +107,19 @@ CLAIMS = (
     ),
     _compared(
         "log-score",
-        "The logarithmic score is flagged as unsafe and leads to the arm that never wins; Brier's does neither.",
+        "The log score is flagged as unsafe and leads to the bandit's arm that never wins; Brier's does neither.",
         "exact",
         "bandit/log_score_is_unsafe",
         "rlcr",
         None,
         direction="higher",
         margin=1.0,
-        budget="exact gradients on six arms",
+        budget="a bandit of six arms with exact gradients",
         source="the log score fails: the specification, section 1",
     ),
     _compared(
         "voting",
-        "Votes weighted by RLCR's confidences beat the majority of the same samples.",
+        "A vote weighted by RLCR's confidences is right more often than the majority of the same samples.",
         "threshold",
         "vote/gain",
         "rlcr",

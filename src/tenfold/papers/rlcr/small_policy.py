@@ -36,7 +36,7 @@ class SmallTraining:
     samples: int = 16
     """Of each prompt."""
     learning_rate: float = 1e-3
-    """Adam's, in both trainings."""
+    """Learning rate of Adam, in warm start and reinforcement."""
     entropy_bonus: float = 0.01
     """Per nat of the confidence's entropy."""
     scale: Literal["none", "group"] = "none"

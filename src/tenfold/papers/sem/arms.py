@@ -103,14 +103,14 @@ _SEM_FIELDS = ("reward.tau", "reward.searched_but_known_reward", "reward.search_
 
 ARMS: Mapping[str, Arm] = {
     "answer_reward": Arm(
-        "GRPO on the exact match of the final answer, as Search-R1; or on another rival's reward",
+        "GRPO on the exact match of the final answer, as in Search-R1, or on the reward of another rival",
         SEARCHING,
         _rival,
         rate="answer_reward",
         fields=("reward.rival", "rates.answer_reward"),
     ),
-    "never_search": Arm("the warm start, closed book", Form(CLOSED_BOOK, _no_search)),
-    "always_search": Arm("the warm start, with a search for every question", Form(SEM, _always_searched)),
+    "never_search": Arm("the warm start, which answers every question without search", Form(CLOSED_BOOK, _no_search)),
+    "always_search": Arm("the warm start, which is made to search for every question", Form(SEM, _always_searched)),
     "sem": Arm(
         "GRPO on SEM's reward",
         SEARCHING,
@@ -119,14 +119,14 @@ ARMS: Mapping[str, Arm] = {
         fields=(*_SEM_FIELDS, "reward.a2_discount", "rates.sem"),
     ),
     "sem_discount": Arm(
-        "the same, second answers paid less",
+        "GRPO on SEM's reward, with less paid for an answer after a search",
         SEARCHING,
         _sem_discount,
         rate="sem_discount",
         fields=(*_SEM_FIELDS, "reward.low_a2_discount", "rates.sem_discount"),
     ),
     "sem_confidence": Arm(
-        "GRPO on RLCR's reward of the first answer; a low stated confidence opens a search",
+        "GRPO on RLCR's reward for the first answer and its confidence; a low confidence starts a search",
         Form(CONFIDENCE, _searched_when_unsure, read_decided, states_confidence=True),
         _confidence,
         rate="sem_confidence",

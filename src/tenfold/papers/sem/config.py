@@ -44,30 +44,31 @@ class TaskConfig:
     mmlu_train: str = ""
     """questions: MMLU's file or folder to train on."""
     musique_test: str = ""
-    """questions: MuSiQue's file to test on."""
+    """questions: MuSiQue's file of answerable questions to test on."""
     mmlu_test: str = ""
     """questions: MMLU's file or folder to test on."""
     musique_share: float = 0.5
-    """questions: share of MuSiQue in training; the rest is MMLU."""
+    """questions: share of MuSiQue among the training questions; the rest is MMLU."""
     num_known: int = 140
-    """facts: names whose two facts the warm start teaches."""
+    """facts: number of names whose two facts the warm start teaches."""
     num_test: int = 56
-    """facts: known names of the test, and as many unknown ones. questions: of each source."""
+    """facts: number of known names in the test, and of unknown ones. questions: number of test questions of each
+    source."""
     num_validation: int = 24
-    """Questions for curves and for choosing rates, of the kinds and in the numbers of the test."""
+    """Size of the validation part, for curves and for choosing rates; counted as ``num_test`` is."""
     num_taught: int = 6000
-    """facts: unknown names of the warm start, whose answers it guesses."""
+    """facts: number of unknown names in the warm start, whose answers it guesses."""
     num_train: int = 0
-    """questions: training questions; 0 for all."""
+    """questions: number of training questions; 0 for all."""
     data: str = ""
-    """own: JSON lines with question and answers, and perhaps choices."""
+    """own: file of JSON lines with question and answers, and perhaps choices."""
     instructions: Literal["form", "none"] = "form"
-    """questions, own: the form explained in a chat; none gives the policy the plain question."""
+    """questions, own: which form a chat explains to the policy; none gives it the plain question."""
     closed_book_samples: int = 0
     """questions, own: ask the untrained policy this often without search, and train on known and unknown questions in
     equal parts; 0 takes the questions as they are."""
     known_from: float = 0.5
-    """Share of right ones among these samples that makes a question known."""
+    """questions, own: a training question is known if at least this share of the closed-book samples is right."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -87,17 +88,17 @@ class WarmStartConfig:
     """Supervised training before the reinforcement: facts, the grammar, and a weak decision to search."""
 
     num_examples: int = 80_000
-    """Examples to draw."""
+    """Number of examples to draw for the warm start."""
     known_share: float = 0.5
-    """Share of known facts among them."""
+    """Share of the examples of the warm start that are about known facts."""
     num_drafts: int = 3
-    """Answers in the thinking, whose agreement is stated."""
+    """Number of draft answers in the thinking; it then states whether they agree."""
     search_same: float = 0.3
-    """Probability that an example searches where the drafts are the same."""
+    """Probability that an example searches where its draft answers are the same."""
     search_differ: float = 0.6
-    """And where they are not."""
+    """Probability that an example searches where its draft answers differ."""
     training: SFTSettings = field(default_factory=SFTSettings)
-    """The training; 0 steps for none."""
+    """Settings of the supervised training; 0 steps for none."""
 
     def __post_init__(self) -> None:
         """Refuse drafts that cannot agree."""
@@ -112,17 +113,17 @@ class SearchConfig:
     index: str = ""
     """questions: a folder of ``tenfold index build``; empty for BM25 over the paragraphs of the MuSiQue files."""
     passages: int = 2
-    """Passages of a query."""
+    """Number of passages that a query returns."""
     max_searches: int = 1
     """Most searches of a response."""
     max_result_tokens: int = 40
-    """Most tokens of a result."""
+    """Most tokens of a search result."""
     end_over_budget: bool = True
-    """A search beyond the budget ends the response; else a result says that none is left."""
+    """End the response at a search beyond ``max_searches``; otherwise a result says that no search is left."""
     count_results: bool = False
-    """Whether results use up the length of a response."""
+    """Count the tokens of search results towards the length of a response, too."""
     deterministic: bool = False
-    """Search in synchronous rounds, so that a run repeats to the last bit; a slow search is waited for."""
+    """Search in synchronous rounds, so that a run repeats to the last bit; all wait for a slow search."""
 
     def __post_init__(self) -> None:
         """Refuse limits below 1."""
@@ -135,22 +136,22 @@ class RewardConfig:
     """SEM's reward; the arms change what their names say."""
 
     tau: float = 0.5
-    """The first answer is good from this F1 on."""
+    """F1 of the first answer from which on it is good."""
     searched_but_known_reward: float = 0.0
     """Reward of a response that searched though its first answer was good."""
     a2_discount: float = 1.0
-    """Factor of the final answer's F1 after a search."""
+    """Factor on the F1 of the final answer after a search."""
     low_a2_discount: float = 0.5
-    """Factor on a good second answer in the arm sem_discount, instead of ``a2_discount``."""
+    """Factor on the F1 of the final answer after a search in the arm sem_discount, instead of ``a2_discount``."""
     search_cost: float = 0.0
-    """Taken off for each search."""
+    """What each search takes off the reward."""
     rival: Literal["search_r1", "research", "otc_like", "boundary_contrast_like"] = "search_r1"
-    """answer_reward: whose reward it is paid by."""
+    """Whose reward pays the arm answer_reward."""
     search_below: float = 0.5
-    """sem_confidence: search where the stated confidence is below."""
+    """Stated confidence below which the arm sem_confidence searches."""
     normalisation: Literal["careful", "squad"] = "careful"
-    """How open answers are compared, in rewards and tests. squad: as published, for which 1/2 is 12 and words are what
-    counts in every script; careful: what makes answers differ stays, and F1 counts Korean syllables."""
+    """How open answers are compared, in rewards and tests. squad: as published, which makes 1/2 and 12 equal and counts
+    words in every script. careful: whatever makes answers differ stays, and F1 counts Korean syllables."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -165,13 +166,13 @@ class RatesConfig:
     """Each arm's learning rate, chosen on the validation questions over the same grid."""
 
     answer_reward: float = 1e-2
-    """The rival's reward."""
+    """Learning rate of the arm answer_reward."""
     sem: float = 1e-2
-    """SEM's reward."""
+    """Learning rate of the arm sem."""
     sem_discount: float = 1e-2
-    """SEM's reward with a discounted second answer."""
+    """Learning rate of the arm sem_discount, in which an answer after a search is paid less."""
     sem_confidence: float = 1e-2
-    """RLCR's reward of the first answer and its confidence."""
+    """Learning rate of the arm sem_confidence, which has RLCR's reward for the first answer and its confidence."""
 
 
 @dataclass(frozen=True)
@@ -179,17 +180,17 @@ class EvaluationConfig:
     """How questions are answered after training."""
 
     max_new_tokens: int = 36
-    """Tokens that the policy says in a response."""
+    """Most tokens that the policy says in a response."""
     temperature: float = 1.0
-    """Temperature of sampling; the same as in training."""
+    """Temperature of sampling in the test; the same as in training."""
     samples: int = 1
-    """Responses to each question."""
+    """Number of responses to each test question."""
     closed_book_samples: int = 8
-    """Answers of the untrained policy without search, from which what it knows is told."""
+    """Answers of the untrained policy to each test question without search, which show what it knows."""
     known_from: float = 0.5
-    """A question is known if at least this share of them is right."""
+    """A test question is known if at least this share of the closed-book samples is right."""
     batch_size: int = 1024
-    """Responses sampled at once."""
+    """Number of responses sampled at once in the test."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -204,28 +205,30 @@ class Config:
     """One SEM experiment."""
 
     task: TaskConfig = field(default_factory=TaskConfig)
-    """The questions."""
+    """Which questions are asked."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
-    """The model."""
+    """The language model."""
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
-    """Supervised training, the same for all arms of a seed."""
+    """Supervised training before the reinforcement, the same for all arms of a seed."""
     search: SearchConfig = field(default_factory=SearchConfig)
-    """The search."""
+    """What is searched, and how much."""
     reward: RewardConfig = field(default_factory=RewardConfig)
-    """The reward."""
+    """What a response earns."""
     training: GRPOSettings = field(default_factory=GRPOSettings)
-    """The reinforcement, the same for all arms that have one."""
+    """Settings of the reinforcement, the same for all arms that have one."""
     rates: RatesConfig = field(default_factory=RatesConfig)
     """Learning rates of the reinforcement."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """The test."""
+    """How the trained policies are tested."""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other, and what does nothing."""
         if self.task.kind != "facts" and self.warm_start.training.steps:
             raise UserError("warm_start.training.steps: a warm start is for facts; allowed with questions: 0")
         if self.task.kind != "facts" and not self.policy.model:
-            raise UserError("policy.model = '': the tiny policy knows no such words; allowed: a name or a folder")
+            raise UserError(
+                "policy.model = '': the tiny policy knows only the words of made-up facts; allowed: a name or a folder"
+            )
         if self.training.evaluate_every and not self.task.num_validation:
             raise UserError(
                 f"training.evaluate_every = {self.training.evaluate_every}: there are no validation questions; "

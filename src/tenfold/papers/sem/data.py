@@ -45,7 +45,7 @@ def draw_questions(config: Config, seed: int) -> Questions:
             own, which have no test.
     """
     if config.task.kind == "own":
-        raise UserError("task.kind = own: is for tenfold train sem; allowed in a run: facts, questions")
+        raise UserError("task.kind = own is only for tenfold train sem; allowed in a run: facts, questions")
     if config.task.kind == "facts":
         return _facts(config, seed)
     return _files(config, seed)

@@ -143,7 +143,9 @@ def _names(seed: int, num_known: int, num_unknown: int) -> tuple[list[str], list
             chosen.append(name)
         if len(known) == num_known and len(unknown) == num_unknown:
             return known, unknown
-    raise UserError(f"{num_known} known and {num_unknown} unknown names: there are {NUM_NAMES} in all, half of each")
+    raise UserError(
+        f"{num_known} known and {num_unknown} unknown names are needed: there are {NUM_NAMES} in all, half of each kind"
+    )
 
 
 def _questions(seed: int, name: str, source: str) -> list[Question]:

@@ -167,7 +167,7 @@ def measure(
     asked = questions or [""] * len(responses)
     if not len(responses) == len(trajectories) == len(golds) == len(asked):
         counts = (len(responses), len(trajectories), len(golds), len(asked))
-        raise UserError(f"responses, trajectories, golds, questions: {counts} of them; each must be as many")
+        raise UserError(f"responses, trajectories, golds, questions: there are {counts}; the numbers must be equal")
     return [_measured(*row, judge) for row in zip(responses, trajectories, golds, asked, strict=True)]
 
 
@@ -209,9 +209,11 @@ def summary(
         (1.0, 0.5, 0.0, 1.0)
     """
     if not samples:
-        raise UserError("samples: 0 of them; at least one is needed")
+        raise UserError("samples: there are none; at least one is needed")
     if closed_book_accuracy is not None and len(closed_book_accuracy) != len(samples):
-        raise UserError(f"closed_book_accuracy: {len(closed_book_accuracy)} for {len(samples)} samples")
+        raise UserError(
+            f"closed_book_accuracy: {len(closed_book_accuracy)} for {len(samples)} samples; one is needed for each"
+        )
     columns = {name: column(samples, name) for name in Measured.__dataclass_fields__}
     searched, first, right = columns["searches"] > 0, columns["first_right"], columns["right"]
     known = first

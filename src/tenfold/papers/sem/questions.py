@@ -60,13 +60,13 @@ def check_question(question: Question) -> None:
     if not isinstance(question.prompt, str):
         raise UserError("the question is a conversation; allowed: a text, for the instructions are SEM's")
     if len(question.choices) > MOST_CHOICES:
-        raise UserError(f"choices: {len(question.choices)} of them; allowed: at most {MOST_CHOICES}")
+        raise UserError(f"choices: there are {len(question.choices)}; allowed: at most {MOST_CHOICES}")
     expected = question.facts.get("expected", "search")
     if expected not in ("search", "direct"):
         raise UserError(f"expected is {expected!r}; allowed: search, direct")
     for answer in question.answers:  # an answer that is no option is refused by the scorer itself
         if not gold_of(replace(question, answers=(answer,))).f1(answer):
-            raise UserError(f"answer is {answer!r}, of which nothing is left to compare; allowed: words or numbers")
+            raise UserError(f"answer is {answer!r}, which leaves nothing to compare; allowed: words or numbers")
 
 
 def closed_book_accuracy(

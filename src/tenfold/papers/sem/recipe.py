@@ -34,7 +34,7 @@ from tenfold.train.grpo import grpo
 from tenfold.train.settings import GRPOSettings
 
 _BUDGET = (
-    "equal warm start, questions, steps and samples; rates from one grid on the validation questions of other seeds"
+    "equal warm start, questions, steps and samples; rates from one grid, chosen on validation questions of other seeds"
 )
 
 
@@ -45,7 +45,7 @@ def _claim(id: str, text: str, kind: Any, metric: str, **rest: Any) -> Claim:
 CLAIMS = (
     _claim(
         "known",
-        "SEM searches for less than 0.2 of the known facts that its reinforcement never asked for.",
+        "SEM searches for less than 20 % of the known facts, none of which its reinforcement asked for.",
         "threshold",
         "test/search_known",
         baseline=None,
@@ -56,7 +56,7 @@ CLAIMS = (
     ),
     _claim(
         "unknown",
-        "SEM searches for more than 0.8 of the unknown facts that it was never asked for.",
+        "SEM searches for more than 80 % of the unknown facts, none of which it was asked for before.",
         "threshold",
         "test/search_unknown",
         baseline=None,
@@ -67,7 +67,7 @@ CLAIMS = (
     ),
     _claim(
         "f1",
-        "SEM's answers are not worse than those of the answer reward, by more than 0.02 of F1.",
+        "The F1 of SEM's answers is at most 0.02 below that of the answer reward.",
         "non_inferiority",
         "test/f1",
         baseline="answer_reward",
@@ -78,7 +78,7 @@ CLAIMS = (
     ),
     _claim(
         "over-search",
-        "SEM searches less than the answer reward for what is answered rightly without search.",
+        "On questions that are answered rightly without search, SEM searches less often than the answer reward.",
         "superiority",
         "test/over_search",
         baseline="answer_reward",
@@ -114,7 +114,7 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
 
 
 def trainings_of(study: Study) -> dict[str, Cell]:
-    """The cells of the arm's own trainings."""
+    """The cells of the arm's own training runs."""
     steps = {}
     if study.arm.form.states_confidence:
         steps["confidence"] = study.config.warm_start.training.steps

@@ -32,10 +32,10 @@ def evaluate(
     Args:
         model: a folder that ``save_pretrained`` wrote, such as ``cells/mixture/seed-0/pretraining/model`` of a run.
         tasks: names of synthetic tasks, ``python``, ``licences``, or paths of files and folders.
-        windows: of each task.
+        windows: number of windows of each task.
         context: bytes of a window; not more than the model was made for.
         positions: which bytes of a window count.
-        seed: of the synthetic tasks.
+        seed: seed of the synthetic tasks.
         markov_order: the highest order of the Markov models.
     """
     from tenfold.models.causal_lm import load_causal_lm
@@ -76,8 +76,8 @@ def throughput(
     """Print how long a step of pre-training takes here, and which share of it goes into generating its data.
 
     Args:
-        preset: the setting.
-        steps: steps that are timed, after two that are not.
+        preset: the preset whose model and data are timed.
+        steps: number of steps that are timed, after two that are not.
         device: where to compute.
     """
     from tenfold.papers.universal_pretraining.timing import time_of_a_step
@@ -105,12 +105,12 @@ def gain_sweep(
 
     Args:
         gains: multipliers of all LSTM weights and biases.
-        layers: of the LSTM.
+        layers: number of layers of the LSTM.
         embed_scales: multipliers of the embedding.
         hidden: width of the LSTM.
         gain_power: how often the gain is applied; the author's code: once per layer.
-        sources: LSTMs drawn at each gain.
-        seed: of all draws.
+        sources: number of LSTMs drawn at each gain.
+        seed: seed of all draws.
     """
     from tenfold.papers.universal_pretraining.gain_sweep import gain_sweep as describe
     from tenfold.papers.universal_pretraining.method import RandomLSTM

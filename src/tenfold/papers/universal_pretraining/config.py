@@ -1,4 +1,4 @@
-"""Configuration of the experiments on universal pre-training: generator, model, both trainings, evaluation, presets.
+"""Configuration of the experiments on universal pre-training: generator, model, training, evaluation, presets.
 
 The paper's letters (K rows of a buffer, n rows rewritten by one source) stand beside our names in the docstrings.
 Imports no torch.
@@ -36,35 +36,37 @@ class GeneratorConfig:
     hidden: int = 128
     """Width h of the random LSTM."""
     layers: int = 4
-    """Layers of the random LSTM."""
+    """Number of layers of the random LSTM."""
     gain_low: float = 0.8
-    """Least multiplier of all LSTM weights and biases."""
+    """Least multiplier of all weights and biases of a random LSTM."""
     gain_high: float = 6.0
-    """Largest multiplier; it is uniform in between."""
+    """Largest multiplier of all weights and biases of a random LSTM; it is drawn uniformly from the least to the
+    largest."""
     gain_power: int = 1
-    """How often the multiplier is applied; the authors' helper applies it once per layer."""
+    """How often the multiplier of a random LSTM is applied; the authors' helper applies it once per layer."""
     embed_scale: float = 1.0
-    """Multiplier of the embedding."""
+    """Multiplier of the embedding of a random LSTM."""
     temperature: float = 0.0
-    """0 takes the arg-max, more samples from the softmax."""
+    """Temperature at which a random LSTM writes; 0 takes the arg-max, larger ones sample from the softmax."""
     compiled: bool = False
-    """Run its steps through ``torch.compile``: worth it on a GPU, where launching a kernel costs more than its work."""
+    """Run the LSTM's steps through ``torch.compile``: worth it on a GPU, where launching a kernel costs more than its
+    work."""
     buffer_rows: int = 640
-    """Rows K of the buffer."""
+    """Number K of rows of the iteration buffer."""
     rows_per_source: int = 32
-    """Rows n that one source rewrites."""
+    """Number n of rows of the buffer that one source rewrites."""
     reset_constant: int = 50
-    """Rows overwritten by a repeated random byte before each source."""
+    """Number of rows of the buffer overwritten by a repeated random byte before each source."""
     reset_noise: int = 50
-    """Rows overwritten by uniform noise before each source."""
+    """Number of rows of the buffer overwritten by uniform noise before each source."""
     seed_length: int = 8
-    """Tokens that start a source."""
+    """Number of tokens that start what a source writes."""
     source_every: int = 1
-    """Training batches for each source."""
+    """Number of training batches for which one source is used."""
     pointwise_share: float = 0.25
     """Mixture: share of rows that are independent draws from one Dirichlet distribution each."""
     automata_share: float = 0.25
-    """Mixture: share of rows that come from random automata; what is left comes from the buffer."""
+    """Mixture: share of rows that come from random automata; rows of neither share come from the buffer."""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
@@ -94,13 +96,13 @@ class ModelConfig:
     width: int = 160
     """Width of the residual stream."""
     layers: int = 3
-    """Blocks."""
+    """Number of transformer blocks."""
     heads: int = 4
-    """Attention heads."""
+    """Number of attention heads of a block."""
     context: int = 128
-    """Window in bytes."""
+    """Bytes of a window."""
     dropout: float = 0.0
-    """post_norm: of embeddings, attention and residual branches."""
+    """post_norm: probability of dropout on embeddings, attention and residual branches."""
 
 
 @dataclass(frozen=True)
@@ -112,25 +114,26 @@ class PretrainingConfig:
     batch_size: int = 16
     """Windows in a step, over all processes and accumulated pieces."""
     gradient_accumulation: int = 1
-    """Pieces a batch is split into on each process; each piece keeps a buffer of its own."""
+    """Pieces that a process splits its part of a batch into; each piece keeps a buffer of its own."""
     warmup_steps: int = 20
-    """Linear warm-up."""
+    """Steps over which the learning rate rises linearly."""
     beta2: float = 0.95
-    """AdamW's second decay, in both trainings."""
+    """AdamW's decay of the second moment, in pre-training and fine-tuning."""
     weight_decay: float = 0.0
-    """AdamW's decoupled decay, in both trainings."""
+    """AdamW's decoupled weight decay, in pre-training and fine-tuning."""
     clip: float = 1.0
-    """Largest norm of the gradient, in both trainings."""
+    """Largest norm of the gradient, in pre-training and fine-tuning."""
     mup: bool = False
-    """In both trainings, scale the rate of matrices in blocks and of the head by ``mup_base_width`` / width."""
+    """In pre-training and fine-tuning, scale the rate of matrices in blocks and of the head by ``mup_base_width`` /
+    width."""
     mup_base_width: int = 640
     """With ``mup``: the width at which the rates were tuned."""
     log_every: int = 20
-    """Steps between logged losses."""
+    """Optimizer steps between logged losses."""
     evaluate_every: int = 100
-    """Steps between zero-shot evaluations; 0 for the start and the end only."""
+    """Optimizer steps between zero-shot evaluations; 0 for the start and the end only."""
     checkpoint_every: int = 100
-    """Steps between checkpoints."""
+    """Optimizer steps between checkpoints."""
 
     def __post_init__(self) -> None:
         """Refuse counts below 1."""
@@ -144,25 +147,25 @@ class FinetuningConfig:
     """Optimization on real bytes: every arm sees the same batches in the same order."""
 
     source: str = "python"
-    """Corpus: ``python``, ``licences``, or a file or folder of yours."""
+    """Corpus of fine-tuning: ``python``, ``licences``, or a file or folder of yours."""
     limit: int = 1_000_000
-    """Bytes of it that are read at most."""
+    """Most bytes of the corpus that are read."""
     steps: int = 150
     """Optimizer steps."""
     batch_size: int = 16
-    """Windows in a step."""
+    """Windows in a step, over all processes and accumulated pieces."""
     gradient_accumulation: int = 1
-    """Pieces a batch is split into on each process."""
+    """Pieces that a process splits its part of a batch into."""
     warmup_steps: int = 10
-    """Linear warm-up."""
+    """Steps over which the learning rate rises linearly."""
     target_bits: float = 3.5
-    """Bits per byte on held-out text: the steps until an arm gets there are compared."""
+    """Bits per byte on held-out text that fine-tuning should reach; the arms are compared by the steps they need."""
     evaluate_every: int = 10
-    """Steps between evaluations on held-out text and on ``retention_task``."""
+    """Optimizer steps between evaluations on held-out text and on ``retention_task``."""
     checkpoint_every: int = 50
-    """Steps between checkpoints."""
+    """Optimizer steps between checkpoints."""
     retention_task: str = "dyck"
-    """Task that fine-tuning does not train on."""
+    """Synthetic task that fine-tuning does not train on, and that is measured while it runs."""
 
     def __post_init__(self) -> None:
         """Refuse counts below 1."""
@@ -176,19 +179,20 @@ class EvaluationConfig:
     """How bits per byte are measured, without training."""
 
     tasks: tuple[str, ...] = SYNTHETIC_TASKS
-    """Synthetic tasks."""
+    """Names of the synthetic tasks that bits per byte are measured on."""
     corpora: tuple[str, ...] = ("python", "licences")
-    """Real bytes: names or paths, as for fine-tuning."""
+    """Real bytes that bits per byte are measured on: names or paths, as for fine-tuning."""
     windows: int = 64
-    """Windows of each task and corpus at the end of a training; also those of the fine-tuning curves."""
+    """Windows of each task and corpus that are measured at the end of a training run, and in the curves of
+    fine-tuning."""
     curve_windows: int = 16
-    """Windows of each task and corpus for the curves of pre-training."""
+    """Windows of each task and corpus that are measured for the curves of pre-training."""
     positions: Literal["last", "all", "second_half"] = "all"
-    """Positions of a window that count; the repetition tasks always count all unless it is the second half."""
+    """Which positions of a window count; repetition tasks always count all, unless it is the second half."""
     batch_size: int = 64
-    """Windows in a forward pass."""
+    """Number of windows in a forward pass."""
     markov_order: int = 5
-    """Highest order of the in-context Markov models, on the same windows."""
+    """Highest order of the in-context Markov models, which are measured on the same windows as the model."""
 
     def __post_init__(self) -> None:
         """Refuse counts below 1."""
@@ -200,15 +204,16 @@ class RatesConfig:
     """AdamW's learning rates after the warm-up: one of pre-training, and one of fine-tuning for each arm."""
 
     pretraining: float = 1e-3
-    """On random computation, the same for every pre-trained arm."""
+    """Learning rate of pre-training, the same for every pre-trained arm."""
     scratch: float = 1e-3
-    """Fine-tuning without pre-training."""
+    """Learning rate of fine-tuning in the arm scratch, which is not pre-trained."""
     lstm: float = 1e-3
-    """Fine-tuning after the iterated LSTM alone."""
+    """Learning rate of fine-tuning in the arm lstm, pre-trained on the iterated LSTM alone."""
     mixture: float = 1e-3
-    """Fine-tuning after the mixture."""
+    """Learning rate of fine-tuning in the arm mixture, pre-trained on the mixture."""
     noniterated: float = 1e-3
-    """Fine-tuning after the LSTM that was fed with fresh noise and constants instead of its own output."""
+    """Learning rate of fine-tuning in the arm noniterated, whose LSTM read fresh noise and constants instead of its own
+    output."""
 
 
 @dataclass(frozen=True)
@@ -218,15 +223,15 @@ class Config:
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     """Where the data of pre-training come from."""
     model: ModelConfig = field(default_factory=ModelConfig)
-    """What is trained."""
+    """Sizes of the model that is trained."""
     pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
-    """Training on random computation."""
+    """Settings of training on random computation."""
     finetuning: FinetuningConfig = field(default_factory=FinetuningConfig)
-    """Training on real bytes."""
+    """Settings of training on real bytes."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """The test."""
+    """How bits per byte are measured."""
     rates: RatesConfig = field(default_factory=RatesConfig)
-    """Learning rates; what the arms are trained on is in ``recipe.ARMS``."""
+    """Learning rates of pre-training and fine-tuning; what the arms are trained on is in ``recipe.ARMS``."""
 
     def __post_init__(self) -> None:
         """Refuse settings that would do nothing."""

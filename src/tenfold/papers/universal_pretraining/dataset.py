@@ -142,7 +142,7 @@ class UniversalDataset(IterableDataset[Any]):
         except ModuleNotFoundError:
             raise UserError(f"path = {path}: needs the package datasets; a file that ends in .bin does not") from None
         if path.exists():
-            raise UserError(f"path = {path}: exists; name a new folder")
+            raise UserError(f"path = {path} exists already; name a new folder")
         features = Features({"input_ids": List(Value("uint8"), length=self.data.buffer.length)})
         partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:

@@ -1,4 +1,4 @@
-"""The model of a configuration, its optimizer, the loss, and what a token costs: shared by both trainings.
+"""The model of a configuration, its optimizer, the loss, and what a token costs, for pre-training and fine-tuning.
 
 AdamW with a clipped gradient. With ``mup`` the rate of matrices in blocks and of the output head is multiplied by
 mup_base_width / width, while embeddings and norms keep the base rate; the attention scale 1/d and the logit multiplier

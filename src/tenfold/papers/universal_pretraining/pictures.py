@@ -1,4 +1,4 @@
-"""What the report shows: zero-shot bits beside Markov models, the curves of both trainings, and rows of the data."""
+"""What the report shows: zero-shot bits beside Markov models, the curves of training, and rows of the data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

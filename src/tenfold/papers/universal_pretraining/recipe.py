@@ -68,7 +68,7 @@ ARMS = {
         ArmData(mixture=True, iterate=True),
     ),
     "noniterated": Arm(
-        "pre-trained on random LSTMs that read noise and constants, not what others wrote",
+        "pre-trained on random LSTMs that read noise and constants instead of what other LSTMs wrote",
         "noniterated",
         ArmData(mixture=False, iterate=False),
     ),
@@ -78,14 +78,15 @@ _PRETRAINING_RATE, _FINETUNING_RATES = (2e-3, 4e-3), (1e-3, 2e-3, 4e-3)
 GRID = {"rates.pretraining": _PRETRAINING_RATE} | {f"rates.{arm.rate}": _FINETUNING_RATES for arm in ARMS.values()}
 """The rate of pre-training is one for all arms, so it is chosen on the method's."""
 
-_MEASURED = "windows that no arm was trained on; a uniform guess needs 8 bits"
-_EQUAL = "identical fine-tuning batches, steps, warm-up; each arm's rate from one grid on another seed"
+_MEASURED = "windows that no arm was trained on; a uniform guess needs 8 bits per byte"
+_EQUAL = "identical batches, steps and warm-up of fine-tuning; each arm's rate from one grid, chosen on another seed"
 
 
 def _below(task: str, bits: float, what: str) -> Claim:
     return Claim(
         id=task,
-        text=f"Pre-trained on the mixture, a model needs less than {bits} bits per byte for {what}, untrained on it.",
+        text=f"Pre-trained on the mixture, a model needs less than {bits} bits per byte for {what}, "
+        "on which it never trained.",
         kind="threshold",
         metric=f"zero_shot/{task}",
         split="zero-shot",
@@ -104,8 +105,8 @@ CLAIMS = (
     _below("dyck", 3.8, "balanced brackets"),
     Claim(
         id="transfer",
-        text="Pre-trained on the mixture, it gets to the target on Python source in less than 0.7 times the steps "
-        "that it takes from scratch (base-2 logarithm of the steps lower by at least 0.515).",
+        text="Pre-trained on the mixture, a model gets to the target on Python source in less than 0.7 times the steps "
+        "that it takes from scratch (the base-2 logarithm of the steps is lower by at least 0.515).",
         kind="superiority",
         metric="finetuning/log2_steps_to_target",
         split="held-out Python source",
@@ -118,8 +119,8 @@ CLAIMS = (
     ),
     Claim(
         id="retention",
-        text="After fine-tuning on Python source, a pre-trained model needs fewer bits for brackets than one that "
-        "started from scratch.",
+        text="After fine-tuning on Python source, a pre-trained model needs fewer bits per byte for brackets than one "
+        "that started from scratch.",
         kind="superiority",
         metric="finetuning/retention",
         split="dyck",
@@ -132,7 +133,7 @@ CLAIMS = (
     ),
     Claim(
         id="iteration",
-        text="Iterating random computation helps: fewer bits over the synthetic tasks than without iteration.",
+        text="Iterating random computation helps: with it, a model needs fewer bits per byte on the synthetic tasks.",
         kind="superiority",
         metric="zero_shot/mean_of_tasks",
         split="zero-shot",
@@ -145,7 +146,8 @@ CLAIMS = (
     ),
     Claim(
         id="markov",
-        text="On real bytes, a model pre-trained on the mixture beats the best Markov model that is fitted in context.",
+        text="On real bytes, a model pre-trained on the mixture needs fewer bits than the best Markov model that is "
+        "fitted in context.",
         kind="threshold",
         metric="markov/distance",
         split="zero-shot real bytes",
@@ -153,7 +155,7 @@ CLAIMS = (
         baseline=None,
         direction="lower",
         margin=0.0,
-        budget="both see the window alone; best of the orders 0 to 5, each at its best smoothing",
+        budget="both see the window alone; the best Markov model of orders 0 to 5, each at its best smoothing",
         source="no difference",
         headline=True,
     ),

@@ -28,7 +28,7 @@ def test_rows_with_and_without_optional_columns(tmp_path):
     [
         ([], "has no rows"),
         ([GOOD, "{"], "row 2: not JSON"),
-        ([GOOD, "[1]"], "row 2: list; allowed: a JSON object"),
+        ([GOOD, "[1]"], "row 2: is of type list; allowed: a JSON object"),
         ([GOOD, {"prompt": "x"}], "row 2: no column 'completion'; it has prompt"),
         ([GOOD, {"prompt": "x", "completion": None}], "row 2: completion is None"),
         ([GOOD | {"quality": 10**400}], "row 1: quality is 1000"),

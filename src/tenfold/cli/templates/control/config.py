@@ -10,15 +10,15 @@ class WorldConfig:
     """Where a policy acts, and what it is shown."""
 
     num_demonstrations: int = 30
-    """Episodes of the expert."""
+    """Number of episodes of the expert."""
     horizon: int = 25
-    """Steps of an episode."""
+    """Number of steps of an episode."""
     wind: float = 0.3
     """Standard deviation of the wind in test episodes."""
     disturbance: float = 1.0
-    """The same in demonstrations, of the arm `disturbed` alone."""
+    """Standard deviation of the wind in demonstrations, of the arm `disturbed` alone."""
     num_test: int = 500
-    """Test episodes; as many again for choosing rates."""
+    """Number of test episodes; as many again are used for choosing rates."""
 
     def __post_init__(self) -> None:
         """Refuse worlds without episodes."""
@@ -36,11 +36,11 @@ class TrainingConfig:
     batch_size: int = 64
     """States of a step."""
     hidden_size: int = 32
-    """Of the policy's only hidden layer."""
+    """Width of the policy's only hidden layer."""
     log_every: int = 20
-    """Steps between logged losses."""
+    """Optimizer steps between logged losses."""
     checkpoint_every: int = 100
-    """Steps between checkpoints."""
+    """Optimizer steps between checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class RatesConfig:
     """Each arm's learning rate; `tenfold tune` tries the same grid for both."""
 
     clean: float = 3e-3
-    """Demonstrations without mistakes."""
+    """Learning rate of the arm `clean`, whose demonstrations have no mistakes."""
     disturbed: float = 3e-3
-    """Disturbed demonstrations."""
+    """Learning rate of the arm `disturbed`, whose expert is pushed about."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Config:
     """Everything that decides the numbers, beside the seed."""
 
     world: WorldConfig = field(default_factory=WorldConfig)
-    """World and demonstrations."""
+    """Where the policy acts, and what it is shown."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    """The training."""
+    """How the policy is cloned."""
     rates: RatesConfig = field(default_factory=RatesConfig)
-    """Learning rates."""
+    """Learning rates of the arms."""
 
 
 def smoke() -> Config:

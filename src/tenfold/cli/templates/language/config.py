@@ -16,13 +16,13 @@ class TaskConfig:
     kind: Literal["sums", "own"] = "sums"
     """Sums, or for `tenfold train` questions of a user's own."""
     file: str = ""
-    """Own: JSON lines with prompt and answer."""
+    """Own: file of JSON lines with prompt and answer."""
     largest: int = 19
     """Sums: the largest summand."""
     num_validation: int = 50
-    """Sums: questions for curves and for choosing rates."""
+    """Sums: number of questions for curves and for choosing rates."""
     num_test: int = 100
-    """Sums: test questions; all that are left are trained on."""
+    """Sums: number of test questions; the policy is trained on all that are left."""
 
     def __post_init__(self) -> None:
         """Refuse settings of the other kind, and sizes that cannot be."""
@@ -45,9 +45,9 @@ class RatesConfig:
     """Each arm's learning rate; `tenfold tune` tries the same grid for both."""
 
     exact: float = 1e-4
-    """Right answers alone."""
+    """Learning rate of the arm `exact`, which is paid for right answers alone."""
     graded: float = 1e-4
-    """Nearly right ones, too."""
+    """Learning rate of the arm `graded`, which is paid for nearly right answers, too."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Config:
     """Everything that decides the numbers, beside the seed."""
 
     task: TaskConfig = field(default_factory=TaskConfig)
-    """The questions."""
+    """Which questions are asked."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
-    """The model."""
+    """The language model."""
     warm_start: SFTSettings = field(default_factory=SFTSettings)
     """Supervised training that all arms of a seed share; 0 steps for none."""
     training: GRPOSettings = field(default_factory=GRPOSettings)

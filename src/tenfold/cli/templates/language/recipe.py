@@ -90,7 +90,7 @@ def split_questions(task: TaskConfig, seed: int) -> Split:
         UserError: questions of a user's own are asked for, which are not cut.
     """
     if task.kind == "own":
-        raise UserError("task.kind = own: is for tenfold train; a run asks for sums")
+        raise UserError("task.kind = own is only for tenfold train; allowed in a run: sums")
     numbers = numpy_generator(seed, "split").permutation((task.largest + 1) ** 2).tolist()
     questions = [sum_of(*divmod(number, task.largest + 1)) for number in numbers]
     first, second = task.num_test, task.num_test + task.num_validation

@@ -10,11 +10,11 @@ class DataConfig:
     """The data that a linear model is fitted to."""
 
     num_train: int = 40
-    """Training rows."""
+    """Number of training rows."""
     num_test: int = 1000
-    """Held-out rows; as many again for choosing rates."""
+    """Number of held-out rows; as many again are used for choosing rates."""
     num_features: int = 30
-    """Columns."""
+    """Number of columns of the data."""
     noise: float = 1.0
     """Standard deviation of the noise on the target."""
 
@@ -34,11 +34,11 @@ class TrainingConfig:
     batch_size: int = 20
     """Rows of a step."""
     weight_decay: float = 0.3
-    """The factor λ of the arm `decayed`."""
+    """The factor λ of the weight decay in the arm `decayed`."""
     log_every: int = 10
-    """Steps between logged losses."""
+    """Optimizer steps between logged losses."""
     checkpoint_every: int = 50
-    """Steps between checkpoints."""
+    """Optimizer steps between checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class RatesConfig:
     """Each arm's learning rate; `tenfold tune` tries the same grid for both."""
 
     plain: float = 0.05
-    """Without weight decay."""
+    """Learning rate of the arm `plain`, which has no weight decay."""
     decayed: float = 0.05
-    """With weight decay."""
+    """Learning rate of the arm `decayed`, which has weight decay."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class Config:
     """Everything that decides the numbers, beside the seed."""
 
     data: DataConfig = field(default_factory=DataConfig)
-    """The data."""
+    """The data that the model is fitted to."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    """The training."""
+    """How the model is fitted."""
     rates: RatesConfig = field(default_factory=RatesConfig)
-    """Learning rates."""
+    """Learning rates of the arms."""
 
 
 def smoke() -> Config:

@@ -23,23 +23,24 @@ class TaskConfig:
     """The environment, its data, and what counts as curated."""
 
     env_id: str = "Pendulum-v1"
-    """The environment; generated data come from it, and policies are tested in it."""
+    """Gymnasium's name of the environment; generated data come from it, and policies are tested in it."""
     file: str = ""
     """A D4RL file (.hdf5) or Minari data set (main_data.hdf5) in place of generated data."""
     num_trajectories: int = 600
-    """Trajectories to generate."""
+    """Number of trajectories to generate."""
     percentiles: tuple[float, ...] = (90.0, 95.0, 98.0)
-    """Kept are returns from each percentile on, concatenated, so that the best are there several times."""
+    """Trajectories with a return from each of these percentiles on are kept. The parts are joined, so that the best are
+    there several times."""
     score_low: float | None = None
     """Return that scores 0; none: the mean return of the worst generated behaviour."""
     score_high: float | None = None
     """Return that scores 1; none: the mean return of the best generated behaviour."""
     num_test: int = 100
-    """Test episodes."""
+    """Number of test episodes."""
     num_validation: int = 20
-    """Validation episodes for curves and for choosing rates, with a noise of their own."""
+    """Number of validation episodes for curves and for choosing rates, with a noise of their own."""
     sample_actions: bool = True
-    """Test with sampled actions; else with the most likely one."""
+    """Test with sampled actions; otherwise with the most likely one."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Config(ControlConfig):
     """One experiment in a Gymnasium environment."""
 
     control: TaskConfig = field(default_factory=TaskConfig)
-    """The task."""
+    """The environment and its data."""
 
     def __post_init__(self) -> None:
         """Refuse a file without its scale, what is said of generated data beside it, and what no control study has."""

@@ -20,7 +20,7 @@ _BUDGET = "equal steps and batches in both stages; the rates of the two-route ta
 CLAIMS = (
     Claim(
         id="importance",
-        text="On the kept tenth of mixed trajectories iw-SFT has a higher mean return than SFT.",
+        text="Trained on the kept tenth of mixed trajectories, iw-SFT has a higher mean return than SFT.",
         kind="superiority",
         metric="test/score",
         split="test",
@@ -34,7 +34,7 @@ CLAIMS = (
     ),
     Claim(
         id="offline",
-        text="Without values, iw-SFT is not behind IQL by more than 0.05 of the way from the worst to the best "
+        text="Without learning values, iw-SFT is behind IQL by at most 0.05 of the way from the worst to the best "
         "behaviour in the data.",
         kind="non_inferiority",
         metric="test/score",

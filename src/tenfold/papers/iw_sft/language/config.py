@@ -21,19 +21,19 @@ class TaskConfig:
     """Solutions to learn from and problems to test on: generated sums, or files of one's own."""
 
     train_file: str = ""
-    """JSON lines with prompt, completion and perhaps quality; empty: generated sums."""
+    """JSON lines with prompt, completion and perhaps quality to learn from; empty: generated sums."""
     test_file: str = ""
-    """JSON lines with prompt and answer; empty: generated sums."""
+    """JSON lines with prompt and answer to test on; empty: generated sums."""
     num_traces: int = 2000
-    """Generated solutions to learn from."""
+    """Number of generated solutions to learn from."""
     num_test: int = 500
-    """Held-out problems; generated ones share no problem with the training part."""
+    """Number of held-out problems; generated ones share no problem with the training part."""
     digits: int = 2
-    """Digits of the generated summands."""
+    """Number of digits of the generated summands."""
     sloppy_share: float = 0.5
-    """Share of the generated solutions that guess in place of working; wrong half of the time."""
+    """Share of the generated solutions that guess instead of working; half of the guesses are wrong."""
     max_new_tokens: int = 32
-    """Tokens of an answer."""
+    """Most tokens of an answer."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,19 @@ class Config:
     """One experiment on solutions in text."""
 
     cloning: SFTSettings = field(default_factory=SFTSettings)
-    """Stage 1: all solutions; no steps: the model as it is."""
+    """Stage 1: fine-tuning on all solutions; 0 steps leave the model as it is."""
     fine_tuning: SFTSettings = field(default_factory=SFTSettings)
-    """Stage 2: the curated ones."""
+    """Stage 2: fine-tuning on the kept solutions."""
     weighting: IWSFTConfig = field(default_factory=IWSFTConfig)
-    """iw-SFT's weights; the other arms change one thing each."""
+    """Weights of iw-SFT; each of the other arms changes one thing about them."""
     rates: RatesConfig = field(default_factory=RatesConfig)
     """Learning rates of both stages."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     """The model that stage 1 starts from."""
     baselines: ExtractionConfig = field(default_factory=ExtractionConfig)
-    """AWR; the advantage of a solution is its quality above the mean."""
+    """Settings of AWR; the advantage of a solution is its quality above the mean."""
     task: TaskConfig = field(default_factory=TaskConfig)
-    """What is learned and tested."""
+    """Which solutions are learned and which problems are tested."""
 
     def __post_init__(self) -> None:
         """Refuse what does nothing, and a start that knows nothing."""

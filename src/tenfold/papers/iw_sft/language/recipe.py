@@ -41,15 +41,19 @@ from tenfold.train.sft import sft
 from tenfold.train.trl_run import Evaluate
 
 ARMS: Mapping[str, Arm] = {
-    "sft": Arm("fine-tuning on the kept solutions", "sft", without_weights),
-    "bc": Arm("cloning all solutions for longer", "bc", without_weights, learns_from="all"),
-    "iw_sft": Arm("weights q / reference on the kept solutions", "iw_sft", as_chosen),
+    "sft": Arm("SFT: plain fine-tuning on the kept solutions", "sft", without_weights),
+    "bc": Arm("cloning of all solutions, for longer", "bc", without_weights, learns_from="all"),
+    "iw_sft": Arm("iw-SFT: kept solutions, weighted by q / reference", "iw_sft", as_chosen),
     "iw_sft_mean": Arm(
-        "iw-SFT with the mean ratio at temperature 1: exponent 1 / tokens", "iw_sft_mean", mean_at_temperature_1
+        "iw-SFT with the mean ratio at temperature 1, which is the exponent 1 / tokens",
+        "iw_sft_mean",
+        mean_at_temperature_1,
     ),
-    "sft_quality": Arm("kept solutions drawn by their quality", "sft_quality", without_weights, by_quality=True),
+    "sft_quality": Arm(
+        "SFT on kept solutions, drawn by their quality", "sft_quality", without_weights, by_quality=True
+    ),
     "iw_sft_quality": Arm(
-        "iw-SFT on trajectories drawn by a graded quality", "iw_sft_quality", as_chosen, by_quality=True
+        "iw-SFT on kept solutions, drawn by their quality", "iw_sft_quality", as_chosen, by_quality=True
     ),
     "awr": Arm("advantage-weighted regression on all solutions", "awr", by_advantage, learns_from="all"),
 }
@@ -59,7 +63,7 @@ _BUDGET = "equal steps and batches in both stages; rates not tuned on this task"
 CLAIMS = (
     Claim(
         id="importance",
-        text="Of held-out problems iw-SFT solves a larger share than SFT.",
+        text="iw-SFT solves more of the held-out problems than SFT.",
         kind="superiority",
         metric="test/score",
         split="test",
@@ -73,7 +77,7 @@ CLAIMS = (
     ),
     Claim(
         id="exponent",
-        text="A warning: with the mean ratio at temperature 1 the gain over SFT stays below 0.03.",
+        text="A warning: with the mean ratio at temperature 1, iw-SFT gains less than 0.03 over SFT.",
         kind="non_inferiority",
         metric="test/score",
         split="test",
@@ -86,7 +90,7 @@ CLAIMS = (
     ),
     Claim(
         id="quality",
-        text="Drawing kept solutions by quality costs iw-SFT no more than 0.02 of the problems.",
+        text="Drawing kept solutions by quality costs iw-SFT at most 0.02 of the problems.",
         kind="non_inferiority",
         metric="test/score",
         split="test",

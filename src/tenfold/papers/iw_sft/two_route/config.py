@@ -15,13 +15,13 @@ class TaskConfig:
     """Episodes of the task."""
 
     num_trajectories: int = 600
-    """Trajectories of the scripted behaviour; its successes are kept."""
+    """Number of trajectories of the scripted behaviour; those that succeed are kept."""
     num_test: int = 10_000
-    """Test episodes."""
+    """Number of test episodes."""
     num_validation: int = 2000
-    """Validation episodes for curves and for choosing rates, with a noise of their own."""
+    """Number of validation episodes for curves and for choosing rates, with a noise of their own."""
     sample_actions: bool = True
-    """Test with sampled actions; else with the most likely one."""
+    """Test with sampled actions; otherwise with the most likely one."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Config(ControlConfig):
     """One experiment on the two-route task."""
 
     control: TaskConfig = field(default_factory=TaskConfig)
-    """The task."""
+    """How many episodes there are, and how actions are chosen in the test."""
 
 
 def smoke() -> Config:

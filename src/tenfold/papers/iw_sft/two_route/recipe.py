@@ -17,16 +17,18 @@ from tenfold.papers.iw_sft.two_route.config import Config
 
 ARMS: Mapping[str, Arm] = {
     **control.ARMS,
-    "iw_sft": replace(control.ARMS["iw_sft"], text="weights q / reference on the kept trajectories, exponent 1"),
+    "iw_sft": replace(
+        control.ARMS["iw_sft"], text="iw-SFT: kept trajectories, weighted by q / reference with exponent 1"
+    ),
 }
 
 _BUDGET = (
-    "equal steps and batches in both stages; rates of stage 2 from one grid on the validation episodes of another seed"
+    "equal steps and batches in both stages; rates of stage 2 from one grid, on validation episodes of another seed"
 )
 CLAIMS = (
     Claim(
         id="importance",
-        text="On the two-route task iw-SFT succeeds more often than SFT, by at least 0.08.",
+        text="On the two-route task, the success rate of iw-SFT is at least 0.08 above that of SFT.",
         kind="superiority",
         metric="test/score",
         split="test",
@@ -40,7 +42,7 @@ CLAIMS = (
     ),
     Claim(
         id="exponent",
-        text="A warning: with the mean ratio at temperature 1 the gain over SFT stays below 0.03.",
+        text="A warning: with the mean ratio at temperature 1, iw-SFT gains less than 0.03 over SFT.",
         kind="non_inferiority",
         metric="test/score",
         split="test",
@@ -53,7 +55,7 @@ CLAIMS = (
     ),
     Claim(
         id="quality",
-        text="Drawing kept trajectories by quality costs iw-SFT no more than 0.02 of success.",
+        text="Drawing kept trajectories by quality costs iw-SFT at most 0.02 of its success rate.",
         kind="non_inferiority",
         metric="test/score",
         split="test",

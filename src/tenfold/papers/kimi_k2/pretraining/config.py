@@ -1,4 +1,4 @@
-"""Configuration of the Kimi K2 experiments (pre-training half): text, two models, four trainings, and the presets.
+"""Configuration of the Kimi K2 experiments (pre-training half): text, two models, four parts, and the presets.
 
 A training (:class:`PartConfig`) whose phases have no steps is left out; what it would measure is then not a number.
 Imports no torch.
@@ -35,17 +35,17 @@ class DataConfig:
     source: str = "python"
     """"python" (standard library), "licences", or the path of a file or folder."""
     limit: int = 1_000_000
-    """Bytes to read."""
+    """Most bytes to read."""
     held_out: float = 0.1
-    """Share held out at the end: its first half for curves and rates, its second half for the test."""
+    """Share of the bytes held out at the end: its first half for curves and rates, its second half for the test."""
     vocab_size: int = 128
-    """Tokens of both models; a byte that is too large becomes the largest token."""
+    """Number of tokens of both models; a byte that is too large becomes the largest token."""
     context: int = 64
     """Bytes of a window."""
     validation_windows: int = 128
-    """Windows for curves and for choosing rates."""
+    """Number of windows for curves and for choosing rates."""
     test_windows: int = 512
-    """Windows that the results are measured on."""
+    """Number of windows that the results are measured on."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class DenseModelConfig:
     width: int = 128
     """Width of the residual stream."""
     layers: int = 2
-    """Blocks."""
+    """Number of transformer blocks."""
     heads: int = 4
-    """Attention heads."""
+    """Number of attention heads of a block."""
 
 
 @dataclass(frozen=True)
@@ -65,43 +65,43 @@ class ExpertModelConfig:
     """The model with Kimi K2's structure: multi-head latent attention and a sparse mixture of experts."""
 
     scale: Literal["tiny", "small", "full"] = "tiny"
-    """0.1 M, 140 M or 1 T parameters, see ``tenfold.models.kimi_k2_config``."""
+    """Size of the model: 0.1 M, 140 M or 1 T parameters, see ``tenfold.models.kimi_k2_config``."""
     bias_rate: float = 1e-3
-    """Step u of the biases that keep experts balanced."""
+    """Size u of a step of the routers' biases, which keep the experts balanced."""
     bias_form: Literal["deepseek", "moonlight"] = "moonlight"
-    """Form of that step; moonlight's leaves the sum of the biases as it is."""
+    """Form of a step of the routers' biases; moonlight's leaves the sum of the biases as it is."""
     control: bool = True
-    """Also train the last arm's model with u = 0, to see the experts without balance."""
+    """Also train the model of the last arm with u = 0, to see the experts without balance."""
 
 
 @dataclass(frozen=True)
 class PartConfig:
-    """One training: its phases, its batch, and the learning rate of each arm."""
+    """One part of an experiment: the phases of its training, its batch, and the learning rate of each arm."""
 
     warmup_steps: int = 0
-    """Linear from 0 to the arm's rate."""
+    """Steps over which the learning rate rises linearly from 0."""
     stable_steps: int = 0
-    """At the arm's rate."""
+    """Steps at the arm's full learning rate, after the warm-up."""
     decay_steps: int = 0
-    """Along a cosine to ``decay_floor``."""
+    """Steps over which the learning rate falls along a cosine to ``decay_floor``."""
     anneal_steps: int = 0
-    """Linear to ``anneal_floor``."""
+    """Steps over which the learning rate falls linearly to ``anneal_floor``, after the decay."""
     decay_floor: float = 0.1
-    """Share of the rate at the end of the decay."""
+    """Share of the learning rate that is left at the end of the decay."""
     anneal_floor: float = 0.035
-    """Share of the rate at the end of the anneal."""
+    """Share of the learning rate that is left at the end of the anneal."""
     batch_size: int = 8
     """Windows of a step, over all processes and accumulated pieces."""
     weight_decay: float = 0.1
-    """Decoupled, of all parameters, gains of norms included."""
+    """Decoupled weight decay of all parameters, gains of norms included."""
     tau: float = 100.0
-    """QK-Clip's threshold on the largest logit of a head."""
+    """QK-Clip's threshold on the largest attention logit of a head."""
     adamw_rate: float = 1e-3
-    """Learning rate of arm ``adamw``."""
+    """Learning rate of the arm adamw."""
     muon_rate: float = 1e-2
-    """Learning rate of arm ``muon``, of all its parameters."""
+    """Learning rate of the arm muon, for all its parameters."""
     muonclip_rate: float = 1e-2
-    """Learning rate of arm ``muonclip``, of all its parameters."""
+    """Learning rate of the arm muonclip, for all its parameters."""
 
     @property
     def steps(self) -> int:
@@ -111,28 +111,29 @@ class PartConfig:
 
 @dataclass(frozen=True)
 class OptimizationConfig:
-    """What all trainings and arms share."""
+    """What all parts and arms share."""
 
     beta1: float = 0.9
-    """AdamW's first decay, also for what Muon leaves to AdamW."""
+    """AdamW's decay of the first moment, also for what Muon leaves to AdamW."""
     beta2: float = 0.95
-    """AdamW's second decay, likewise."""
+    """AdamW's decay of the second moment, also for what Muon leaves to AdamW."""
     momentum: float = 0.95
-    """Muon's."""
+    """Decay of Muon's momentum."""
     nesterov: bool = True
-    """Muon orthogonalises one step of momentum ahead, as Moonlight's does; without it the momentum, as in K2's text."""
+    """Orthogonalise one step of momentum ahead, as Moonlight's Muon does; otherwise the momentum itself, as in K2's
+    text."""
     ns_steps: int = 5
-    """Newton–Schulz iterations."""
+    """Newton–Schulz iterations in a step of Muon."""
     ns_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Their precision; auto is bfloat16 where the device multiplies it natively."""
+    """Precision of the Newton–Schulz iterations; auto is bfloat16 where the device multiplies it natively."""
     gradient_accumulation: int = 1
-    """Pieces a batch is split into on each process."""
+    """Pieces that a process splits its part of a batch into."""
     log_every: int = 10
-    """Steps between logged training metrics; the stress test logs each step."""
+    """Optimizer steps between logged training metrics; the stress test logs each step."""
     evaluate_every: int = 50
-    """Steps between evaluations on the validation windows; 0 for the end only."""
+    """Optimizer steps between evaluations on the validation windows; 0 for the end only."""
     checkpoint_every: int = 200
-    """Steps between checkpoints."""
+    """Optimizer steps between checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -140,21 +141,21 @@ class Config:
     """One experiment: each arm trains each part."""
 
     dense: PartConfig
-    """The dense byte model, at the arm's best rate."""
+    """Training run of the dense byte model at the arm's best rate."""
     experts: PartConfig
-    """The model with Kimi K2's structure, at the arm's best rate, with balanced experts in every arm."""
+    """Training run of the model with Kimi K2's structure at the arm's best rate, with balanced experts in every arm."""
     stress: PartConfig
-    """The dense byte model at a rate far too high, so that attention logits explode."""
+    """Training run of the dense byte model at a rate far too high, so that attention logits explode."""
     calm: PartConfig
-    """The dense byte model where nothing explodes, by arm ``muonclip`` with and without the clip."""
+    """Training run of the dense byte model where nothing explodes, by the arm muonclip with the clip and without it."""
     data: DataConfig = field(default_factory=DataConfig)
-    """The text."""
+    """Which bytes the models are trained on."""
     dense_model: DenseModelConfig = field(default_factory=DenseModelConfig)
     """Model of the parts dense, stress and calm."""
     expert_model: ExpertModelConfig = field(default_factory=ExpertModelConfig)
     """Model of the part experts."""
     optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
-    """Shared settings."""
+    """Settings of the optimizers that all parts and arms share."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be, and what no training uses."""
@@ -253,7 +254,7 @@ def gpu() -> Config:
 
 
 def paper(task: str = "k2") -> Config:
-    """The published pre-training; every value has its source in ``SOURCES``. The other trainings are left out."""
+    """The published pre-training; every value has its source in ``SOURCES``. The other parts are left out."""
     if task not in TASKS:
         raise UserError(f"task = {task!r}: must be one of {', '.join(TASKS)}")
     warmup, stable, decay, *anneals = in_steps()

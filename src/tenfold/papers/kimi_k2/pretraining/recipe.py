@@ -25,10 +25,12 @@ from tenfold.papers.kimi_k2.pretraining.training import Arm, Outcome, measure, m
 from tenfold.train.distributed import broadcast
 
 ARMS = {
-    "adamw": Arm("AdamW for all parameters; logits measured, never clipped", "adamw", "adamw_rate"),
-    "muon": Arm("Muon for matrices, AdamW for the rest; logits measured, never clipped", "muon", "muon_rate"),
+    "adamw": Arm("AdamW for all parameters; attention logits are measured, never clipped", "adamw", "adamw_rate"),
+    "muon": Arm(
+        "Muon for matrices and AdamW for the rest; attention logits are measured, never clipped", "muon", "muon_rate"
+    ),
     "muonclip": Arm(
-        "Muon for matrices, with QK-Clip after each step, AdamW for the rest",
+        "Muon for matrices and AdamW for the rest, with QK-Clip after each step",
         "muonclip",
         "muonclip_rate",
         shows_inertness=True,
@@ -45,12 +47,12 @@ GRID = {
 }
 """Rates of the two models that are compared; those of the other parts are a part of what is asked."""
 
-_BUDGET = "equal tokens, windows and initial weights; rates from grids of one size on validation windows, another seed"
-_STRESS = "equal tokens and windows at one rate, far too high, without weight decay"
+_BUDGET = "equal tokens, windows and initial weights; rates from equal grids, on validation windows of another seed"
+_STRESS = "equal tokens and windows, at one rate that is far too high, without weight decay"
 CLAIMS = (
     Claim(
         id="muon-dense",
-        text="Muon reaches a lower held-out loss than AdamW at equal tokens: dense byte model.",
+        text="On a dense byte model, Muon reaches a lower held-out loss than AdamW at equal tokens.",
         kind="superiority",
         metric="dense/held_out_loss",
         split="test",
@@ -63,7 +65,8 @@ CLAIMS = (
     ),
     Claim(
         id="muon-experts",
-        text="Muon reaches a lower held-out loss than AdamW at equal tokens: tiny Kimi K2 (latent attention, experts).",
+        text="On a tiny Kimi K2 (latent attention and experts), Muon reaches a lower held-out loss than AdamW "
+        "at equal tokens.",
         kind="superiority",
         metric="experts/held_out_loss",
         split="test",
@@ -76,7 +79,7 @@ CLAIMS = (
     ),
     Claim(
         id="explosion",
-        text="In the stress test plain Muon's largest attention logit ends above 5 tau.",
+        text="In the stress test, plain Muon's largest attention logit ends above 5 tau.",
         kind="threshold",
         metric="stress/last_logit_over_tau",
         split="train",
@@ -89,7 +92,7 @@ CLAIMS = (
     ),
     Claim(
         id="regulation",
-        text="In the stress test MuonClip's largest logit, median of the last 50 steps, stays below 1.25 tau.",
+        text="In the stress test, MuonClip's largest logit stays below 1.25 tau (median of the last 50 steps).",
         kind="threshold",
         metric="stress/median_logit_over_tau",
         split="train",
@@ -103,7 +106,7 @@ CLAIMS = (
     ),
     Claim(
         id="no-cost",
-        text="In the stress test MuonClip's held-out loss is not worse than plain Muon's by more than 0.02.",
+        text="In the stress test, MuonClip's held-out loss is at most 0.02 above plain Muon's.",
         kind="non_inferiority",
         metric="stress/held_out_loss",
         split="test",
@@ -116,7 +119,7 @@ CLAIMS = (
     ),
     Claim(
         id="inert",
-        text="Where nothing explodes QK-Clip changes no weight: Muon with and without it differ by exactly 0.",
+        text="Where nothing explodes, QK-Clip changes no weight: Muon with it and without it differ by exactly 0.",
         kind="exact",
         metric="calm/largest_weight_difference",
         split="train",
@@ -124,12 +127,13 @@ CLAIMS = (
         baseline=None,
         direction="lower",
         margin=0.0,
-        budget="one training, made twice",
+        budget="one training run, repeated without QK-Clip",
         source="the specification's check T4",
     ),
     Claim(
         id="balance",
-        text="Without an auxiliary loss the load violation of experts falls below a quarter of its start.",
+        text="Without an auxiliary loss, the load violation of the experts falls below a quarter of what it was at "
+        "the start.",
         kind="threshold",
         metric="experts/violation_ratio",
         split="test",
@@ -137,7 +141,7 @@ CLAIMS = (
         baseline=None,
         direction="lower",
         margin=0.25,
-        budget="one training; loads over all test windows, of the fresh and of the trained model",
+        budget="one training run; loads over all test windows, of the fresh and of the trained model",
         source="ours; the specification's check T3 asks for a fall",
     ),
 )

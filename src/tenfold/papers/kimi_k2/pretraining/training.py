@@ -96,7 +96,7 @@ class Outcome:
 
 
 def trainings(config: Config, arm: Arm) -> list[Training]:
-    """The trainings of an arm in their order; those without steps are left out."""
+    """The training runs of an arm in their order; those without steps are left out."""
 
     def planned_as(name: str, model: ModelKind, part: PartConfig, log_every: int) -> Training:
         rate = getattr(part, arm.rate)
