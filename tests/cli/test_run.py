@@ -44,7 +44,7 @@ def test_other_seeds_are_refused(text):
 
 
 def test_more_seeds_than_planned_are_named_one_by_one():
-    with pytest.raises(UserError, match="--seeds is 4, but the verdict is planned on 3 seeds, 10, 11, 12; others can"):
+    with pytest.raises(UserError, match="--seeds is 4, but the verdict is planned on 3 seeds, 10, 11, 12; name others"):
         parse_seeds("4", PLAN)
 
 

@@ -323,5 +323,5 @@ def test_a_claim_under_another_name_or_margin_is_looked_at_again():
 
 @pytest.mark.parametrize("seeds", [(1, 2), (1, 1, 2, 3, 4)])
 def test_a_plan_has_at_least_five_seeds_each_once(seeds):
-    with pytest.raises(UserError, match="PLAN: laptop = .*; allowed are at least 5 seeds, each named once"):
+    with pytest.raises(UserError, match=r"PLAN: laptop = .*; allowed are at least 5 seeds, each named once"):
         Plan(laptop=seeds, why="few")

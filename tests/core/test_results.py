@@ -17,7 +17,7 @@ from tenfold.core.errors import UserError
 from tenfold.core.results import added_to, planned_and_published, publish, run_from_directory, shown
 from tenfold.core.runner import execute
 from tenfold.core.stated import Stated
-from tenfold.core.tables import refresh_readmes, render_summary, render_tables, stale, update_readme
+from tenfold.core.tables import front_page, refresh_readmes, render_summary, render_tables, stale, update_readme
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -403,3 +403,12 @@ def test_a_readme_without_a_place_for_the_tables_is_named(tmp_path):
 
 def test_the_fake_recipe_is_the_one_that_was_run(run_directory):
     assert list(run_from_directory(run_directory)["arms"]) == list(fake_recipe.ARMS)
+
+
+def test_the_front_page_is_read_as_it_was_written(entry, repository):
+    odd = [claim | {"text": "A | B."} for claim in entry["claims"]]
+    (repository / "results").mkdir()
+    write(repository / "results" / "fake.json", [entry | {"claims": odd}])
+    refresh_readmes(repository)
+    claim, verdict, run = front_page(repository)["fake"]
+    assert (claim, verdict) == ("A | B.", "supported") and run.startswith("laptop, 5 seeds")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tenfold.core.claims import judge
+from tenfold.core.claims import judge, what_it_says
 from tenfold.core.rows import MOST_ARMS, all_together_text, arm_groups, claim_row, claim_rows, strip_of
 from tenfold.core.types import Claim, Gate, Looks, Scores
 
@@ -49,7 +49,7 @@ def test_what_is_no_number_is_not_drawn():
 
 
 def test_a_further_look_says_its_confidence():
-    first, second = claim_row(judged()), claim_row(judged(earlier={"c": 1}))
+    first, second = claim_row(judged()), claim_row(judged(earlier={what_it_says(CLAIM): 1}))
     assert first["over"] == "95 % interval over 3 seeds"
     assert second["over"] == "97.5 % interval over 3 seeds" and "look 2" in second["verdict"]
 

@@ -23,13 +23,12 @@ from rich.console import Console
 from tenfold.cli.run import RunCommand
 from tenfold.core import discovery
 from tenfold.core.cell import Cell
-from tenfold.core.claims import FEWEST_PLANNED
 from tenfold.core.config import from_plain, from_yaml, leaf_types, leaves, to_plain, to_yaml
 from tenfold.core.errors import Interrupted, UserError
 from tenfold.core.report import SHARED_SECONDS, seconds_of_stages, values_by_arm
 from tenfold.core.runner import execute
 from tenfold.core.stated import stated_by
-from tenfold.core.types import Claim, Picture, Report
+from tenfold.core.types import FEWEST_PLANNED, Claim, Picture, Report
 from tenfold.study.sources import UNSTATED, unstated
 
 FILES_OF_A_PAPER = ("paper.toml", "README.md", "__init__.py")

@@ -40,23 +40,16 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def headline_text(study: "Study") -> str:
-    """The headline claim of a study and its verdict, in a line; the claim alone where nothing is published."""
-    from tenfold.core.claims import verdict_text
-    from tenfold.core.entries import published_here
-    from tenfold.core.results import shown
+    """The headline claim of a study and its verdict, as the front page has them; the claim alone elsewhere."""
     from tenfold.core.stated import stated_by
-    from tenfold.core.tables import headline_of, newest
+    from tenfold.core.tables import front_page
 
-    runs = published_here(study.name)
-    if not runs:
+    if study.name not in (rows := front_page()):
         sentence = stated_by(study).sentence
         return f"{sentence} Not measured yet." if sentence else ""
-    one = newest(shown(runs))
-    judged = headline_of(study.name, one)
-    if judged is None:
-        return ""
-    verdict = f"{judged.claim.text} {verdict_text(judged).capitalize()}."
-    return verdict if one.planned else f"{verdict} No plan was recorded."
+    claim, verdict, run = rows[study.name]
+    remark = " No plan was recorded." if "no plan recorded" in run else ""
+    return f"{claim} {verdict.capitalize()}.{remark}"
 
 
 def _print_part(label: str, text: str) -> None:

@@ -4,9 +4,11 @@
 <!-- results -->      …  <!-- /results -->         in the repository's README: the headline of each study
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import tenfold
 from tenfold.core.claims import count_of_seeds, verdict_text
 from tenfold.core.entries import Run, read
 from tenfold.core.errors import UserError
@@ -80,6 +82,30 @@ def render_summary(runs_by_paper: Mapping[str, Sequence[Run]]) -> str:
         )
         lines.append(f"| {' | '.join(_cell(cell) if place else cell for place, cell in enumerate(cells))} |")
     return "\n".join(lines)
+
+
+def front_page(repository: Path | None = None) -> dict[str, tuple[str, str, str]]:
+    """The headline, its verdict and the run of each study, as they stand in the repository's README.
+
+    Reading them there needs no statistics. The table is generated, and a test finds it stale.
+
+    Args:
+        repository: the root of a source checkout; by default the one that this package runs from.
+
+    Returns:
+        Study to texts; nothing where the package is installed.
+    """
+    root = Path(tenfold.__file__).parents[2] if repository is None else repository
+    readme = root / "README.md"
+    if not (root / "results").is_dir() or not readme.is_file():
+        return {}
+    block = readme.read_text(encoding="utf-8").partition("<!-- results -->")[2].partition("<!-- /results -->")[0]
+    found = {}
+    for line in block.splitlines():
+        cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if len(cells) == 5 and cells[0].startswith("["):
+            found[cells[0][1:].partition("]")[0]] = (cells[1], cells[2].strip("*"), cells[4])
+    return found
 
 
 def update_readme(path: Path, marker: str, markdown: str) -> None:
