@@ -34,13 +34,13 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 aten = torch.ops.aten
 DEVICE, HOST = torch.device("cuda", 0), torch.device("cpu")
 COPIES = {"copy_", "_foreach_copy_"}
 TAKE_A_HOST_INDEX = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 WAITED_FOR = {"_local_scalar_dense", "equal", "nonzero", "masked_select", "_unique2", "unique_consecutive"}
+PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "convolution", "embedding"}
 FROM_NUMBERS = {torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}
 MOVES = {Tensor.to, Tensor.cpu, Tensor.cuda}
 TO_PYTHON = {Tensor.numpy, Tensor.__array__, Tensor.tolist}
@@ -56,15 +56,18 @@ class Pretended:
 
     Attributes:
         crossings: ``file:line what`` to how often.
+        products: on the host, ``file:line what`` to how often; models that should have been moved make many.
         operations: operations on the device so far.
         refuses_float64: whether tensors of 64 bits are a fault, as on Apple silicon.
     """
 
     def __init__(self, refuses_float64: bool) -> None:
         self.crossings: Counter[str] = Counter()
+        self.products: Counter[str] = Counter()
         self.operations = 0
         self.refuses_float64 = refuses_float64
-        self._memory: dict[StorageWeakRef, None] = {}
+        # A weak reference keeps the place of a storage from being given to another one.
+        self._memory: dict[int, StorageWeakRef] = {}
         self._swept_at = 4096
 
     @property
@@ -78,15 +81,18 @@ class Pretended:
 
     def holds(self, tensor: Tensor) -> bool:
         """Whether the tensor is on the device."""
-        return tensor.layout == torch.strided and StorageWeakRef(tensor.untyped_storage()) in self._memory
+        return tensor.layout == torch.strided and tensor.untyped_storage()._cdata in self._memory
 
     def take(self, tensor: Tensor, what: str) -> None:
         """Put the label on a tensor's memory."""
         if self.refuses_float64 and tensor.dtype in (torch.float64, torch.complex128):
             raise PretendedFault(f"{what}: float64 on the device; {_asked_by()}")
-        self._memory[StorageWeakRef(tensor.untyped_storage())] = None
+        storage = tensor.untyped_storage()
+        if storage._cdata in self._memory:
+            return
+        self._memory[storage._cdata] = StorageWeakRef(storage)
         if len(self._memory) > self._swept_at:
-            self._memory = {memory: None for memory in self._memory if not memory.expired()}
+            self._memory = {place: memory for place, memory in self._memory.items() if not memory.expired()}
             self._swept_at = 2 * len(self._memory) + 4096
 
     def cross(self, what: str) -> None:
@@ -129,21 +135,22 @@ class _Labels(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name.partition("::")[2]
-        given = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, Tensor)]
+        given = _tensors(args) + _tensors(kwargs)
         held = [tensor for tensor in given if self._on.holds(tensor)]
         is_new = not given and self.inside
+        if (held or is_new) and (kwargs or {}).get("generator") is not None:
+            raise PretendedFault(f"{name}: a generator of the host draws on the device; {_asked_by()}")
         if held:
             self._check(name, given, held, args)
-        generator = (kwargs or {}).get("generator")
-        if (held or is_new) and generator is not None:
-            raise PretendedFault(f"{name}: a generator of the host draws on the device; {_asked_by()}")
+        elif name in PRODUCTS:
+            self._on.products[f"{_asked_by()} {name}"] += 1
         result = _computed(func, name, args, kwargs or {})
         if (held and name not in COPIES) or is_new:
             self._on.operations += 1
             if name not in WAITED_FOR - {"nonzero", "masked_select", "_unique2", "unique_consecutive"}:
-                for leaf in tree_leaves(result):
-                    if isinstance(leaf, Tensor) and leaf.layout == torch.strided:
-                        self._on.take(leaf, name)
+                for made in _tensors(result):
+                    if made.layout == torch.strided:
+                        self._on.take(made, name)
         return result
 
     @contextmanager
@@ -164,7 +171,7 @@ class _Labels(TorchDispatchMode):
         if name in WAITED_FOR or (name.startswith(("index", "_index")) and _by_a_mask(args)):
             self._on.cross(name)
         if name in TAKE_A_HOST_INDEX and self._on.holds(given[0]):
-            indices = {id(tensor) for tensor in tree_leaves(args[1]) if isinstance(tensor, Tensor)}
+            indices = {id(tensor) for tensor in _tensors(args[1])}
             if on_host and all(id(tensor) in indices for tensor in on_host):
                 self._on.cross(f"{name} by an index of the host")
                 return
@@ -198,13 +205,10 @@ class _Names(TorchFunctionMode):
         if device is None or not _is_named(device):
             if func is Tensor.new_tensor and held:
                 self._on.cross("new_tensor")
-            is_there = device is None and any(map(self._holds, tree_leaves((args, kwargs))))
+            is_there = device is None and any(map(self._on.holds, _tensors(args) + _tensors(kwargs)))
             with self._labels.making(is_there):
                 return self._backward(*args, **kwargs) if func is Tensor.backward else func(*args, **kwargs)
         return self._made(func, args, kwargs)
-
-    def _holds(self, leaf: Any) -> bool:
-        return isinstance(leaf, Tensor) and self._on.holds(leaf)
 
     def _backward(self, of: Tensor, gradient: Tensor | None = None, **options: Any) -> None:
         with self:  # which backward passes written in Python need as much as forward passes do
@@ -268,7 +272,8 @@ _ASKED: dict[Any, Any] = {
 
 
 def _is_device(word: Any) -> bool:
-    return isinstance(word, torch.device) or (isinstance(word, str) and word.partition(":")[0] in ("cpu", "cuda"))
+    kind = word.type if isinstance(word, torch.device) else word
+    return isinstance(kind, str) and kind.partition(":")[0] in (HOST.type, DEVICE.type)
 
 
 def _is_named(word: Any) -> bool:
@@ -287,7 +292,20 @@ def _computed(func: Any, name: str, args: Any, kwargs: Any) -> Any:
 
 def _by_a_mask(args: Any) -> bool:
     masks = (torch.bool, torch.uint8)
-    return any(isinstance(leaf, Tensor) and leaf.dtype in masks for leaf in tree_leaves(args[1]))
+    return any(index.dtype in masks for index in _tensors(args[1]))
+
+
+def _tensors(given: Any) -> list[Tensor]:
+    """Those in arguments or results; PyTorch's own search of all kinds of containers takes longer than the operations."""
+    if isinstance(given, Tensor):
+        return [given]
+    found: list[Tensor] = []
+    for part in given.values() if isinstance(given, dict) else given if isinstance(given, tuple | list) else ():
+        if isinstance(part, Tensor):
+            found.append(part)
+        elif isinstance(part, tuple | list | dict):
+            found += _tensors(part)
+    return found
 
 
 def _asked_by() -> str:
@@ -340,6 +358,7 @@ def _tell_libraries(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch.accelerator, "current_stream", lambda device=None: SimpleNamespace(is_capturing=lambda: False))
     patch.setattr(torch.accelerator, "current_device_index", lambda: 0)
     patch.setattr(torch.utils.data._utils.pin_memory, "pin_memory", lambda data, device=None: data)
+    patch.setattr(torch.backends.cudnn, "is_acceptable", lambda tensor: False)
     patch.setattr(torch.cuda, "set_device", lambda device: None)
     patch.setattr(torch.cuda, "get_device_name", lambda device=None: "pretended")
     patch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))

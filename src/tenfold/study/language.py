@@ -12,6 +12,8 @@ from tenfold.core.types import Message
 from tenfold.data.questions import Messages
 
 if TYPE_CHECKING:
+    import torch
+
     from tenfold.core.cell import Cell
     from tenfold.policies import Policy
     from tenfold.train.trl_run import Evaluate
@@ -38,7 +40,14 @@ class PolicyConfig:
             refuse_idle(self, ("width", "layers", "heads", "context"), acts="model to nothing, for a tiny policy")
 
 
-def build_policy(config: PolicyConfig, alphabet: str, special: Sequence[str] = (), *, seed: int) -> "Policy":
+def build_policy(
+    config: PolicyConfig,
+    alphabet: str,
+    special: Sequence[str] = (),
+    *,
+    seed: int,
+    device: "str | torch.device" = "cpu",
+) -> "Policy":
     """The policy before any training; equal seeds give equal weights.
 
     Args:
@@ -46,6 +55,7 @@ def build_policy(config: PolicyConfig, alphabet: str, special: Sequence[str] = (
         alphabet: characters of a tiny policy.
         special: texts that are one token each for a tiny policy.
         seed: of its weights.
+        device: where it goes, ``device_of(cell)`` of ``tenfold.train.distributed`` for one that is to be asked.
 
     Raises:
         UserError: the model cannot be loaded, or the sizes of a tiny one don't fit.
@@ -54,11 +64,13 @@ def build_policy(config: PolicyConfig, alphabet: str, special: Sequence[str] = (
         >>> build_policy(PolicyConfig(width=16, layers=1, heads=2), "0123456789+=", seed=0).context
         256
     """
+    import torch
+
     from tenfold.policies import load_policy, tiny_policy
 
     if config.model:
-        return load_policy(config.model)
-    return tiny_policy(
+        return load_policy(config.model, device=device)
+    policy = tiny_policy(
         alphabet,
         special,
         width=config.width,
@@ -67,10 +79,12 @@ def build_policy(config: PolicyConfig, alphabet: str, special: Sequence[str] = (
         context=config.context,
         seed=seed,
     )
+    policy.model.to(torch.device(device))  # type: ignore[arg-type]
+    return policy
 
 
 def placed(policy: "Policy", cell: "Cell") -> "Policy":
-    """The same policy, moved to where the cell computes: one that is asked before any trainer has moved it needs it.
+    """The same policy, moved to where the cell computes: for one that was read before there was a cell.
 
     Args:
         policy: as it was built or loaded.
@@ -83,9 +97,9 @@ def placed(policy: "Policy", cell: "Cell") -> "Policy":
         >>> placed(policy, Cell(arm="a", seed=0, directory=Path("run"), device="cpu")).device
         device(type='cpu')
     """
-    from tenfold.train.distributed import compute_device
+    from tenfold.train.distributed import device_of
 
-    policy.model.to(compute_device(cell.device))  # type: ignore[arg-type]
+    policy.model.to(device_of(cell))  # type: ignore[arg-type]
     return policy
 
 

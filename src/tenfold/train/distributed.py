@@ -7,6 +7,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
+from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
 
 T = TypeVar("T")
@@ -52,6 +53,23 @@ def compute_device(device: str) -> torch.device:
     if computes_on_cpu(device) or accelerator is None or not torch.accelerator.is_available():
         return torch.device("cpu")
     return torch.device(accelerator.type, int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def device_of(cell: Cell) -> torch.device:
+    """Where a cell computes. What is built or loaded for it goes there at once, for it may be asked before it is trained.
+
+    Args:
+        cell: of the arm, stage or training.
+
+    Raises:
+        UserError: for ``"cuda"`` where PyTorch sees no CUDA device, before anything is computed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> device_of(Cell(arm="a", seed=0, directory=Path("run"), device="cpu"))
+        device(type='cpu')
+    """
+    return compute_device(cell.device)
 
 
 def broadcast(value: T, device: str = "auto") -> T:

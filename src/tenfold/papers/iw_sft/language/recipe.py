@@ -37,6 +37,7 @@ from tenfold.study.language import build_policy, evaluated_as, prompt_ids
 from tenfold.study.questions import Question
 from tenfold.study.stages import policy_made_once
 from tenfold.study.tuning import at_rate
+from tenfold.train.distributed import device_of
 from tenfold.train.sft import sft
 from tenfold.train.trl_run import Evaluate
 
@@ -166,7 +167,8 @@ def begin(config: Config, cell: Cell) -> LanguageStudy:
 def clone(study: LanguageStudy) -> Policy:
     """Stage 1 on all solutions, by whichever arm of the seed comes first; without steps the policy as it is."""
     config = study.config
-    start = partial(build_policy, config.policy, arithmetic.ALPHABET, seed=study.cell.seed)
+    place = device_of(study.cell)
+    start = partial(build_policy, config.policy, arithmetic.ALPHABET, seed=study.cell.seed, device=place)
     if not config.has_stage_1:
         return start()
 

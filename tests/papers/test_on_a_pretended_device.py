@@ -1,0 +1,113 @@
+"""Every study on a device that is pretended (``tests/pretended.py``): no tensor is on the wrong side, and little crosses.
+
+Joining is a matter of having a folder. The headline's arm of each study runs its smoke preset, cut to two steps of each
+training, on the device: data, warm starts, training steps, rollouts, evaluation, checkpoints. Every training in it, and
+every stage, is stopped once after its first step and resumed. What accelerate and trl do with a device is not run here.
+"""
+
+import math
+
+import pytest
+import torch
+from pretended import PRODUCTS, pretended_device
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tenfold.core import discovery
+from tenfold.core.cell import Cell
+from tenfold.core.config import from_plain, leaves, to_plain
+from tenfold.core.errors import Interrupted, UserError
+
+MOST_STEPS = 2
+ON_THE_HOST = {
+    "papers/rlcr/baselines.py": "a probe is fitted to a few states in float64",
+    "papers/rlcr/bandit.py": "exact gradients on six arms",
+}
+"""Files whose products of matrices are made on the host on purpose, and which they are."""
+STUDIES = discovery.studies()
+
+each_study = pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
+
+
+def cut(study):
+    """The smoke preset with at most two steps of each training."""
+    config = discovery.preset_config(study.name, "smoke")
+    plain = to_plain(config)
+    for field, value in leaves(config).items():
+        if field.endswith("steps") and not field.endswith(("warmup_steps", "ns_steps")) and value > MOST_STEPS:
+            *groups, last = field.split(".")
+            holder = plain
+            for group in groups:
+                holder = holder[group]
+            holder[last] = MOST_STEPS
+    return from_plain(type(config), plain)
+
+
+def headline_arm(study):
+    return next(claim.arm for claim in discovery.recipe_module(study.name).CLAIMS if claim.headline)
+
+
+def run(study, folder, device="auto"):
+    arm = headline_arm(study)
+    cell = Cell(arm=arm, seed=0, directory=folder / "arm", shared_directory=folder / "shared", device=device)
+    return discovery.recipe_module(study.name).run(cut(study), arm, 0, cell)
+
+
+def stop_each_training_once(patch):
+    """Every training stops after its first step, the first time; returns where."""
+    stopped = []
+    progress = Cell.progress
+
+    def progress_and_stop(cell, step, total, metrics, rate):
+        progress(cell, step, total, metrics, rate)
+        if cell.directory not in stopped and step < total:
+            stopped.append(cell.directory)
+            cell.request_stop()
+
+    patch.setattr(Cell, "progress", progress_and_stop)
+    return stopped
+
+
+def fit_in_few_iterations(patch):
+    """A fit to its end takes thousands of steps on the host, where there is nothing to see."""
+    begin = torch.optim.LBFGS.__init__
+
+    def begin_with_few(optimizer, *args, **options):
+        begin(optimizer, *args, **options | {"max_iter": 2})
+
+    patch.setattr(torch.optim.LBFGS, "__init__", begin_with_few)
+
+
+@each_study
+def test_an_arm_trains_stops_and_goes_on_there(study, tmp_path, monkeypatch, forget_precision):
+    stopped = stop_each_training_once(monkeypatch)
+    fit_in_few_iterations(monkeypatch)
+    scores = None
+    with pretended_device() as on:
+        while scores is None:
+            try:
+                scores = run(study, tmp_path)
+            except Interrupted as interrupted:
+                assert interrupted.checkpoint.exists()
+                forget_precision()
+    assert stopped and on.operations
+    assert any(math.isfinite(value) for value in scores.metrics.values())
+    assert {place: times for place, times in on.products.items() if place.split(":")[0] not in ON_THE_HOST} == {}
+
+
+@each_study
+def test_an_absent_device_is_refused_before_anything_is_computed(study, tmp_path):
+    products = ProductsCounted()
+    with products, pytest.raises(UserError, match="device = cuda"):
+        run(study, tmp_path, device="cuda")
+    assert products.number == 0
+    assert not list(tmp_path.rglob("made.json")) and not list(tmp_path.rglob("*.safetensors"))
+
+
+class ProductsCounted(TorchDispatchMode):
+    """Counts products of matrices, of which whatever runs a model makes some."""
+
+    number = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.number += func._schema.name.partition("::")[2] in PRODUCTS
+        return func(*args, **(kwargs or {}))
