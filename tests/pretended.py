@@ -11,9 +11,9 @@ would take on a GPU, and what a GPU would not forgive is an error with the opera
 - numpy of a tensor on the device.
 
 Crossings between host and device are counted, each with the file and the line of this package that asked for it:
-``to``, ``cpu``, ``item``, ``tolist``, ``bool``, a tensor made on the device from numbers of Python, and operations whose
-result has a size that the host must wait for, such as an index by a mask. What is asked of the device before any
-tensor is labelled can be seen by ``operations``.
+``to``, ``cpu``, ``item``, ``tolist``, ``bool``, a tensor made on the device from numbers of Python, and operations
+whose result has a size that the host must wait for, such as an index by a mask. Products of matrices on the host are
+counted too: many of them are a model that was not moved.
 
 It says nothing about speed, memory, kernels or rounding, and the device code of accelerate and trl is not run: they are
 told that their device is this one.
@@ -142,7 +142,7 @@ class _Labels(TorchDispatchMode):
             raise PretendedFault(f"{name}: a generator of the host draws on the device; {_asked_by()}")
         if held:
             self._check(name, given, held, args)
-        elif name in PRODUCTS:
+        elif name in PRODUCTS and not given[0].is_meta:
             self._on.products[f"{_asked_by()} {name}"] += 1
         result = _computed(func, name, args, kwargs or {})
         if (held and name not in COPIES) or is_new:
@@ -296,7 +296,7 @@ def _by_a_mask(args: Any) -> bool:
 
 
 def _tensors(given: Any) -> list[Tensor]:
-    """Those in arguments or results; PyTorch's own search of all kinds of containers takes longer than the operations."""
+    """Those in arguments or results; PyTorch's own search of all kinds of containers takes longer than a step."""
     if isinstance(given, Tensor):
         return [given]
     found: list[Tensor] = []

@@ -40,9 +40,18 @@ def test_64_bits_are_a_fault_where_asked():
 def test_what_is_made_of_tensors_of_the_device_is_there():
     with pretended_device() as on:
         x = on_device(3)
-        made = [x + 1, x[:2], x.new_zeros(2), torch.zeros_like(x), torch.arange(3, device=x.device), x * torch.tensor(2.0)]
+        made = [
+            x + 1,
+            x[:2],
+            x.new_zeros(2),
+            torch.zeros_like(x),
+            torch.arange(3, device=x.device),
+            x * torch.tensor(2.0),
+        ]
         assert all(each.device == compute_device("auto") == torch.device("cuda", 0) for each in made)
-        assert all(each.device.type == "cpu" for each in (torch.zeros(2), x.cpu(), x.to("cpu"), torch.ones(2, device="cpu")))
+        assert all(
+            each.device.type == "cpu" for each in (torch.zeros(2), x.cpu(), x.to("cpu"), torch.ones(2, device="cpu"))
+        )
         assert on.operations
 
 

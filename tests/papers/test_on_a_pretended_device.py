@@ -1,4 +1,4 @@
-"""Every study on a device that is pretended (``tests/pretended.py``): no tensor is on the wrong side, and little crosses.
+"""Every study on a device that is pretended (``tests/pretended.py``): no tensor is on the wrong side.
 
 Joining is a matter of having a folder. The headline's arm of each study runs its smoke preset, cut to two steps of each
 training, on the device: data, warm starts, training steps, rollouts, evaluation, checkpoints. Every training in it, and
@@ -6,6 +6,7 @@ every stage, is stopped once after its first step and resumed. What accelerate a
 """
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -17,7 +18,15 @@ from tenfold.core.cell import Cell
 from tenfold.core.config import from_plain, leaves, to_plain
 from tenfold.core.errors import Interrupted, UserError
 
-MOST_STEPS = 2
+MOST = {
+    "warmup_steps": math.inf,
+    "ns_steps": math.inf,
+    "steps": 2,
+    "num_test": 16,
+    "num_validation": 8,
+    "num_ballots": 4,
+}
+"""Most of what a name ends in, the first that fits."""
 ON_THE_HOST = {
     "papers/rlcr/baselines.py": "a probe is fitted to a few states in float64",
     "papers/rlcr/bandit.py": "exact gradients on six arms",
@@ -29,16 +38,17 @@ each_study = pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.n
 
 
 def cut(study):
-    """The smoke preset with at most two steps of each training."""
+    """The smoke preset with at most two steps of each training, and few questions."""
     config = discovery.preset_config(study.name, "smoke")
     plain = to_plain(config)
     for field, value in leaves(config).items():
-        if field.endswith("steps") and not field.endswith(("warmup_steps", "ns_steps")) and value > MOST_STEPS:
+        most = next((most for end, most in MOST.items() if field.endswith(end)), math.inf)
+        if isinstance(value, int) and value > most:
             *groups, last = field.split(".")
             holder = plain
             for group in groups:
                 holder = holder[group]
-            holder[last] = MOST_STEPS
+            holder[last] = most
     return from_plain(type(config), plain)
 
 
@@ -67,8 +77,11 @@ def stop_each_training_once(patch):
     return stopped
 
 
-def fit_in_few_iterations(patch):
-    """A fit to its end takes thousands of steps on the host, where there is nothing to see."""
+def shorten_what_is_on_the_host(patch):
+    """A probe's fit, and exact gradients, take thousands of steps, in which there is nothing to see."""
+    from tenfold.papers.rlcr import recipe
+
+    patch.setattr(recipe, "ascend", partial(recipe.ascend, steps=2))
     begin = torch.optim.LBFGS.__init__
 
     def begin_with_few(optimizer, *args, **options):
@@ -80,7 +93,7 @@ def fit_in_few_iterations(patch):
 @each_study
 def test_an_arm_trains_stops_and_goes_on_there(study, tmp_path, monkeypatch, forget_precision):
     stopped = stop_each_training_once(monkeypatch)
-    fit_in_few_iterations(monkeypatch)
+    shorten_what_is_on_the_host(monkeypatch)
     scores = None
     with pretended_device() as on:
         while scores is None:

@@ -5,7 +5,7 @@ Imports no torch at module level.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tenfold.core.config import refuse_idle
 from tenfold.core.types import Message
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tenfold.core.cell import Cell
     from tenfold.policies import Policy
+    from tenfold.train.settings import GRPOSettings, SFTSettings
     from tenfold.train.trl_run import Evaluate
 
 
@@ -25,6 +26,9 @@ class PolicyConfig:
 
     model: str = ""
     """A name or folder that from_pretrained loads, or ``smollm2-135m``; empty for a tiny one made in code."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of a loaded model: type of its weights, and so of gradients and moments. bfloat16 takes half the memory, but its
+    seven bits lose updates below some 0.4 % of a weight, which is most of them at rates such as 1e-6."""
     width: int = 64
     """Tiny: of the residual stream."""
     layers: int = 3
@@ -36,6 +40,8 @@ class PolicyConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes of a model that has its own."""
+        if not self.model:
+            refuse_idle(self, ("dtype",), acts="model")
         if self.model:
             refuse_idle(self, ("width", "layers", "heads", "context"), acts="model to nothing, for a tiny policy")
 
@@ -69,7 +75,7 @@ def build_policy(
     from tenfold.policies import load_policy, tiny_policy
 
     if config.model:
-        return load_policy(config.model, device=device)
+        return load_policy(config.model, dtype=getattr(torch, config.dtype), device=device)
     policy = tiny_policy(
         alphabet,
         special,
@@ -81,6 +87,36 @@ def build_policy(
     )
     policy.model.to(torch.device(device))  # type: ignore[arg-type]
     return policy
+
+
+def estimate_of(
+    policy: PolicyConfig, training: "GRPOSettings | SFTSettings", rows: int, reply_tokens: int = 0
+) -> dict[str, float]:
+    """What training a loaded model takes, for the estimate of a recipe: see :mod:`tenfold.policies.sizes`.
+
+    Args:
+        policy: of a model that is loaded.
+        training: the hungriest one.
+        rows: answers that an evaluation samples at the same time.
+        reply_tokens: of such an answer with its prompt, and of what an environment adds to one in training.
+    """
+    from tenfold.policies.sizes import estimate_of_model
+    from tenfold.train.settings import GRPOSettings
+
+    tokens, reference = reply_tokens, False
+    if isinstance(training, GRPOSettings):
+        of_a_round = training.prompts_per_step * training.num_generations * training.updates_per_generation
+        rows = max(rows, min(training.rollout_batch_size or of_a_round, of_a_round))
+        tokens, reference = max(tokens, training.max_prompt_length + training.max_completion_length), training.beta > 0
+    return estimate_of_model(
+        policy.model,
+        dtype=policy.dtype,
+        rows=rows,
+        tokens=tokens,
+        cache_dtype="bfloat16" if training.mixed_precision == "bf16" else policy.dtype,
+        adapters=training.lora.rank > 0,
+        reference=reference,
+    )
 
 
 def placed(policy: "Policy", cell: "Cell") -> "Policy":

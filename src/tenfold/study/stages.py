@@ -58,7 +58,7 @@ def made_once(
 def policy_made_once(cell: Cell, name: str, make: Callable[[Cell], Policy]) -> Policy:
     """A policy that several arms start from, such as a warm start; see :func:`made_once`.
 
-    Adapters are folded into the weights, and the policy is where the arm computes.
+    Adapters are folded into the weights, which keep their type, and the policy is where the arm computes.
     """
     with quiet():
         return made_once(
@@ -66,7 +66,7 @@ def policy_made_once(cell: Cell, name: str, make: Callable[[Cell], Policy]) -> P
             name,
             make,
             save=lambda policy, folder: policy.merged().save(folder / "model"),
-            load=lambda folder: load_policy(folder / "model", device=device_of(cell)),
+            load=lambda folder: load_policy(folder / "model", dtype="auto", device=device_of(cell)),
         )
 
 

@@ -1,5 +1,6 @@
 """Agreement between the processes of one launch, for code that does not know accelerate."""
 
+import math
 import os
 from typing import TypeVar
 
@@ -70,6 +71,16 @@ def device_of(cell: Cell) -> torch.device:
         device(type='cpu')
     """
     return compute_device(cell.device)
+
+
+def memory_of(device: str) -> float:
+    """Bytes of the device that :func:`compute_device` gives; infinite for the CPU, whose memory others share.
+
+    Args:
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    """
+    place = compute_device(device)
+    return float(torch.cuda.get_device_properties(place).total_memory) if place.type == "cuda" else math.inf
 
 
 def broadcast(value: T, device: str = "auto") -> T:

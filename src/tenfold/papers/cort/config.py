@@ -320,6 +320,7 @@ def gpu() -> Config:
             prompts_per_step=16,
             num_generations=8,
             max_completion_length=400,
+            rollout_batch_size=64,
             scale_rewards="group",
             mixed_precision="bf16",
             optimizer=OptimizerSettings(warmup_steps=3),
@@ -364,7 +365,7 @@ def paper(task: str = "hint-engineering-rft-32b") -> Config:
         grpo=published_reinforcement(),
         rates=RatesConfig(**dict.fromkeys(tuned, stage.rate), **dict.fromkeys(reinforced, 1e-6)),
         evaluation=EvaluationConfig(
-            max_new_tokens=32_768, samples=16, batch_size=64, budgets=(4096, 8192, 16_384, 32_768)
+            max_new_tokens=32_768, samples=16, batch_size=16, budgets=(4096, 8192, 16_384, 32_768)
         ),
     )
 

@@ -28,9 +28,8 @@ from tenfold.papers.rlcr.method import rlcr_reward
 from tenfold.papers.rlcr.prompts import render
 from tenfold.papers.rlcr.questions import Questions, load_questions
 from tenfold.policies import Policy
-from tenfold.policies.sizes import estimate_on_disk
 from tenfold.rewards import brier_rule, is_safe, log_rule
-from tenfold.study.language import build_policy, evaluated_as
+from tenfold.study.language import build_policy, estimate_of, evaluated_as
 from tenfold.study.questions import Question, as_dataset
 from tenfold.study.stages import json_made_once, policy_made_once
 from tenfold.train.distributed import device_of
@@ -346,7 +345,9 @@ def figures(report: Report) -> Sequence[Picture]:
 def estimate(config: Config) -> dict[str, float]:
     """Size and time of one seed of all arms, for ``--dry-run``; the time of a model on disk is unknown."""
     if config.policy.model:
-        return estimate_on_disk(config.policy.model)
+        return estimate_of(
+            config.policy, config.training, config.evaluation.batch_size, config.evaluation.max_new_tokens
+        )
     t, w = config.training, config.warm_start
     num_parameters = build(config, 0).num_parameters
     completions = 2 * (t.steps + config.ablation_steps) * t.prompts_per_step * t.num_generations

@@ -317,6 +317,7 @@ def gpu() -> Config:
             gradient_accumulation=8,
             max_prompt_length=512,
             max_completion_length=512,
+            rollout_batch_size=64,
             beta=0.001,
             mixed_precision="bf16",
             gradient_checkpointing=True,
@@ -345,6 +346,7 @@ def paper(task: str = "qwen2.5-7b") -> Config:
             gradient_accumulation=160,
             max_prompt_length=512,
             max_completion_length=8192,
+            rollout_batch_size=16,
             beta=0.001,
             scale_rewards="group",
             mixed_precision="bf16",
@@ -353,7 +355,7 @@ def paper(task: str = "qwen2.5-7b") -> Config:
             checkpoint_every=50,
         ),
         rates=_rates(1e-6),
-        evaluation=EvaluationConfig(max_new_tokens=8192, closed_book_samples=8, batch_size=64),
+        evaluation=EvaluationConfig(max_new_tokens=8192, closed_book_samples=8, batch_size=16),
     )
 
 
