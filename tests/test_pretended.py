@@ -1,10 +1,14 @@
 """The pretended device itself: it forgives nothing that a GPU would not, and counts what crosses."""
 
+import numpy as np
 import pytest
 import torch
 from pretended import PretendedFault, pretended_device
 
-from tenfold.train.distributed import compute_device
+from tenfold.eval.bits_per_byte import bits_per_byte
+from tenfold.eval.calibration import calibration_report
+from tenfold.papers.rlcr.baselines import Probe
+from tenfold.train.distributed import compute_device, computes_on_cpu
 
 
 def on_device(*shape):
@@ -18,7 +22,7 @@ FAULTS = {
     "the same in place": lambda: on_device(3).normal_(generator=torch.Generator()),
     "a mask of the device": lambda: torch.ones(3)[on_device(3) > 0],
     "numpy": lambda: on_device(3).numpy(),
-    "numpy by another name": lambda: __import__("numpy").asarray(on_device(3)),
+    "numpy by another name": lambda: np.asarray(on_device(3)),
 }
 
 
@@ -100,3 +104,21 @@ def test_nothing_is_left_behind():
         on_device(3)
     assert not torch.accelerator.is_available() and compute_device("auto").type == "cpu"
     assert not on.holds(torch.ones(3))
+
+
+def test_measures_take_what_is_on_the_device():
+    with pretended_device():
+        confidences = torch.tensor([0.1, 0.9, 0.6], dtype=torch.float64).to("cuda")
+        right = torch.tensor([0.0, 1.0, 1.0]).to("cuda")
+        assert calibration_report(confidences, right) == calibration_report([0.1, 0.9, 0.6], [0.0, 1.0, 1.0])
+        assert bits_per_byte(on_device(2, 4)) == (1.0, 0.0)
+        states = torch.tensor([[0.0], [1.0]]).repeat(20, 1).to("cuda")
+        probe = Probe().fit(states, np.array([0.0, 1.0] * 20))
+        assert probe.predict(states[:2]).round(1).tolist() == [0.0, 1.0]
+
+
+def test_a_device_without_64_bits_is_not_taken_by_auto(monkeypatch):
+    """Apple's: sampling, logs and several losses compute in float64."""
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: torch.device("mps"))
+    assert computes_on_cpu("auto") and compute_device("auto").type == "cpu"

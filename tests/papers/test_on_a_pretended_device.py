@@ -17,6 +17,7 @@ from tenfold.core import discovery
 from tenfold.core.cell import Cell
 from tenfold.core.config import from_plain, leaves, to_plain
 from tenfold.core.errors import Interrupted, UserError
+from tenfold.train import loop
 
 MOST = {
     "warmup_steps": math.inf,
@@ -32,14 +33,20 @@ ON_THE_HOST = {
     "papers/rlcr/bandit.py": "exact gradients on six arms",
 }
 """Files whose products of matrices are made on the host on purpose, and which they are."""
+MOST_CROSSINGS = {"hrm": 6, "iw_sft": 8, "iw_sft/gymnasium": 8, "kimi_k2": 6, "universal_pretraining": 28}
+"""Of a step of ``tenfold.train.loop``, as they are now: its rows, its draws, and whether its gradients are finite."""
+USUAL_CROSSINGS = 8
+WITHOUT_CROSSINGS = ("optim/qk_scores.py", "optim/observed_attention.py")
+"""What runs in each layer of each forward pass."""
+ON_ONE_DEVICE = 80e9
 STUDIES = discovery.studies()
 
 each_study = pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 
 
-def cut(study):
-    """The smoke preset with at most two steps of each training, and few questions."""
-    config = discovery.preset_config(study.name, "smoke")
+def cut(study, preset="smoke"):
+    """A preset with at most two steps of each training, and few questions."""
+    config = discovery.preset_config(study.name, preset)
     plain = to_plain(config)
     for field, value in leaves(config).items():
         most = next((most for end, most in MOST.items() if field.endswith(end)), math.inf)
@@ -56,10 +63,10 @@ def headline_arm(study):
     return next(claim.arm for claim in discovery.recipe_module(study.name).CLAIMS if claim.headline)
 
 
-def run(study, folder, device="auto"):
+def run(study, folder, device="auto", preset="smoke"):
     arm = headline_arm(study)
     cell = Cell(arm=arm, seed=0, directory=folder / "arm", shared_directory=folder / "shared", device=device)
-    return discovery.recipe_module(study.name).run(cut(study), arm, 0, cell)
+    return discovery.recipe_module(study.name).run(cut(study, preset), arm, 0, cell)
 
 
 def stop_each_training_once(patch):
@@ -90,12 +97,27 @@ def shorten_what_is_on_the_host(patch):
     patch.setattr(torch.optim.LBFGS, "__init__", begin_with_few)
 
 
+def counted_in_each_step(patch, on):
+    """What crosses in each step of ``tenfold.train.loop``, from now on."""
+    crossings = []
+    step = loop._Loop.step
+
+    def step_and_count(own, step_function):
+        before = on.num_crossings
+        step(own, step_function)
+        crossings.append(on.num_crossings - before)
+
+    patch.setattr(loop._Loop, "step", step_and_count)
+    return crossings
+
+
 @each_study
 def test_an_arm_trains_stops_and_goes_on_there(study, tmp_path, monkeypatch, forget_precision):
     stopped = stop_each_training_once(monkeypatch)
     shorten_what_is_on_the_host(monkeypatch)
     scores = None
     with pretended_device() as on:
+        crossings = counted_in_each_step(monkeypatch, on)
         while scores is None:
             try:
                 scores = run(study, tmp_path)
@@ -105,6 +127,8 @@ def test_an_arm_trains_stops_and_goes_on_there(study, tmp_path, monkeypatch, for
     assert stopped and on.operations
     assert any(math.isfinite(value) for value in scores.metrics.values())
     assert {place: times for place, times in on.products.items() if place.split(":")[0] not in ON_THE_HOST} == {}
+    assert max(crossings, default=0) <= MOST_CROSSINGS.get(study.name, USUAL_CROSSINGS), on.crossings
+    assert not [place for place in on.crossings if place.startswith(WITHOUT_CROSSINGS)]
 
 
 @each_study
@@ -124,3 +148,27 @@ class ProductsCounted(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self.number += func._schema.name.partition("::")[2] in PRODUCTS
         return func(*args, **(kwargs or {}))
+
+
+@each_study
+def test_the_preset_for_one_gpu_fits_by_its_own_estimate(study):
+    if "gpu" not in discovery.presets_of(study.name):
+        pytest.skip("the study has no preset for a GPU")
+    needed = discovery.recipe_module(study.name).estimate(discovery.preset_config(study.name, "gpu"))["memory_bytes"]
+    assert 0 < needed < ON_ONE_DEVICE
+
+
+@pytest.mark.gpu
+@each_study
+@pytest.mark.parametrize("preset", ["smoke", "gpu"])
+def test_the_first_steps_on_a_gpu(study, preset, tmp_path):
+    """What ``make test-gpu`` runs: the headline's arm, two steps of each training. Weights and data must be there."""
+    if preset not in discovery.presets_of(study.name):
+        pytest.skip("the study has no preset for a GPU")
+    try:
+        scores = run(study, tmp_path, device="cuda", preset=preset)
+    except UserError as error:
+        if "device" in str(error):
+            raise
+        pytest.skip(f"needs what is not here: {error}")
+    assert any(math.isfinite(value) for value in scores.metrics.values())

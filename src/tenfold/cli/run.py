@@ -324,8 +324,8 @@ def _warn_of_memory(recipe: Any, config: Any, device: str) -> None:
     there = memory_of(device)
     if math.isfinite(there) and (needed := recipe.estimate(config)["memory_bytes"]) > there:
         print(
-            f"tenfold: this takes {timing.size(needed)} on each device, which has {timing.size(there)}; what takes less: "
-            "a smaller rollout_batch_size or evaluation.batch_size, LoRA, or policy.dtype = bfloat16",
+            f"tenfold: this takes {timing.size(needed)} on each device, which has {timing.size(there)}; "
+            "less is taken with a smaller rollout_batch_size or evaluation.batch_size, LoRA or policy.dtype = bfloat16",
             file=sys.stderr,
         )
 

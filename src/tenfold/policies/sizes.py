@@ -1,8 +1,8 @@
 """How large a model is, and what training it takes of a device, without loading its weights.
 
-What is counted: weights, gradients and AdamW's two moments, a frozen reference, and the keys and values of the rows that
-are sampled at the same time. What is not: activations, which ``gradient_checkpointing`` and ``gradient_accumulation``
-bound, and what the libraries take. So a number is the least that is needed.
+What is counted: weights, gradients and AdamW's two moments, a frozen reference, and the keys and values of the rows
+that are sampled at the same time. What is not: activations, which ``gradient_checkpointing`` and
+``gradient_accumulation`` bound, and what the libraries take. So a number is the least that is needed.
 """
 
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 
 from tenfold.core.errors import UserError
 
-# By tokenizer, then by stop strings and size of the vocabulary, which may grow: the anchor, and tokens that may complete.
+# By tokenizer, then by stop strings and size of the vocabulary, which may grow: anchor and tokens that may complete.
 _KNOWN: WeakKeyDictionary[Any, dict[tuple[tuple[str, ...], int], tuple[int, frozenset[int]]]] = WeakKeyDictionary()
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # how tokenizers decode bytes that are no character
 

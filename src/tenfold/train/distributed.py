@@ -20,14 +20,21 @@ def num_launched() -> int:
 
 
 def computes_on_cpu(device: str) -> bool:
-    """Whether accelerate must be told to use the CPU: when asked to, and for several processes without a GPU.
+    """Whether accelerate must be told to use the CPU: when asked to, for several processes without a GPU, and where the
+    device is none of CUDA or ROCm.
 
-    Without being told, it takes each of several processes on a machine without a GPU for a run of its own.
+    Without being told, it takes each of several processes on a machine without a GPU for a run of its own. Other
+    devices, such as Apple's, have no float64, which sampling, logs and several losses need.
 
     Args:
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
     """
-    return device == "cpu" or (num_launched() > 1 and not torch.accelerator.is_available())
+    if device == "cpu":
+        return True
+    if not torch.accelerator.is_available():
+        return num_launched() > 1
+    found = torch.accelerator.current_accelerator()
+    return found is None or found.type != "cuda"
 
 
 def require_device(device: str) -> None:
@@ -57,7 +64,7 @@ def compute_device(device: str) -> torch.device:
 
 
 def device_of(cell: Cell) -> torch.device:
-    """Where a cell computes. What is built or loaded for it goes there at once, for it may be asked before it is trained.
+    """Where a cell computes: what is built or loaded for it goes there at once, as it may be asked before a training.
 
     Args:
         cell: of the arm, stage or training.
