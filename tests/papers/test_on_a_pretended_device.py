@@ -7,13 +7,14 @@ every stage, is stopped once after its first step and resumed. What accelerate a
 
 import math
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from pretended import PRODUCTS, pretended_device
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tenfold.core import discovery
+from tenfold.core import discovery, timing
 from tenfold.core.cell import Cell
 from tenfold.core.config import from_plain, leaves, to_plain
 from tenfold.core.errors import Interrupted, UserError
@@ -39,6 +40,7 @@ USUAL_CROSSINGS = 8
 WITHOUT_CROSSINGS = ("optim/qk_scores.py", "optim/observed_attention.py")
 """What runs in each layer of each forward pass."""
 ON_ONE_DEVICE = 80e9
+SCALING_OUT = Path(__file__).parents[2] / "docs" / "scaling-out.md"
 STUDIES = discovery.studies()
 
 each_study = pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
@@ -172,3 +174,15 @@ def test_the_first_steps_on_a_gpu(study, preset, tmp_path):
             raise
         pytest.skip(f"needs what is not here: {error}")
     assert any(math.isfinite(value) for value in scores.metrics.values())
+
+
+@each_study
+def test_the_table_of_presets_says_what_is_so(study):
+    """Every preset for GPUs is in ``docs/scaling-out.md``, with its own estimate."""
+    module, table = discovery.config_module(study.name), SCALING_OUT.read_text()
+    large = {"gpu": module.gpu()} if "gpu" in discovery.presets_of(study.name) else {}
+    if hasattr(module, "paper"):
+        large |= {f"paper --task {task}": module.paper(task=task) for task in module.TASKS}
+    for name, config in large.items():
+        memory = timing.size(discovery.recipe_module(study.name).estimate(config)["memory_bytes"])
+        assert f"| `{study.name}` | `{name}` | {memory} | no | code, at the size of smoke |" in table

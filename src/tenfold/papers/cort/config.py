@@ -79,7 +79,7 @@ class LoopConfig:
     count_outputs: bool = False
     """Outputs use up the tokens of a completion, too."""
     deterministic: bool = True
-    """Run programs in synchronous rounds, so that a run repeats to the last bit; off hides their time."""
+    """Run programs in synchronous rounds, so that a run repeats to the last bit on a CPU; off hides their time."""
     echo_last_expression: bool = False
     """Show the value of a last line that is an expression."""
     seconds: float = 5.0

@@ -122,7 +122,7 @@ class SearchConfig:
     count_results: bool = False
     """Whether results use up the length of a response."""
     deterministic: bool = False
-    """Search in synchronous rounds, so that a run repeats to the last bit; a slow search is waited for."""
+    """Search in synchronous rounds, so that a run repeats to the last bit on a CPU; a slow search is waited for."""
 
     def __post_init__(self) -> None:
         """Refuse limits below 1."""
