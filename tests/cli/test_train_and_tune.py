@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 PAPERS = Path(__file__).parent / "papers"
@@ -144,3 +145,12 @@ def test_studies_are_run_shown_and_listed_by_both_names(smallest, tenfold, tmp_p
 def test_a_preset_that_a_study_lacks_is_refused_by_name(smallest, tenfold):
     status, _, err = tenfold("run", "smallest", "--preset", "gpu")
     assert status == 2 and "smallest has no preset gpu; it has smoke, laptop" in err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_an_absent_device_is_refused_before_anything_is_written(smallest, tenfold, tmp_path):
+    out = tmp_path / "out"
+    for words in (("train", "smallest", "--data", smallest), ("tune", "smallest")):
+        status, _, err = tenfold(*words, "--out", out, "--device", "cuda")
+        assert status == 2 and "device = cuda: this PyTorch sees no CUDA device" in err
+        assert not out.exists()

@@ -4,8 +4,10 @@ The configuration is read in one parse: preset < YAML file < flags. With ``--res
 takes the preset's place and must come out unchanged; more seeds and arms may be added.
 """
 
+import math
 import os
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -289,6 +291,7 @@ def _execute(
 
     require_extras(_extras_of(recipe, command.config), study.name)
     _refuse_absent_device(command.device)
+    _warn_of_memory(recipe, command.config, command.device)
     preset = preset_and_task(study, command)
     directory = command.resume or command.out or _new_directory(study.name, preset.replace(":", "-"), command.device)
     report = execute(
@@ -322,6 +325,20 @@ def _refuse_absent_device(device: str) -> None:
         from tenfold.train.distributed import require_device
 
         require_device(device)
+
+
+def _warn_of_memory(recipe: Any, config: Any, device: str) -> None:
+    """Say before hours are spent that a training will not fit, by the study's estimate, which is the least it takes."""
+    from tenfold.core import timing
+    from tenfold.train.distributed import memory_of
+
+    there = memory_of(device)
+    if math.isfinite(there) and (needed := recipe.estimate(config)["memory_bytes"]) > there:
+        print(
+            f"tenfold: this takes {timing.size(needed)} on each device, which has {timing.size(there)}; "
+            "less is taken with a smaller rollout_batch_size or evaluation.batch_size, LoRA or policy.dtype = bfloat16",
+            file=sys.stderr,
+        )
 
 
 def _new_directory(paper: str, preset: str, device: str) -> Path:

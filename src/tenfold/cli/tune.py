@@ -44,7 +44,9 @@ def main(arguments: Sequence[str]) -> int:
     from tenfold.core.cell import Cell
     from tenfold.core.directory import claim_folder
     from tenfold.study.tuning import chosen_fields, try_rates, with_value
+    from tenfold.train.distributed import require_device
 
+    require_device(command.device)
     study = discovery.find_study(command.paper)
     recipe: Any = discovery.recipe_module(study.name)
     if not hasattr(recipe, "GRID"):

@@ -52,10 +52,12 @@ def size(num_bytes: float) -> str:
     """Bytes as people say them.
 
     Example:
-        >>> size(9.4e7), size(2.5e9)
-        ('about 94 MB', 'about 2.5 GB')
+        >>> size(9.4e7), size(2.5e9), size(9.31e11)
+        ('about 94 MB', 'about 2.5 GB', 'about 931 GB')
     """
-    return f"about {round(num_bytes / 1e6)} MB" if num_bytes < 1e9 else f"about {num_bytes / 1e9:.2g} GB"
+    if num_bytes < 1e9:
+        return f"about {round(num_bytes / 1e6)} MB"
+    return f"about {num_bytes / 1e9:.2g} GB" if num_bytes < 1e11 else f"about {num_bytes / 1e9:,.0f} GB"
 
 
 def count(number: float) -> str:

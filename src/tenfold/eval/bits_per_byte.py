@@ -80,6 +80,8 @@ def bits_per_byte(token_bits_NT: ArrayLike, positions: Positions = "all") -> tup
         >>> bits_per_byte([[4.0, 2.0, 1.0], [4.0, 4.0, 3.0]], "second_half")
         (2.5, 1.0)
     """
+    if isinstance(token_bits_NT, Tensor):
+        token_bits_NT = token_bits_NT.detach().cpu()
     bits_NT = np.asarray(token_bits_NT, dtype=np.float64)
     if bits_NT.ndim != 2 or not bits_NT.size:
         raise UserError(

@@ -9,7 +9,7 @@ them beside accuracy, mean confidence and the count of distinct confidences, as 
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -292,8 +292,14 @@ def confidence_sum(answers: Sequence[Hashable], confidences: Numbers) -> float:
     return float(sum(np.mean(values) for values in stated.values()))
 
 
+def _as_array(numbers: Any) -> np.ndarray:
+    if hasattr(numbers, "detach"):  # a tensor, on whatever device; asked so, torch need not be imported
+        numbers = numbers.detach().cpu()
+    return np.asarray(numbers, dtype=np.float64)
+
+
 def _checked(confidences: Numbers, outcomes: Numbers) -> tuple[np.ndarray, np.ndarray]:
-    q_N, c_N = np.asarray(confidences, dtype=np.float64), np.asarray(outcomes, dtype=np.float64)
+    q_N, c_N = _as_array(confidences), _as_array(outcomes)
     if q_N.shape != c_N.shape or q_N.ndim != 1 or not len(q_N):
         raise UserError(f"confidences and outcomes: shapes {q_N.shape} and {c_N.shape}; both must be [N] with N > 0")
     bad = np.flatnonzero(~((q_N >= 0) & (q_N <= 1)))

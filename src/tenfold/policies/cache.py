@@ -64,7 +64,12 @@ class _SlotLayer(CacheLayerMixin):
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write the new keys and values [B, H, Q, D] and return those of the batch, [B, H, C, D]."""
+        """Write the new keys and values [B, H, Q, D] and return those of the batch, [B, H, C, D].
+
+        Both are kept in the values' type. Under autocast the rotation of positions widens the keys again, and kept so
+        they would take twice the room, and be narrowed by each layer, all of them, at every token.
+        """
+        key_states = key_states.to(value_states.dtype)
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         if self.keys.shape[2] != self._aim.num_columns:

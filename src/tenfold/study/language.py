@@ -5,15 +5,18 @@ Imports no torch at module level.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tenfold.core.config import refuse_idle
 from tenfold.core.types import Message
 from tenfold.data.questions import Messages
 
 if TYPE_CHECKING:
+    import torch
+
     from tenfold.core.cell import Cell
     from tenfold.policies import Policy
+    from tenfold.train.settings import GRPOSettings, SFTSettings
     from tenfold.train.trl_run import Evaluate
 
 
@@ -23,6 +26,9 @@ class PolicyConfig:
 
     model: str = ""
     """Name or folder of a model that from_pretrained loads, or ``smollm2-135m``; empty for a tiny one made in code."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Loaded model: type of its weights, and so of gradients and moments. bfloat16 takes half the memory, but its
+    seven bits lose updates below some 0.4 % of a weight, which is most of them at rates such as 1e-6."""
     width: int = 64
     """Tiny model: width of the residual stream."""
     layers: int = 3
@@ -34,11 +40,20 @@ class PolicyConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes of a model that has its own."""
+        if not self.model:
+            refuse_idle(self, ("dtype",), acts="model")
         if self.model:
             refuse_idle(self, ("width", "layers", "heads", "context"), acts="model to nothing, for a tiny policy")
 
 
-def build_policy(config: PolicyConfig, alphabet: str, special: Sequence[str] = (), *, seed: int) -> "Policy":
+def build_policy(
+    config: PolicyConfig,
+    alphabet: str,
+    special: Sequence[str] = (),
+    *,
+    seed: int,
+    device: "str | torch.device" = "cpu",
+) -> "Policy":
     """The policy before any training; equal seeds give equal weights.
 
     Args:
@@ -46,6 +61,7 @@ def build_policy(config: PolicyConfig, alphabet: str, special: Sequence[str] = (
         alphabet: characters of a tiny policy.
         special: texts that are one token each for a tiny policy.
         seed: of its weights.
+        device: where it goes, ``device_of(cell)`` of ``tenfold.train.distributed`` for one that is to be asked.
 
     Raises:
         UserError: the model cannot be loaded, or the sizes of a tiny one don't fit.
@@ -54,11 +70,13 @@ def build_policy(config: PolicyConfig, alphabet: str, special: Sequence[str] = (
         >>> build_policy(PolicyConfig(width=16, layers=1, heads=2), "0123456789+=", seed=0).context
         256
     """
+    import torch
+
     from tenfold.policies import load_policy, tiny_policy
 
     if config.model:
-        return load_policy(config.model)
-    return tiny_policy(
+        return load_policy(config.model, dtype=getattr(torch, config.dtype), device=device)
+    policy = tiny_policy(
         alphabet,
         special,
         width=config.width,
@@ -67,10 +85,42 @@ def build_policy(config: PolicyConfig, alphabet: str, special: Sequence[str] = (
         context=config.context,
         seed=seed,
     )
+    policy.model.to(torch.device(device))  # type: ignore[arg-type]
+    return policy
+
+
+def estimate_of(
+    policy: PolicyConfig, training: "GRPOSettings | SFTSettings", rows: int, reply_tokens: int = 0
+) -> dict[str, float]:
+    """What training a loaded model takes, for the estimate of a recipe: see :mod:`tenfold.policies.sizes`.
+
+    Args:
+        policy: of a model that is loaded.
+        training: the hungriest one.
+        rows: answers that an evaluation samples at the same time.
+        reply_tokens: of such an answer with its prompt, and of what an environment adds to one in training.
+    """
+    from tenfold.policies.sizes import estimate_of_model
+    from tenfold.train.settings import GRPOSettings
+
+    tokens, reference = reply_tokens, False
+    if isinstance(training, GRPOSettings):
+        of_a_round = training.prompts_per_step * training.num_generations * training.updates_per_generation
+        rows = max(rows, min(training.rollout_batch_size or of_a_round, of_a_round))
+        tokens, reference = max(tokens, training.max_prompt_length + training.max_completion_length), training.beta > 0
+    return estimate_of_model(
+        policy.model,
+        dtype=policy.dtype,
+        rows=rows,
+        tokens=tokens,
+        cache_dtype="bfloat16" if training.mixed_precision == "bf16" else policy.dtype,
+        adapters=training.lora.rank > 0,
+        reference=reference,
+    )
 
 
 def placed(policy: "Policy", cell: "Cell") -> "Policy":
-    """The same policy, moved to where the cell computes: one that is asked before any trainer has moved it needs it.
+    """The same policy, moved to where the cell computes: for one that was read before there was a cell.
 
     Args:
         policy: as it was built or loaded.
@@ -83,9 +133,9 @@ def placed(policy: "Policy", cell: "Cell") -> "Policy":
         >>> placed(policy, Cell(arm="a", seed=0, directory=Path("run"), device="cpu")).device
         device(type='cpu')
     """
-    from tenfold.train.distributed import compute_device
+    from tenfold.train.distributed import device_of
 
-    policy.model.to(compute_device(cell.device))  # type: ignore[arg-type]
+    policy.model.to(device_of(cell))  # type: ignore[arg-type]
     return policy
 
 

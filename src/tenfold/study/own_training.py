@@ -31,6 +31,7 @@ from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
 from tenfold.policies import Policy
 from tenfold.study.tuning import with_value
+from tenfold.train.distributed import device_of
 
 ABOUT = "training.yaml"
 
@@ -59,8 +60,10 @@ def train_in(paper: str, module: OwnTraining, config: Any, data: Path, cell: Cel
         cell: the training.
 
     Raises:
-        UserError: something cannot be used, before anything is written; or the folder is about something else.
+        UserError: something cannot be used, such as a device that is not there, before anything is written; or the
+            folder is about something else.
     """
+    device_of(cell)
     data_sha256 = sha256_of(data)
     given = module.read(config, cell.arm)
     facts = {"paper": paper, "arm": cell.arm, "seed": cell.seed, "dtype": cell.dtype, "data_sha256": data_sha256}

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from tenfold.core.cell import Cell
 from tenfold.core.files import to_json, write_atomically
 from tenfold.policies import Policy, load_policy
-from tenfold.train.distributed import broadcast, compute_device, num_launched, wait_for_everyone
+from tenfold.train.distributed import broadcast, device_of, num_launched, wait_for_everyone
 from tenfold.train.trl_run import quiet
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ def made_once(
 def policy_made_once(cell: Cell, name: str, make: Callable[[Cell], Policy]) -> Policy:
     """A policy that several arms start from, such as a warm start; see :func:`made_once`.
 
-    Adapters are folded into the weights, and the policy is where the arm computes.
+    Adapters are folded into the weights, which keep their type, and the policy is where the arm computes.
     """
     with quiet():
         return made_once(
@@ -66,7 +66,7 @@ def policy_made_once(cell: Cell, name: str, make: Callable[[Cell], Policy]) -> P
             name,
             make,
             save=lambda policy, folder: policy.merged().save(folder / "model"),
-            load=lambda folder: load_policy(folder / "model", device=compute_device(cell.device)),
+            load=lambda folder: load_policy(folder / "model", dtype="auto", device=device_of(cell)),
         )
 
 

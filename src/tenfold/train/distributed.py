@@ -1,5 +1,6 @@
 """Agreement between the processes of one launch, for code that does not know accelerate."""
 
+import math
 import os
 from typing import TypeVar
 
@@ -7,6 +8,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
+from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
 
 T = TypeVar("T")
@@ -18,14 +20,21 @@ def num_launched() -> int:
 
 
 def computes_on_cpu(device: str) -> bool:
-    """Whether accelerate must be told to use the CPU: when asked to, and for several processes without a GPU.
+    """Whether accelerate must be told to use the CPU: when asked to, for several processes without a GPU, and where the
+    device is none of CUDA or ROCm.
 
-    Without being told, it takes each of several processes on a machine without a GPU for a run of its own.
+    Without being told, it takes each of several processes on a machine without a GPU for a run of its own. Other
+    devices, such as Apple's, have no float64, which sampling, logs and several losses need.
 
     Args:
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
     """
-    return device == "cpu" or (num_launched() > 1 and not torch.accelerator.is_available())
+    if device == "cpu":
+        return True
+    if not torch.accelerator.is_available():
+        return num_launched() > 1
+    found = torch.accelerator.current_accelerator()
+    return found is None or found.type != "cuda"
 
 
 def require_device(device: str) -> None:
@@ -52,6 +61,33 @@ def compute_device(device: str) -> torch.device:
     if computes_on_cpu(device) or accelerator is None or not torch.accelerator.is_available():
         return torch.device("cpu")
     return torch.device(accelerator.type, int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def device_of(cell: Cell) -> torch.device:
+    """Where a cell computes: what is built or loaded for it goes there at once, as it may be asked before a training.
+
+    Args:
+        cell: of the arm, stage or training.
+
+    Raises:
+        UserError: for ``"cuda"`` where PyTorch sees no CUDA device, before anything is computed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> device_of(Cell(arm="a", seed=0, directory=Path("run"), device="cpu"))
+        device(type='cpu')
+    """
+    return compute_device(cell.device)
+
+
+def memory_of(device: str) -> float:
+    """Bytes of the device that :func:`compute_device` gives; infinite for the CPU, whose memory others share.
+
+    Args:
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    """
+    place = compute_device(device)
+    return float(torch.cuda.get_device_properties(place).total_memory) if place.type == "cuda" else math.inf
 
 
 def broadcast(value: T, device: str = "auto") -> T:

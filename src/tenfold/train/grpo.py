@@ -385,7 +385,8 @@ def grpo(
         settings: what is published about the training.
         cell: where to log and save, and whether to stop.
         environment: answers at the end of each turn of a completion.
-        deterministic: ask it in synchronous rounds; a run then repeats to the last bit, and a slow tool is waited for.
+        deterministic: ask it in synchronous rounds; on a CPU a run then repeats to the last bit; a slow
+            tool is waited for.
         count_replies: its tokens count toward ``settings.max_completion_length``.
         mask_replies: leave its tokens out of the loss; off is for showing what that does.
         policy_loss: in place of the loss that the settings describe, which must then be at their defaults.

@@ -80,8 +80,8 @@ class LoopConfig:
     count_outputs: bool = False
     """Count the tokens of outputs towards the length of a completion, too."""
     deterministic: bool = True
-    """Run programs in synchronous rounds, so that a run repeats to the last bit; without it generation goes on while
-    they run."""
+    """Run programs in synchronous rounds, so that a run repeats to the last bit on a CPU; without it generation goes on
+    while they run."""
     echo_last_expression: bool = False
     """Show the value of a last line that is an expression."""
     seconds: float = 5.0
@@ -328,6 +328,7 @@ def gpu() -> Config:
             prompts_per_step=16,
             num_generations=8,
             max_completion_length=400,
+            rollout_batch_size=64,
             scale_rewards="group",
             mixed_precision="bf16",
             optimizer=OptimizerSettings(warmup_steps=3),
@@ -372,7 +373,7 @@ def paper(task: str = "hint-engineering-rft-32b") -> Config:
         grpo=published_reinforcement(),
         rates=RatesConfig(**dict.fromkeys(tuned, stage.rate), **dict.fromkeys(reinforced, 1e-6)),
         evaluation=EvaluationConfig(
-            max_new_tokens=32_768, samples=16, batch_size=64, budgets=(4096, 8192, 16_384, 32_768)
+            max_new_tokens=32_768, samples=16, batch_size=16, budgets=(4096, 8192, 16_384, 32_768)
         ),
     )
 

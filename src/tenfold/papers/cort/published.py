@@ -63,6 +63,7 @@ def published_reinforcement() -> GRPOSettings:
         max_completion_length=16_000,
         temperature=0.6,
         top_p=0.95,
+        rollout_batch_size=32,
         loss_type="dapo",
         scale_rewards="group",
         beta=0.001,

@@ -26,8 +26,7 @@ from tenfold.papers.cort.measures import Measured, summary
 from tenfold.papers.cort.method import cort_rewards
 from tenfold.papers.cort.questions import load_questions
 from tenfold.policies import Policy
-from tenfold.policies.sizes import estimate_on_disk
-from tenfold.study.language import evaluated_as
+from tenfold.study.language import estimate_of, evaluated_as
 from tenfold.study.pictures import colours
 from tenfold.study.questions import Question, as_dataset
 from tenfold.study.tuning import at_rate
@@ -338,7 +337,7 @@ def figures(report: Report) -> Sequence[Picture]:
 def estimate(config: Config) -> dict[str, float]:
     """Size and time of one seed of all arms, for ``--dry-run``; the time of a model on disk is unknown."""
     if config.policy.model:
-        return estimate_on_disk(config.policy.model)
+        return estimate_of(config.policy, config.grpo, config.evaluation.batch_size, config.evaluation.max_new_tokens)
     num_parameters = stages.build(config, 0).num_parameters
     num_tunings = sum(arm.examples is not None for arm in ARMS.values()) + 2  # and those of two stages
     tuned = num_tunings * config.sft.steps * config.sft.batch_size

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 
 from tenfold.core.cell import Cell
@@ -31,10 +32,11 @@ from tenfold.papers.cort.proposers import Heuristic, Random, hint_all
 from tenfold.papers.cort.questions import load_questions
 from tenfold.papers.cort.traces import Trace, read_traces, unbegun, write_traces
 from tenfold.policies import Policy
-from tenfold.study.language import build_policy, placed
+from tenfold.study.language import build_policy
 from tenfold.study.questions import Question
 from tenfold.study.stages import made_once, policy_made_once
 from tenfold.study.tuning import at_rate
+from tenfold.train.distributed import device_of
 from tenfold.train.sft import sft
 
 SETS = "sets"
@@ -60,15 +62,15 @@ class TraceSets:
 # The base
 
 
-def build(config: Config, seed: int) -> Policy:
+def build(config: Config, seed: int, device: str | torch.device = "cpu") -> Policy:
     """The policy before any training; equal seeds give equal weights."""
     weights = key_to_seed(seed, "policy")
-    return build_policy(config.policy, multiplication.ALPHABET, multiplication.SPECIAL, seed=weights)
+    return build_policy(config.policy, multiplication.ALPHABET, multiplication.SPECIAL, seed=weights, device=device)
 
 
 def untrained(study: Study) -> Policy:
     """The same where the cell computes, for a policy may sample before it is ever trained."""
-    return placed(build(study.config, study.seed), study.cell)
+    return build(study.config, study.seed, device_of(study.cell))
 
 
 def base(study: Study) -> Policy:

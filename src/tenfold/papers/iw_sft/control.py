@@ -34,7 +34,7 @@ from tenfold.papers.iw_sft.networks import GaussianPolicy, MixturePolicy
 from tenfold.papers.iw_sft.tasks import ControlTask
 from tenfold.papers.iw_sft.training import Columns, Evaluate, columns, fit
 from tenfold.study.stages import json_made_once, made_once
-from tenfold.train.distributed import compute_device
+from tenfold.train.distributed import device_of
 
 ARMS: Mapping[str, Arm] = {
     "sft": Arm("SFT: plain fine-tuning on the kept trajectories", "sft", without_weights),
@@ -252,4 +252,4 @@ def _load_policy(study: ControlStudy, folder: Path) -> nn.Module:
 
     policy = build_policy(study)
     policy.load_state_dict(load_file(folder / WEIGHTS))
-    return policy.to(compute_device(study.cell.device)).eval()
+    return policy.to(device_of(study.cell)).eval()

@@ -23,6 +23,7 @@ from tenfold.papers.msa.survey import survey as survey_of
 from tenfold.papers.msa.vignette import load_vignette
 from tenfold.papers.msa.vignette import vignettes as known_vignettes
 from tenfold.policies import ChatServer, LMBackend, RolloutBackend, ScriptedBackend, load_policy
+from tenfold.train.distributed import compute_device
 
 Target = Annotated[Path, tyro.conf.Positional]
 Way = Literal["msa", "direct", "chain_of_thought"]
@@ -76,7 +77,7 @@ def backend_of(lm: str, model: str = "", seed: int = 0) -> LMBackend:
                 f"lm is {lm!r}, which does not exist; allowed: an address, a model's folder, a recorded run"
             )
         return ScriptedBackend.of_calls(read_record(path.read_text(encoding="utf-8"), lm)["calls"])
-    return RolloutBackend(load_policy(lm), seed)
+    return RolloutBackend(load_policy(lm, device=compute_device("auto")), seed)
 
 
 def infer(

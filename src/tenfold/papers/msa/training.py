@@ -23,6 +23,7 @@ from tenfold.papers.msa.rows import WAYS, Mixture, Told, training_situations
 from tenfold.papers.msa.situations import Question, Situation, prior_answer, wins_minus_losses
 from tenfold.papers.msa.wording import VOCABULARY
 from tenfold.study.stages import made_once
+from tenfold.train.distributed import device_of
 from tenfold.train.loop import LoopConfig, train
 
 CONTEXT = 384
@@ -78,7 +79,7 @@ def learned_once(config: Config, cell: Cell) -> Learned:
         "network",
         lambda stage: fit(config, stage),
         save=_save,
-        load=lambda folder: _load(config, folder),
+        load=lambda folder: _load(config, folder, device_of(cell)),
     )
 
 
@@ -129,8 +130,8 @@ def _save(learned: Learned, folder: Path) -> None:
     write_atomically(folder / "counting.json", to_json(learned.counting.medians) + "\n")
 
 
-def _load(config: Config, folder: Path) -> Learned:
+def _load(config: Config, folder: Path, device: torch.device) -> Learned:
     network = fresh(config, 0)
     network.load_state_dict(load_file(folder / "network.safetensors"))
     medians = json.loads((folder / "counting.json").read_text(encoding="utf-8"))
-    return Learned(network.eval(), Counting(medians))
+    return Learned(network.to(device).eval(), Counting(medians))

@@ -133,7 +133,7 @@ class Probe:
 
     def fit(self, states_ND: Tensor, right_N: np.ndarray) -> "Probe":
         """Minimise by L-BFGS, in float64."""
-        states_ND, target_N = states_ND.double(), torch.as_tensor(right_N, dtype=torch.float64)
+        states_ND, target_N = states_ND.cpu().double(), torch.as_tensor(right_N, dtype=torch.float64)
         self.mean_D, self.scale_D = states_ND.mean(0), states_ND.std(0).clamp(min=1e-6)
         inputs_ND = (states_ND - self.mean_D) / self.scale_D
         self.weight_D = torch.zeros(inputs_ND.shape[1], dtype=torch.float64, requires_grad=True)
@@ -153,7 +153,7 @@ class Probe:
     @torch.no_grad()
     def predict(self, states_ND: Tensor) -> np.ndarray:
         """P(right), [N]."""
-        logits_N = (states_ND.double() - self.mean_D) / self.scale_D @ self.weight_D + self.bias
+        logits_N = (states_ND.cpu().double() - self.mean_D) / self.scale_D @ self.weight_D + self.bias
         return logits_N.sigmoid().numpy()
 
 

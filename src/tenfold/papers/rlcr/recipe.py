@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
@@ -27,11 +28,11 @@ from tenfold.papers.rlcr.method import rlcr_reward
 from tenfold.papers.rlcr.prompts import render
 from tenfold.papers.rlcr.questions import Questions, load_questions
 from tenfold.policies import Policy
-from tenfold.policies.sizes import estimate_on_disk
 from tenfold.rewards import brier_rule, is_safe, log_rule
-from tenfold.study.language import build_policy, evaluated_as, placed
+from tenfold.study.language import build_policy, estimate_of, evaluated_as
 from tenfold.study.questions import Question, as_dataset
 from tenfold.study.stages import json_made_once, policy_made_once
+from tenfold.train.distributed import device_of
 from tenfold.train.grpo import grpo
 from tenfold.train.sft import sft
 
@@ -200,7 +201,7 @@ def study_of(config: Config, arm: Arm, cell: Cell) -> Study:
 def warm_start(config: Config, cell: Cell) -> Policy:
     """The over-confident policy that all arms of a seed start from; the bare one where there is no warm start."""
     if not config.warm_start.steps:
-        return placed(build(config, cell.seed), cell)
+        return build(config, cell.seed, device_of(cell))
     return policy_made_once(cell, "warm-start", lambda stage: _warmed_up(config, stage))
 
 
@@ -213,12 +214,13 @@ def _warmed_up(config: Config, stage: Cell) -> Policy:
     if not isinstance(rows[0]["prompt"], str):
         said = [[{"role": "assistant", "content": text}] for text in said]
     rows = rows.select_columns("prompt").add_column("completion", said)
-    return sft(build(config, stage.seed), rows, w.training, stage).merged()
+    return sft(build(config, stage.seed, device_of(stage)), rows, w.training, stage).merged()
 
 
-def build(config: Config, seed: int) -> Policy:
+def build(config: Config, seed: int, device: str | torch.device = "cpu") -> Policy:
     """The policy before any training; equal seeds give equal weights in every arm."""
-    return build_policy(config.policy, ALPHABET, (*TAGS, *CONFIDENCES), seed=key_to_seed(seed, "policy"))
+    weights = key_to_seed(seed, "policy")
+    return build_policy(config.policy, ALPHABET, (*TAGS, *CONFIDENCES), seed=weights, device=device)
 
 
 def start_of(study: Study, policy: Policy) -> dict[str, Any]:
@@ -343,7 +345,9 @@ def figures(report: Report) -> Sequence[Picture]:
 def estimate(config: Config) -> dict[str, float]:
     """Size and time of one seed of all arms, for ``--dry-run``; the time of a model on disk is unknown."""
     if config.policy.model:
-        return estimate_on_disk(config.policy.model)
+        return estimate_of(
+            config.policy, config.training, config.evaluation.batch_size, config.evaluation.max_new_tokens
+        )
     t, w = config.training, config.warm_start
     num_parameters = build(config, 0).num_parameters
     completions = 2 * (t.steps + config.ablation_steps) * t.prompts_per_step * t.num_generations

@@ -123,7 +123,7 @@ class SearchConfig:
     count_results: bool = False
     """Count the tokens of search results towards the length of a response, too."""
     deterministic: bool = False
-    """Search in synchronous rounds, so that a run repeats to the last bit; all wait for a slow search."""
+    """Search in synchronous rounds, so that a run repeats to the last bit on a CPU; all wait for a slow search."""
 
     def __post_init__(self) -> None:
         """Refuse limits below 1."""
@@ -320,6 +320,7 @@ def gpu() -> Config:
             gradient_accumulation=8,
             max_prompt_length=512,
             max_completion_length=512,
+            rollout_batch_size=64,
             beta=0.001,
             mixed_precision="bf16",
             gradient_checkpointing=True,
@@ -348,6 +349,7 @@ def paper(task: str = "qwen2.5-7b") -> Config:
             gradient_accumulation=160,
             max_prompt_length=512,
             max_completion_length=8192,
+            rollout_batch_size=16,
             beta=0.001,
             scale_rewards="group",
             mixed_precision="bf16",
@@ -356,7 +358,7 @@ def paper(task: str = "qwen2.5-7b") -> Config:
             checkpoint_every=50,
         ),
         rates=_rates(1e-6),
-        evaluation=EvaluationConfig(max_new_tokens=8192, closed_book_samples=8, batch_size=64),
+        evaluation=EvaluationConfig(max_new_tokens=8192, closed_book_samples=8, batch_size=16),
     )
 
 

@@ -25,8 +25,7 @@ from tenfold.papers.sem.decided import STATED
 from tenfold.papers.sem.prompts import prompt_of
 from tenfold.papers.sem.study import Study
 from tenfold.policies import Policy
-from tenfold.policies.sizes import estimate_on_disk
-from tenfold.study.language import evaluated_as
+from tenfold.study.language import estimate_of, evaluated_as
 from tenfold.study.questions import as_dataset
 from tenfold.study.stages import agreed, policy_made_once
 from tenfold.study.tuning import at_rate, with_value
@@ -227,7 +226,9 @@ def figures(report: Report) -> Sequence[Picture]:
 def estimate(config: Config) -> dict[str, float]:
     """Size and time of one seed of all arms, for ``--dry-run``; the time of a model on disk is unknown."""
     if config.policy.model:
-        return estimate_on_disk(config.policy.model)
+        return estimate_of(
+            config.policy, config.training, config.evaluation.batch_size, config.evaluation.max_new_tokens
+        )
     training, warm_start = config.training, config.warm_start.training
     num_parameters = stages.build(config, 0).num_parameters
     num_lessons = 2 * warm_start.steps * warm_start.batch_size  # with and without a confidence

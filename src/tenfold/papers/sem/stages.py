@@ -7,6 +7,7 @@ that the environment gives. The composition with RLCR has one of its own, which 
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
 from datasets import Dataset
 
 from tenfold.core.cell import Cell
@@ -20,23 +21,24 @@ from tenfold.papers.sem.prompts import CLOSED_BOOK
 from tenfold.papers.sem.questions import balanced, closed_book_accuracy
 from tenfold.papers.sem.study import Study
 from tenfold.policies import Policy, Sampling
-from tenfold.study.language import build_policy, placed
+from tenfold.study.language import build_policy
 from tenfold.study.questions import Question
 from tenfold.study.stages import json_made_once, policy_made_once
+from tenfold.train.distributed import device_of
 from tenfold.train.sft import sft
 
 _CLOSED_BOOK_STOP = ("</answer>",)  # what follows the first answer is not read
 
 
-def build(config: Config, seed: int) -> Policy:
+def build(config: Config, seed: int, device: str | torch.device = "cpu") -> Policy:
     """The policy before any training; equal seeds give equal weights."""
-    seed_of_weights = key_to_seed(seed, "policy")
-    return build_policy(config.policy, fact_world.ALPHABET, fact_world.SPECIAL, seed=seed_of_weights)
+    weights = key_to_seed(seed, "policy")
+    return build_policy(config.policy, fact_world.ALPHABET, fact_world.SPECIAL, seed=weights, device=device)
 
 
 def untrained(study: Study) -> Policy:
     """The same where the cell computes, for a policy may answer before it is ever trained."""
-    return placed(build(study.config, study.seed), study.cell)
+    return build(study.config, study.seed, device_of(study.cell))
 
 
 def warm_start(study: Study) -> Policy:
@@ -57,7 +59,7 @@ def taught(study: Study, cell: Cell, *, confidences: bool = False) -> Policy:
     warm = study.config.warm_start
     if not warm.training.steps:
         return untrained(study)
-    policy = build(study.config, study.seed)
+    policy = build(study.config, study.seed, device_of(cell))
     assert study.questions.world is not None, "a warm start is for facts"
     found = lessons(
         study.questions.world,

@@ -40,7 +40,7 @@ from tenfold.papers.universal_pretraining.optimization import (
 )
 from tenfold.papers.universal_pretraining.pretrain import ArmData, pretrain, random_computation, shown_rows
 from tenfold.study.stages import made_once
-from tenfold.train.distributed import compute_device
+from tenfold.train.distributed import device_of
 from tenfold.train.loop import Trained
 
 
@@ -250,7 +250,7 @@ def _pretrained_once(study: Study, cell: Cell) -> Any:
         f"pretraining-{study.arm.rate}-{study.config.rates.pretraining:g}",
         lambda stage: pretrained_model(study, stage)[0],
         save=lambda model, folder: save_causal_lm(model, folder / "model"),
-        load=lambda folder: load_causal_lm(folder / "model").to(compute_device(cell.device)),  # type: ignore[arg-type]
+        load=lambda folder: load_causal_lm(folder / "model").to(device_of(cell)),  # type: ignore[arg-type]
     )
 
 
@@ -262,7 +262,7 @@ def corpus_of(config: Config) -> Corpus:
 def pretrained_model(study: Study, cell: Cell) -> tuple[Any, int]:
     """The model that an arm fine-tunes, where it will be computed, and the steps that its pre-training skipped."""
     config, seed = study.config, study.seed
-    model = build_model(config.model, seed).to(compute_device(cell.device))
+    model = build_model(config.model, seed).to(device_of(cell))
     if study.arm.data is None:
         return model, 0
     e = config.evaluation
@@ -277,7 +277,7 @@ def pretrained_model(study: Study, cell: Cell) -> tuple[Any, int]:
     trained = pretrain(model, data, config.pretraining, rate, seed, cell, evaluate=evaluate)
     fresh = build_model(config.model, seed)  # the trained one is wrapped for the precision of its training
     fresh.load_state_dict(trained.model.state_dict())
-    return fresh.to(compute_device(cell.device)), trained.skipped
+    return fresh.to(device_of(cell)), trained.skipped
 
 
 def finetuned(model: Any, study: Study, cell: Cell) -> Trained:

@@ -16,6 +16,7 @@ from tenfold.study.language import build_policy, evaluated_as, prompt_ids
 from tenfold.study.questions import Question, as_dataset, as_demonstrations
 from tenfold.study.stages import policy_made_once
 from tenfold.study.tuning import at_rate
+from tenfold.train.distributed import device_of
 from tenfold.train.grpo import grpo
 from tenfold.train.sft import sft
 
@@ -106,7 +107,7 @@ def warm_start(config: Config, cell: Cell) -> Policy:
     """The policy that all arms of a seed start from; made once, so it may depend on nothing of an arm."""
 
     def make(stage: Cell) -> Policy:
-        policy = build_policy(config.policy, ALPHABET, seed=key_to_seed(stage.seed, "policy"))
+        policy = build_policy(config.policy, ALPHABET, seed=key_to_seed(stage.seed, "policy"), device=device_of(stage))
         shown = as_demonstrations(split_questions(config.task, stage.seed).train, lambda one: one.answers[0])
         if not config.warm_start.total_steps(len(shown)):
             return policy

@@ -32,11 +32,11 @@ from tenfold.papers.iw_sft.language.config import Config
 from tenfold.papers.iw_sft.language.data import Problems, Solutions, load_problems, load_solutions
 from tenfold.papers.iw_sft.trainer import drawn_by_quality, weighting_of
 from tenfold.policies import Policy, Sampling, rollout
-from tenfold.policies.sizes import estimate_on_disk
-from tenfold.study.language import build_policy, evaluated_as, prompt_ids
+from tenfold.study.language import build_policy, estimate_of, evaluated_as, prompt_ids
 from tenfold.study.questions import Question
 from tenfold.study.stages import policy_made_once
 from tenfold.study.tuning import at_rate
+from tenfold.train.distributed import device_of
 from tenfold.train.sft import sft
 from tenfold.train.trl_run import Evaluate
 
@@ -170,7 +170,8 @@ def begin(config: Config, cell: Cell) -> LanguageStudy:
 def clone(study: LanguageStudy) -> Policy:
     """Stage 1 on all solutions, by whichever arm of the seed comes first; without steps the policy as it is."""
     config = study.config
-    start = partial(build_policy, config.policy, arithmetic.ALPHABET, seed=study.cell.seed)
+    place = device_of(study.cell)
+    start = partial(build_policy, config.policy, arithmetic.ALPHABET, seed=study.cell.seed, device=place)
     if not config.has_stage_1:
         return start()
 
@@ -281,7 +282,7 @@ def figures(report: Report) -> Sequence[Picture]:
 def estimate(config: Config) -> dict[str, float]:
     """Size and time of one seed of all arms, for ``--dry-run``; unknown for models on disk."""
     if config.policy.model:
-        return estimate_on_disk(config.policy.model)
+        return estimate_of(config.policy, config.fine_tuning, 64, config.task.max_new_tokens)
     weights = build_policy(config.policy, arithmetic.ALPHABET, seed=0).num_parameters
     stages = ((config.cloning, 1), (config.fine_tuning, len(ARMS)))
     tokens = sum(times * stage.steps * stage.batch_size * stage.max_length for stage, times in stages)

@@ -29,6 +29,7 @@ from tenfold.papers.kimi_k2.pretraining.method import (
     prepare,
     rate_phases,
 )
+from tenfold.train.distributed import device_of
 from tenfold.train.loop import LoopConfig, train
 
 ModelKind = Literal["dense", "experts"]
@@ -119,7 +120,7 @@ def trainings(config: Config, arm: Arm) -> list[Training]:
 
 def pretrain(training: Training, config: Config, text: Text, seed: int, cell: Cell) -> Outcome:
     """Train from the newest checkpoint of ``cell`` to the end, save the model for transformers, and measure it."""
-    model = build(training.model, config, seed)
+    model = build(training.model, config, seed).to(device_of(cell))
     before = measure(model, text.test_NT)[1] if training.model == "experts" else {}
     prepared: list[Pretraining] = []
 
