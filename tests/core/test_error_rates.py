@@ -55,17 +55,19 @@ def test_at_the_plan_at_most_26_in_a_thousand_are_supported(seeds):
 
 @pytest.mark.parametrize("step", [1, 2, 5])
 def test_over_any_path_of_looks_up_to_thirty_seeds_at_most_five_percent_are(step):
-    values, found = normal(TRIALS, 30, step), np.zeros(TRIALS, bool)
+    values, found = normal(TRIALS, 30), np.zeros(TRIALS, bool)
     for look, seeds in enumerate(range(5, 31, step), start=1):
         found |= lows(values[:, :seeds], error_of_look(look)) > 0
     assert 0.025 < found.mean() <= 0.05
+    if step == 1:
+        assert f"it was {100 * found.mean():.1f} %" in DOCUMENT.read_text(encoding="utf-8")
 
 
 def test_looking_on_without_counting_is_what_the_rule_prevents():
     values, found = normal(TRIALS, 30), np.zeros(TRIALS, bool)
     for seeds in range(5, 31):
         found |= lows(values[:, :seeds], error_of_look(1)) > 0
-    assert found.mean() > 0.08
+    assert f"it would be {100 * found.mean():.1f} %" in DOCUMENT.read_text(encoding="utf-8")
 
 
 def test_over_several_plans_on_fresh_seeds_at_most_five_percent_are():
