@@ -50,8 +50,8 @@ def stated_in(text: str) -> Stated:
         ValueError: the text is no Python, or one of the names is no literal.
 
     Example:
-        >>> stated_in("CHOSEN_ON = (0, 1)\\nPLAN = Plan(laptop=(10, 11), why='two')").plan
-        Plan(laptop=(10, 11), why='two', gpu=(), paper=())
+        >>> stated_in("CHOSEN_ON = (0, 1)\\nPLAN = Plan(laptop=(2, 3, 4, 5, 6), why='five')").plan
+        Plan(laptop=(2, 3, 4, 5, 6), why='five', gpu=(), paper=())
     """
     try:
         tree = ast.parse(text)

@@ -142,7 +142,7 @@ def test_given_traces_that_have_changed_are_not_gone_on_with(train, tmp_path, ch
             "places = p.jsonl: acts with --arm hint_engineering, not with prompt_hint",
         ),
         ("prompt_hint", ("--rates.rl", 1e-3), r"rates\.rl = 0\.001: acts with --arm rl, not with prompt_hint"),
-        ("hint_engineering", ("--traces.places", "p.jsonl"), "give the reviewed file, too"),
+        ("hint_engineering", ("--traces.places", "p.jsonl"), "give their file as traces.drafts, too"),
         ("rl", ("--loop.max-tool-calls", -1), "max_tool_calls = -1"),
         ("rl", ("--loop.seconds", -1.0), r"seconds is -1\.0; allowed"),
         ("rl", ("--traces.num-hinted", 4), r"traces\.num_hinted = 4"),

@@ -76,7 +76,7 @@ def test_known_and_unknown_questions_in_equal_parts_by_a_rival(given, monkeypatc
     assert json.loads((given["out"] / CLOSED_BOOK_FILE).read_text()) == [1.0, 0.0, 0.75, 0.25]
     train(given, **rival)
     assert asked == [4], "asked once"
-    assert placed == ["cpu", "cpu"], "where the training computes, before it is asked"
+    assert placed and set(placed) == {"cpu"}, "where the training computes, before it is asked"
 
 
 def test_a_model_that_knows_nothing_cannot_be_balanced(given):

@@ -137,27 +137,36 @@ def test_what_is_known_is_asked_without_a_search_and_once(published_layout, stud
         return [0.5]
 
     monkeypatch.setattr(stages, "closed_book_accuracy", accuracies)
-    model = SimpleNamespace(to=lambda device: moved.append(device))
-    moved = []
-    monkeypatch.setattr(stages, "build", lambda config, seed: SimpleNamespace(model=model))
+    model = SimpleNamespace()
+    built_on = []
+
+    def build(config, seed, device):
+        built_on.append(device)
+        return SimpleNamespace(model=model)
+
+    monkeypatch.setattr(stages, "build", build)
     monkeypatch.setattr("tenfold.train.distributed.compute_device", lambda device: f"where {device} computes")
     study = study_of(published_layout)
     assert [stages.known_before(study) for _ in range(2)] == [[0.5], [0.5]]
     (((policy, questions, sampling), options),) = asked
     assert policy.model is model and questions == study.questions.test
-    assert moved == ["where cpu computes"], "no trainer has moved it before it is asked"
+    assert built_on == ["where cpu computes"], "no trainer has moved it before it is asked"
     assert (options["instructions"], options["num_samples"], sampling.stop) == (CLOSED_BOOK, 2, ("</answer>",))
 
 
 @pytest.mark.parametrize("arm", ["never_search", "always_search", "sem", "sem_confidence"])
 def test_without_a_warm_start_an_arm_starts_where_its_cell_computes(published_layout, study_of, monkeypatch, arm):
-    moved = []
-    start = SimpleNamespace(model=SimpleNamespace(to=moved.append))
-    monkeypatch.setattr(stages, "build", lambda config, seed: start)
+    built_on, start = [], SimpleNamespace(model=SimpleNamespace())
+
+    def build(config, seed, device):
+        built_on.append(device)
+        return start
+
+    monkeypatch.setattr(stages, "build", build)
     monkeypatch.setattr("tenfold.train.distributed.compute_device", lambda device: f"where {device} computes")
     study = study_of(published_layout, arm)
     assert recipe.start_of(study, recipe.trainings_of(study)) is start
-    assert moved == ["where cpu computes"]
+    assert built_on == ["where cpu computes"]
 
 
 @pytest.mark.parametrize("given", [False, True])
