@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # makes ``processes`` importable, here and in the processes themselves
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this same hook, and would read them before they are there
 def pytest_collection_modifyitems(config, items):
     """With several workers, a file stays with one of them, and so does each study's part of the conformance suite.
 
