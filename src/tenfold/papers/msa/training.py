@@ -29,6 +29,10 @@ from tenfold.train.loop import LoopConfig, train
 CONTEXT = 384
 
 
+IGNORED = -100
+"""What stands for a word that nothing is learned from."""
+
+
 @dataclass(frozen=True)
 class Counting:
     """The median answer of training by wins minus losses, of one person or between two; nothing else is read.
@@ -98,15 +102,17 @@ def fit(config: Config, cell: Cell) -> Learned:
     mixture = Mixture(told, t.words, cell.seed)
 
     def step_function(model: nn.Module, carry: None, step: int, slots: range) -> tuple[Tensor, None, dict[str, Any]]:
-        first = (step - 1) * t.batch_size + slots.start
+        first, device = (step - 1) * t.batch_size, next(model.parameters()).device
         losses = {}
         for way in WAYS:
-            words_BS, targets_BS = mixture.batch(way, first, first + len(slots))
-            device = next(model.parameters()).device
-            logits_BSV = model(words_BS.to(device))
-            losses[way] = nn.functional.cross_entropy(
-                logits_BSV.flatten(0, 1), targets_BS.to(device).flatten(), ignore_index=-100
+            words_BS, targets_BS = mixture.batch(way, first, first + t.batch_size)
+            num_targets = int((targets_BS != IGNORED).sum())  # of the whole batch: parts of it hold more words or fewer
+            here = slice(slots.start, slots.stop)
+            logits_BSV = model(words_BS[here].to(device))
+            summed = nn.functional.cross_entropy(
+                logits_BSV.flatten(0, 1), targets_BS[here].to(device).flatten(), ignore_index=IGNORED, reduction="sum"
             )
+            losses[way] = summed * (t.batch_size / len(slots)) / num_targets
         loss = torch.stack(list(losses.values())).mean()
         return loss, carry, {f"train/{way}": one.detach() for way, one in losses.items()}
 
