@@ -6,11 +6,9 @@ for. Tokens are counted by what the server reports. The key is read from the env
 no message, log or representation.
 """
 
-import http.client
 import json
 import os
 import threading
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -19,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tenfold.core.errors import UserError
+from tenfold.core.posting import Passing, may_pass, post, tried_again
 from tenfold.core.types import Message
 
 LONGEST_WAIT = 60.0
@@ -150,35 +149,29 @@ class ChatServer:
 
     def _request(self, body: Mapping[str, Any]) -> bytes:
         data = json.dumps(body).encode()
-        for attempt in range(self.retries + 1):
-            try:
-                return self._post(data)
-            except _Passing as error:
-                if attempt == self.retries:
-                    tries = f" (tried {attempt + 1} times)" if attempt else ""
-                    raise ChatServerError(f"{self.url}: {error}{tries}") from None
-                with self._lock:
-                    self.usage.retries += 1
-                time.sleep(min(max(error.wait, self.wait_seconds * 2**attempt), LONGEST_WAIT))
-        raise AssertionError("the loop returns or raises")
+        try:
+            return tried_again(
+                lambda: self._post(data),
+                retries=self.retries,
+                wait_seconds=self.wait_seconds,
+                longest_wait=LONGEST_WAIT,
+                before_wait=self._count_retry,
+            )
+        except Passing as error:
+            raise ChatServerError(f"{self.url}: {error}") from None
+
+    def _count_retry(self) -> None:
+        with self._lock:
+            self.usage.retries += 1
 
     def _post(self, data: bytes) -> bytes:
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.key_variable):
-            headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(f"{self.url.rstrip('/')}/chat/completions", data, headers)
+        key = os.environ.get(self.key_variable)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        url = f"{self.url.rstrip('/')}/chat/completions"
         try:
-            with _OPENER.open(request, timeout=self.seconds) as response:
-                return bytes(response.read())
+            return post(url, data, seconds=self.seconds, headers=headers, opener=_OPENER)
         except urllib.error.HTTPError as error:
             raise self._refusal(error) from None
-        except TimeoutError:
-            raise _Passing(f"no answer within {self.seconds:g} s") from None
-        except (OSError, http.client.HTTPException) as error:  # URLError among them
-            reason = getattr(error, "reason", error)
-            if isinstance(reason, TimeoutError):
-                raise _Passing(f"no answer within {self.seconds:g} s") from None
-            raise _Passing(getattr(reason, "strerror", None) or str(reason) or type(reason).__name__) from None
 
     def _refusal(self, error: urllib.error.HTTPError) -> Exception:
         """The exception for a status that is none of success, with the server's own words but without the key."""
@@ -187,13 +180,13 @@ class ChatServer:
         key = os.environ.get(self.key_variable)
         said = said.replace(key, "[key]") if key else said
         message = f"status {error.code} {error.reason}" + (f": {said}" if said else "")
-        if error.code != 429 and error.code < 500:
+        if not may_pass(error.code):
             return ChatServerError(f"{self.url}: {message}")
         try:
             wait = float(error.headers.get("Retry-After") or 0)
         except ValueError:
             wait = 0.0
-        return _Passing(message, wait)
+        return Passing(message, wait)
 
     def _read(self, response: bytes) -> list[Completion]:
         try:
@@ -214,14 +207,6 @@ class ChatServer:
             self.usage.prompt_tokens += prompt
             self.usage.completion_tokens += completion
         return completions
-
-
-class _Passing(Exception):
-    """What may not happen again at the next try."""
-
-    def __init__(self, message: str, wait: float = 0.0) -> None:
-        super().__init__(message)
-        self.wait = wait
 
 
 class _SameHost(urllib.request.HTTPRedirectHandler):

@@ -50,7 +50,7 @@ def test_what_may_pass_is_tried_again(url, behaviour, failures):
 def test_retries_end_and_waits_double(url, behaviour, monkeypatch):
     behaviour.script = [503] * 9
     waits = []
-    monkeypatch.setattr("tenfold.envs.search.http.time.sleep", waits.append)
+    monkeypatch.setattr("tenfold.core.posting.time.sleep", waits.append)
     with pytest.raises(RetrievalError, match=r"status 503 Service Unavailable \(tried 4 times\)$"):
         retriever(url, retries=3, wait_seconds=0.5).search(["Seine"], 5)
     assert waits == [0.5, 1.0, 2.0] and len(behaviour.requests) == 4

@@ -6,21 +6,18 @@ under ``result``, each item ``{"document": {"id": …, "contents": "title\\ntext
 pass by itself (no connection, too slow, status 429 or 5xx) is tried again, after a wait that doubles.
 """
 
-import http.client
 import json
-import time
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
 from tenfold.core.errors import UserError
+from tenfold.core.posting import Passing, may_pass, post, tried_again
 from tenfold.data.passages import Passage
 from tenfold.envs.search.retriever import RetrievalError, check_k
 
 SCHEMES = ("http", "https")
-CHUNK_BYTES = 2**16
 
 
 class HTTPRetriever:
@@ -64,52 +61,21 @@ class HTTPRetriever:
 
     def _search_batch(self, queries: list[str], k: int) -> list[list[Passage]]:
         body = json.dumps({"queries": queries, "topk": k, "return_scores": True}).encode()
-        for attempt in range(self.retries + 1):
-            try:
-                response = self._post(body)
-                break
-            except _Passing as error:
-                if attempt == self.retries:
-                    tries = f" (tried {attempt + 1} times)" if attempt else ""
-                    raise RetrievalError(f"{self.url}: {error}{tries}") from None
-                time.sleep(self.wait_seconds * 2**attempt)
+        try:
+            response = tried_again(lambda: self._post(body), retries=self.retries, wait_seconds=self.wait_seconds)
+        except Passing as error:
+            raise RetrievalError(f"{self.url}: {error}") from None
         return _passages(self.url, response, len(queries), k)
 
     def _post(self, body: bytes) -> bytes:
-        request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=self.seconds) as response:
-                return self._read(response)
+            return post(self.url, body, seconds=self.seconds)
         except urllib.error.HTTPError as error:
             with error:  # it holds the connection
                 message = f"status {error.code} {error.reason}"
-            if error.code == 429 or error.code >= 500:
-                raise _Passing(message) from None
+            if may_pass(error.code):
+                raise Passing(message) from None
             raise RetrievalError(f"{self.url}: {message}") from None
-        except TimeoutError:
-            raise _Passing(f"no answer within {self.seconds:g} s") from None
-        except (OSError, http.client.HTTPException) as error:  # URLError among them
-            reason = getattr(error, "reason", error)
-            if isinstance(reason, TimeoutError):
-                raise _Passing(f"no answer within {self.seconds:g} s") from None
-            raise _Passing(getattr(reason, "strerror", None) or str(reason) or type(reason).__name__) from None
-
-    def _read(self, response: http.client.HTTPResponse) -> bytes:
-        """The body, within the seconds of a try: a server that trickles is given up as one that is silent."""
-        deadline = time.monotonic() + self.seconds
-        body = bytearray()
-        while part := response.read1(CHUNK_BYTES):
-            body += part
-            if time.monotonic() > deadline:
-                raise TimeoutError
-        promised = response.headers["Content-Length"]
-        if promised is not None and len(body) < int(promised):
-            raise http.client.IncompleteRead(bytes(body), int(promised) - len(body))
-        return bytes(body)
-
-
-class _Passing(Exception):
-    """What may not happen again at the next try."""
 
 
 def _passages(url: str, response: bytes, num_queries: int, k: int) -> list[list[Passage]]:
