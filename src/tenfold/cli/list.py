@@ -2,7 +2,7 @@
 
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,11 @@ def main(arguments: Sequence[str]) -> int:
     import tyro
 
     from tenfold.core.discovery import papers
+    from tenfold.core.tables import front_page
     from tenfold.core.timing import time_of
 
     tyro.cli(ListCommand, args=arguments, prog="tenfold list")
-    found = papers()
+    found, rows = papers(), front_page()
     names = [paper.name for paper in found] + [study.name for paper in found for study in paper.studies]
     width = max(map(len, names))
     for paper in sorted(found, key=lambda paper: not paper.available):
@@ -34,17 +35,16 @@ def main(arguments: Sequence[str]) -> int:
             time = time_of(study, "laptop")
             print(f"{study.name:<{width}}  available  {f'laptop: {time}' if time else ''}".rstrip())
             _print_part("the paper", study.claim)
-            if headline := headline_text(study):
+            if headline := headline_text(study, rows):
                 _print_part("here", headline)
     return 0
 
 
-def headline_text(study: "Study") -> str:
-    """The headline claim of a study and its verdict, as the front page has them; the claim alone elsewhere."""
+def headline_text(study: "Study", rows: Mapping[str, tuple[str, str, str]]) -> str:
+    """The headline claim of a study and its verdict, as the rows of the front page have them; elsewhere the claim."""
     from tenfold.core.stated import stated_by
-    from tenfold.core.tables import front_page
 
-    if study.name not in (rows := front_page()):
+    if study.name not in rows:
         sentence = stated_by(study).sentence
         return f"{sentence} Not measured yet." if sentence else ""
     claim, verdict, run = rows[study.name]

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-import tenfold
+from tenfold.core.checkout import ROOT
 from tenfold.core.claims import count_of_seeds, verdict_text
 from tenfold.core.entries import Run, read, results_path
 from tenfold.core.report import ABSENT, changed_fields, field_values, preset_fields
@@ -29,8 +29,7 @@ def print_published(report: Report, console: Console, repository: Path | None = 
         console: where to.
         repository: the root of a source checkout; by default the one that this package runs from.
     """
-    root = Path(tenfold.__file__).parents[2] if repository is None else repository
-    runs = read(results_path(root, report.paper))
+    runs = read(results_path(ROOT if repository is None else repository, report.paper))
     if not runs:
         return
     one = _most_telling(shown(runs), report)

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import tenfold
+from tenfold.core.checkout import ROOT
 from tenfold.core.errors import UserError
 from tenfold.core.files import number, to_json, write_atomically
 from tenfold.core.types import Claim, Gate, Judgement
@@ -58,7 +58,7 @@ def results_path(repository: Path, paper: str) -> Path:
 
 def published_here(paper: str) -> list[Run]:
     """The published runs of a study in the checkout that this package runs from; none where it is installed."""
-    return read(results_path(Path(tenfold.__file__).parents[2], paper))
+    return read(results_path(ROOT, paper))
 
 
 def read(path: Path) -> list[Run]:

@@ -2,9 +2,8 @@
 
 import importlib.util
 from collections.abc import Sequence
-from pathlib import Path
 
-import tenfold
+from tenfold.core.checkout import is_checkout
 from tenfold.core.errors import UserError
 
 EXTRAS = {
@@ -33,8 +32,7 @@ def advice(*extras: str) -> str:
         True
     """
     names = ",".join(extras)
-    is_checkout = (Path(tenfold.__file__).parents[2] / "pyproject.toml").is_file()
-    return f"pip install -e '.[{names}]'" if is_checkout else f"pip install 'tenfold[{names}]'"
+    return f"pip install -e '.[{names}]'" if is_checkout() else f"pip install 'tenfold[{names}]'"
 
 
 def require_extras(extras: Sequence[str], needed_by: str) -> None:

@@ -12,12 +12,12 @@ made before there were plans say "no plan recorded" and keep the verdicts of the
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tenfold.core.checkout import is_checkout
 from tenfold.core.claims import judge_all, what_it_says
 from tenfold.core.directory import RunDirectory
 from tenfold.core.discovery import find_study, studies
@@ -85,7 +85,7 @@ def publish(run_directory: Path, repository: Path, supersedes: str | None = None
     from tenfold.core.stored import store
     from tenfold.core.tables import refresh_readmes, refuse_without_places
 
-    if not _is_checkout(repository):
+    if not is_checkout(repository):
         raise UserError(f"{repository} has no pyproject.toml of tenfold: publishing writes into a source checkout")
     run = run_from_directory(run_directory)
     _refuse_unstated_plan(run)
@@ -252,11 +252,6 @@ def _hits(run: Run, run_directory: Path) -> dict[str, dict[str, list[list[int]]]
             if all(value in (0.0, 1.0) for row in rows for value in row[name])
         }
     return found
-
-
-def _is_checkout(repository: Path) -> bool:
-    path = repository / "pyproject.toml"
-    return path.is_file() and tomllib.loads(path.read_text()).get("project", {}).get("name") == "tenfold"
 
 
 def _refuse_unstated_plan(run: Run) -> None:

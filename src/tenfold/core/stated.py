@@ -125,11 +125,11 @@ def method_source(study: Study) -> str:
     """
     roots = (Path(tenfold.__file__).parents[1], study.paper_directory.parent)
     digest = hashlib.sha256()
-    for name, path in sorted(_closure(study, roots).items()):
-        tree = _without_docstrings(ast.parse(path.read_text(encoding="utf-8")))
-        if path == study.directory / "recipe.py":
+    recipe = ".".join(["tenfold.papers", *study.directory.relative_to(study.paper_directory.parent).parts, "recipe"])
+    for name, tree in sorted(_closure(recipe, roots).items()):
+        if name == recipe:
             tree.body = [node for node in tree.body if _target(node) not in VERDICTS_ONLY]
-        digest.update(f"{name}\n{ast.dump(tree)}\n".encode())
+        digest.update(f"{name}\n{ast.dump(_without_docstrings(tree))}\n".encode())
     return digest.hexdigest()
 
 
@@ -183,21 +183,21 @@ def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _closure(study: Study, roots: tuple[Path, ...]) -> dict[str, Path]:
-    """Dotted name to file of the recipe and all that it imports of tenfold."""
-    inner = study.directory.relative_to(study.paper_directory.parent).parts
-    pending, found = [".".join(["tenfold.papers", *inner, "recipe"])], {}
-    seen: set[str] = set()
+def _closure(recipe: str, roots: tuple[Path, ...]) -> dict[str, ast.Module]:
+    """Dotted name to content of the recipe and all that it imports of tenfold."""
+    pending, seen = [recipe], set()
+    found: dict[str, ast.Module] = {}
     while pending:
         name = pending.pop()
         path = _file(name, roots)
         if name in seen or path is None:
             continue
-        if not _decides_nothing(name):
-            found[name] = path
         seen.add(name)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if not _decides_nothing(name):
+            found[name] = tree
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        pending += list(_imports(ast.parse(path.read_text(encoding="utf-8")), package))
+        pending += list(_imports(tree, package))
     return found
 
 

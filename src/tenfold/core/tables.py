@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import tenfold
+from tenfold.core.checkout import ROOT
 from tenfold.core.claims import count_of_seeds, verdict_text
 from tenfold.core.entries import Run, read
 from tenfold.core.errors import UserError
@@ -95,7 +95,7 @@ def front_page(repository: Path | None = None) -> dict[str, tuple[str, str, str]
     Returns:
         Study to texts; nothing where the package is installed.
     """
-    root = Path(tenfold.__file__).parents[2] if repository is None else repository
+    root = ROOT if repository is None else repository
     readme = root / "README.md"
     if not (root / "results").is_dir() or not readme.is_file():
         return {}

@@ -5,16 +5,14 @@ from tenfold.core.entries import Run, published_here
 from tenfold.core.wording import readable
 
 
-def measured(study: str, preset: str, runs: list[Run] | None = None) -> Run | None:
+def measured(study: str, preset: str) -> Run | None:
     """The newest published run of a preset as it is, or ``None``.
 
     Args:
         study: name of the study.
         preset: the preset, with its task.
-        runs: its published runs; by default those of the checkout that this package runs from.
     """
-    found = [run for run in (published_here(study) if runs is None else runs) if run["preset"] == preset]
-    plain = [run for run in found if not run["changed"]]
+    plain = [run for run in published_here(study) if run["preset"] == preset and not run["changed"]]
     return max(plain, key=lambda run: str(run["date"])) if plain else None
 
 

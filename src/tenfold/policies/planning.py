@@ -84,9 +84,7 @@ class CEM:
         deviation_BKA = torch.full_like(mean_BKA, self.deviation)
         kept_BSKA = mean_BKA[:, None][:, :0]
         for _ in range(self.iterations):
-            noise = colored_noise((len(mean_BKA), self.samples, *mean_BKA.shape[1:]), self.color, generator)
-            candidates = mean_BKA[:, None] + deviation_BKA[:, None] * noise.to(mean_BKA)
-            candidates[:, 0] = mean_BKA
+            candidates = _around(mean_BKA, deviation_BKA[:, None], self.samples, self.color, generator)
             candidates = torch.cat([candidates, kept_BSKA], dim=1).clamp(self.low, self.high)
             best_BS = model.cost(candidates).topk(self.elites, dim=1, largest=False).indices
             elites = candidates.gather(1, best_BS[..., None, None].expand(-1, -1, *candidates.shape[2:]))
@@ -139,10 +137,7 @@ class MPPI:
     def __call__(self, model: Costable, mean_BKA: Tensor, generator: torch.Generator) -> Tensor:
         """The last mean, within the limits."""
         for _ in range(self.iterations):
-            noise = colored_noise((len(mean_BKA), self.samples, *mean_BKA.shape[1:]), 0.0, generator)
-            candidates = mean_BKA[:, None] + self.deviation * noise.to(mean_BKA)
-            candidates[:, 0] = mean_BKA
-            candidates = candidates.clamp(self.low, self.high)
+            candidates = _around(mean_BKA, self.deviation, self.samples, 0.0, generator).clamp(self.low, self.high)
             costs = model.cost(candidates)
             scaled = (costs - costs.amin(1, keepdim=True)) / costs.std(1, keepdim=True).clamp(min=1e-12)
             weights = (-scaled / self.temperature).softmax(1)
@@ -177,9 +172,7 @@ class GradientPlanner:
 
     def __call__(self, model: Costable, mean_BKA: Tensor, generator: torch.Generator) -> Tensor:
         """The cheapest candidate after the last step, within the limits."""
-        noise = colored_noise((len(mean_BKA), self.candidates, *mean_BKA.shape[1:]), 0.0, generator)
-        start = mean_BKA[:, None] + self.deviation * noise.to(mean_BKA)
-        start[:, 0] = mean_BKA
+        start = _around(mean_BKA, self.deviation, self.candidates, 0.0, generator)
         with torch.enable_grad():
             actions = start.clamp(self.low, self.high).detach().requires_grad_(True)
             optimizer = torch.optim.Adam([actions], lr=self.rate)
@@ -192,6 +185,16 @@ class GradientPlanner:
         with torch.no_grad():
             best_B = model.cost(actions).argmin(1)
             return actions[torch.arange(len(actions), device=actions.device), best_B].detach()
+
+
+def _around(
+    mean_BKA: Tensor, deviation: Tensor | float, count: int, color: float, generator: torch.Generator
+) -> Tensor:
+    """Candidates around a mean, [B, count, K, A], the mean itself the first of them."""
+    noise = colored_noise((len(mean_BKA), count, *mean_BKA.shape[1:]), color, generator)
+    candidates = mean_BKA[:, None] + deviation * noise.to(mean_BKA)
+    candidates[:, 0] = mean_BKA
+    return candidates
 
 
 def colored_noise(shape: tuple[int, ...], color: float, generator: torch.Generator) -> Tensor:
