@@ -34,9 +34,9 @@ class Config:
     dino_wm: DinoWMConfig = field(default_factory=DinoWMConfig)
     """DINO-WM's predictor, on balls."""
     clips: ClipsConfig = field(default_factory=ClipsConfig)
-    """Clips of balls."""
+    """Which frames clips of balls take."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    """Of all predictors of balls."""
+    """How all predictors of balls are trained."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """Forecasts and surprise."""
     control: ControlConfig = field(default_factory=ControlConfig)

@@ -23,15 +23,15 @@ class PredictorConfig:
     """Size and options of the predictor; the defaults are those of the re-implementation in deltatok, size Base."""
 
     blocks: int = 12
-    """Cross-attention blocks."""
+    """Number of cross-attention blocks."""
     width: int = 768
-    """Of the predictor."""
+    """Width of the predictor."""
     heads: int = 12
-    """Of the attention; a head needs at least 6 numbers, and turns more finely with 48 or 64."""
+    """Attention heads; a head needs at least 6 numbers, and turns more finely with 48 or 64."""
     mlp_ratio: float = 4.0
     """Inner width of the feed-forward layers over the width."""
     layer_scale: float = 1e-5
-    """Start of the factors on each branch; 0 for no factors."""
+    """Initial value of the factors on each branch; 0 for no factors."""
     context_proj: bool = True
     """Project the features to the predictor's width once, where the two differ; else every block reads them raw."""
     residual_output: bool = False
@@ -82,19 +82,19 @@ class DinoWMConfig:
     """DINO-WM's predictor; the defaults are those of its code."""
 
     depth: int = 6
-    """Transformer layers."""
+    """Number of transformer layers."""
     heads: int = 16
-    """Of the attention."""
+    """Attention heads."""
     head_dim: int = 64
-    """Size of a head."""
+    """Size of an attention head."""
     mlp_width: int = 2048
     """Inner width of the feed-forward layers."""
     history: int = 3
-    """Most frames that are seen."""
+    """Most frames that the predictor sees."""
     action_embedding: int = 10
     """Numbers that an action is embedded in and that join every patch token."""
     dropout: float = 0.1
-    """In attention output and feed-forward layers."""
+    """Dropout in the attention's output and the feed-forward layers."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that no predictor has."""
@@ -112,23 +112,23 @@ class EncoderConfig:
     standardise: bool = True
     """Give each feature mean 0 and deviation 1 on frames of its world; the published encoder's are left as they are."""
     width: int = 48
-    """Of the small encoder's features."""
+    """Small encoder: width of its features."""
     blocks: int = 3
-    """Its transformer blocks."""
+    """Small encoder: number of transformer blocks."""
     heads: int = 4
-    """Of its attention."""
+    """Small encoder: attention heads."""
     patch: int = 8
-    """Patches in pixels; of a loaded encoder, what it has."""
+    """Side of a patch, in pixels; for a loaded encoder, the one it has."""
     registers: int = 2
-    """Its register tokens, which are dropped from the features, as its class token is."""
+    """Small encoder: register tokens, which are dropped from the features, as the class token is."""
     mask_share: float = 0.6
-    """Of the patches that it learns to fill in."""
+    """Small encoder: share of the patches that it learns to fill in."""
     steps: int = 120
-    """Optimizer steps of its training."""
+    """Small encoder: optimizer steps of its training."""
     batch_size: int = 128
-    """Pictures of a step."""
+    """Small encoder: pictures in a training step."""
     log_every: int = 20
-    """Steps between logged losses."""
+    """Small encoder: steps between logged losses."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -143,11 +143,11 @@ class ClipsConfig:
     """Which frames of a video a clip takes."""
 
     frames: int = 6
-    """Frames of a clip."""
+    """Number of frames in a clip."""
     shortest: float = 1 / 25
-    """Least gap between two of them, in seconds."""
+    """Least gap between two frames of a clip, in seconds."""
     longest: float = 0.65
-    """Largest gap, in seconds; what is to be foreseen by one call must not be farther."""
+    """Largest gap between two frames of a clip, in seconds; one call can foresee no farther."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -164,19 +164,19 @@ class TrainingConfig:
     steps: int = 1200
     """Optimizer steps."""
     batch_size: int = 16
-    """Clips of a step."""
+    """Clips in a training step."""
     warmup: int = 50
-    """First part of the steps, in which the rate rises."""
+    """Steps in which the learning rate rises."""
     rate_floor: float = 0.02
-    """What the cosine leaves of the rate in the end; 1 for a constant rate."""
+    """Share of the learning rate that the cosine leaves in the end; 1 for a constant rate."""
     beta_first: float = 1.0
-    """Of smooth-L1 in the first part: errors below it count squared, so that the mean is foreseen."""
+    """Beta of smooth-L1 in the first steps: errors below it count squared, so that the mean is foreseen."""
     beta_last: float = 0.1
-    """Of smooth-L1 in the rest, as published."""
+    """Beta of smooth-L1 in the remaining steps, as published."""
     first_share: float = 0.6
     """Share of the steps with the first beta."""
     weight_decay: float = 0.05
-    """Decoupled, on matrices."""
+    """Decoupled weight decay, on matrices."""
     clip: float = 1.0
     """Largest norm of a gradient; 0 for no clipping."""
     log_every: int = 20
@@ -203,11 +203,11 @@ class BallsConfig:
     size: int = 32
     """Pixels of a frame's side."""
     radius: float = 3.4
-    """Of the ball, in pixels."""
+    """Radius of the ball, in pixels."""
     slowest: float = 5.0
-    """Pixels a second."""
+    """Least speed of the ball, in pixels a second."""
     fastest: float = 23.0
-    """Pixels a second."""
+    """Largest speed of the ball, in pixels a second."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -226,27 +226,27 @@ class EvaluationConfig:
     """How forecasts and surprise are measured, on clips that no training sees."""
 
     clips: int = 300
-    """Held-out clips."""
+    """Number of held-out clips."""
     context: int = 4
     """Frames that are seen before a forecast, and before each frame whose surprise is measured."""
     spacing: float = 0.2
-    """Seconds between them, and to the short horizon."""
+    """Seconds between two frames, and to the short horizon."""
     ahead: int = 3
-    """Times the spacing: the mid horizon, by one call or by so many steps of a roll-out."""
+    """The mid horizon as a multiple of the spacing: one call, or so many steps of a roll-out."""
     horizons: tuple[float, ...] = (0.1, 0.3, 0.4, 0.5, 0.8)
     """Seconds of further points of the horizon curve."""
     probe_clips: int = 600
     """Clips whose present features the position probe is trained on."""
     probe_updates: int = 800
-    """Steps of its training."""
+    """Training steps of the position probe."""
     pairs: int = 300
     """Pairs of a possible and an impossible video, for each kind of event."""
     pair_frames: int = 8
-    """Frames of such a video."""
+    """Frames of a video of such a pair."""
     pair_spacing: float = 0.12
-    """Seconds between them."""
+    """Seconds between two frames of a video of such a pair."""
     event_frame: int = 5
-    """The first frame that shows the event."""
+    """Number of the first frame that shows the impossible event."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -265,27 +265,27 @@ class ControlConfig:
     """Learning to act: video of a world without actions, a few labelled clips, and episodes to plan in."""
 
     world: Literal["wall", "maze"] = "wall"
-    """A wall with a door and a dot that is displaced, or a maze and a dot that is pushed."""
+    """The world: a wall with a door and a dot that is displaced, or a maze and a dot that is pushed."""
     quality: Literal["random", "smooth", "expert"] = "smooth"
-    """Of the policy whose recordings are the labelled clips."""
+    """Quality of the policy whose recordings are the labelled clips."""
     video: ClipsConfig = field(default_factory=lambda: ClipsConfig(longest=0.28))
-    """Clips of the video without actions."""
+    """Which frames the clips of video without actions take."""
     video_training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=700))
-    """On that video."""
+    """How the predictor is trained on the video without actions."""
     labelled: int = 300
-    """Clips with actions, the same ones for every arm."""
+    """Number of clips with actions; they are the same ones for every arm."""
     frames: int = 4
     """Frames of a labelled clip."""
     training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=400, batch_size=32))
-    """On the labelled clips."""
+    """How the predictor is trained on the labelled clips."""
     validation: int = 64
     """Further labelled clips, on which the training is watched."""
     context: int = 2
     """Frames that a plan starts from."""
     episodes: int = 100
-    """Starts, each with a goal that a smooth plan leads to."""
+    """Episodes to plan in: starts, each with a goal that a smooth plan leads to."""
     rounds: int = 2
-    """Plans of an episode, each acted to its end."""
+    """Plans in an episode; each is acted to its end."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -298,15 +298,15 @@ class PlannerConfig:
     """The cross-entropy method; the published setting is DINO-WM's."""
 
     samples: int = 300
-    """Candidates of a round."""
+    """Candidate plans in a round."""
     elites: int = 30
-    """The best of them, which make the next mean."""
+    """Number of the best candidates, which make the next mean."""
     iterations: int = 30
-    """Rounds."""
+    """Rounds of the search."""
     horizon: int = 5
-    """Actions of a plan."""
+    """Actions in a plan."""
     deviation: float = 1.0
-    """Of the first round; actions are cut to [-1, 1]."""
+    """Deviation of the candidates in the first round; actions are cut to [-1, 1]."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -321,23 +321,23 @@ class RatesConfig:
     """Learning rates; those of arms from one grid."""
 
     encoder: float = 3e-3
-    """Of the small encoder."""
+    """Learning rate of the small encoder."""
     dino_world: float = 3e-3
-    """Of the predictor on balls."""
+    """Learning rate of the predictor on balls."""
     early_median: float = 3e-3
-    """The same with the last beta from the first step on."""
+    """Learning rate of the predictor that trains with the last beta from the first step on."""
     random_encoder: float = 3e-3
-    """The same on features of an untrained encoder."""
+    """Learning rate of the predictor on features of an untrained encoder."""
     dino_wm: float = 1e-3
-    """Of DINO-WM's predictor on balls."""
+    """Learning rate of DINO-WM's predictor on balls."""
     video: float = 3e-3
-    """Of the predictor on video of the world that is acted in."""
+    """Learning rate of the predictor on video of the world that is acted in."""
     scratch: float = 2e-3
-    """With actions, from random weights."""
+    """Learning rate of the training with actions from random weights."""
     action_only: float = 2e-3
-    """The action blocks alone."""
+    """Learning rate of the training of the action blocks alone."""
     finetune: float = 2e-3
-    """Everything, from the video model on."""
+    """Learning rate of the fine-tuning of all weights, from the video model on."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""

@@ -20,7 +20,7 @@ class WorldConfig:
     samples: int = 1000
     """Effective samples of each program's posterior, gold programs included."""
     max_seconds: float = 20.0
-    """Of inference for one program; one that has fewer samples by then answers with what it has."""
+    """Seconds for one program's inference; one that has fewer samples by then answers with what it has."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that no data set has."""
@@ -36,9 +36,9 @@ class NetworkConfig:
     """The one network that is asked in several ways."""
 
     width: int = 96
-    """Of the residual stream."""
+    """Width of the residual stream."""
     layers: int = 3
-    """Blocks."""
+    """Number of transformer blocks."""
     heads: int = 4
     """Attention heads."""
 
@@ -50,13 +50,13 @@ class TrainingConfig:
     steps: int = 1000
     """Optimizer steps."""
     batch_size: int = 4
-    """Parts of a step; several processes, or accumulation, share them."""
+    """Parts in a training step; several processes, or accumulation, share them."""
     words: int = 300
-    """Of each way in each part."""
+    """Words of each way of being asked, in each part of a step."""
     rate: float = 6e-3
     """Peak learning rate of Muon, and of AdamW for the embedding; by hand on seed 50, from 2.5e-3, 6e-3 and 2e-2."""
     warmup_steps: int = 50
-    """Of the learning rate, which then falls to 0 along a cosine."""
+    """Steps in which the learning rate rises; it then falls to 0 along a cosine."""
     log_every: int = 20
     """Steps between logged losses."""
     checkpoint_every: int = 250
@@ -72,7 +72,7 @@ class Config:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """The network."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    """Its training."""
+    """The network's training."""
 
 
 def smoke() -> Config:
@@ -90,7 +90,7 @@ def laptop() -> Config:
 
 
 def gpu() -> Config:
-    """More of the same: a wider network, and ten times the words."""
+    """For one GPU: a wider network than ``laptop``'s, and ten times the words."""
     return Config(
         world=WorldConfig(num_training=70_000, num_validation=100, num_test=150, samples=4000),
         network=NetworkConfig(width=256, layers=6, heads=8),
