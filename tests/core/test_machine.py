@@ -3,6 +3,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 import tenfold
 from tenfold.core import machine
 
@@ -55,3 +57,16 @@ def test_an_installed_package_has_no_commit(tmp_path, monkeypatch):
     (installed / "__init__.py").write_text("")
     monkeypatch.setattr(tenfold, "__file__", str(installed / "__init__.py"))
     assert machine.source() == (None, None)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_device_that_is_noted_is_the_one_that_loops_take(there, monkeypatch):
+    import torch
+
+    from tenfold.train.distributed import compute_device
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)  # an accelerator of another kind, without CUDA
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda" if there else "mps"))
+    assert machine.device_used("auto") == compute_device("auto").type
+    assert machine.device_used("cpu") == compute_device("cpu").type == "cpu"

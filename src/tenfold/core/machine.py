@@ -93,7 +93,10 @@ def accelerators() -> list[str]:
 
 
 def device_used(asked: str) -> str:
-    """Where a process computes that was asked to take a device: what ``auto`` comes to; imports torch.
+    """Where a process computes that was asked to take a device; imports torch.
+
+    ``auto`` is CUDA (or ROCm, which answers to that name) where there is one, and the CPU anywhere else, as
+    ``tenfold.train.distributed.compute_device`` has it.
 
     Example:
         >>> device_used("cpu")
@@ -103,8 +106,7 @@ def device_used(asked: str) -> str:
 
     if asked != "auto":
         return asked
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return "cpu" if found is None else found.type
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def hardware_line(*, processor: str, cores: int, memory_gb: int, accelerators: list[str] | None) -> str:
