@@ -3,6 +3,7 @@
 import gzip
 import json
 from dataclasses import replace
+from shutil import copytree
 
 import fake_recipe
 import pytest
@@ -60,6 +61,26 @@ def test_the_report_is_drawn_again_from_what_is_stored(run_directory, published)
     before = json.loads((run_directory / "report.json").read_text())
     assert again["arms"]["fast"]["test/near"] == before["arms"]["fast"]["test/near"]
     assert again["claims"] == before["claims"]
+
+
+def test_the_finished_seeds_of_a_run_that_was_stopped_are_drawn(run_directory, tmp_path):
+    stopped = tmp_path / "stopped"
+    copytree(run_directory, stopped)
+    facts = RunDirectory.open(stopped).facts()
+    RunDirectory.open(stopped).write_facts({k: v for k, v in facts.items() if k not in ("cell_seconds", "seconds")})
+    report = json.loads((stopped / "report.json").read_text()) | {
+        "changed": {},
+        "seeds_finished": {arm: [0, 1] for arm in ("slow", "fast")},
+    }
+    report["arms"] = {arm: {name: v[:2] for name, v in row.items()} for arm, row in report["arms"].items()}
+    (stopped / "report.json").write_text(json.dumps(report))
+    entry = run_from_directory(stopped)
+    store(stopped, tmp_path, entry)
+    drawn = stored_report(tmp_path, "fake", [entry])
+    write_report(drawn, [], tmp_path / "again")
+    again = json.loads((tmp_path / "again" / "report.json").read_text())
+    assert again["seeds"] == [0, 1] and len(again["arms"]["fast"]["cost/seconds"]) == 2
+    assert {claim["verdict"] for claim in again["claims"]} == {"undecided"}
 
 
 def test_curves_are_thinned_with_their_ends_kept(published):

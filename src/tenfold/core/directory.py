@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from tenfold.core.cell import is_main_process, read_seconds
+from tenfold.core.cell import is_main_process, read_seconds, read_stages
 from tenfold.core.config import field_values, to_yaml
 from tenfold.core.errors import UserError
 from tenfold.core.files import number, to_json, write_atomically
@@ -188,6 +188,23 @@ class RunDirectory:
     def seconds(self, arm: str, seed: int) -> float:
         """Wall-clock seconds spent on a cell, interrupted attempts included."""
         return read_seconds(self.cell(arm, seed))
+
+    def cost(self, cells: Sequence[tuple[str, int]]) -> dict[str, Any]:
+        """Seconds of some cells, and of all of them and of what they share, as stored.
+
+        Args:
+            cells: (arm, seed) each.
+
+        Returns:
+            ``cell_seconds``, arm to seed to seconds, and ``seconds``; reports read both among a run's facts.
+        """
+        seconds: dict[str, dict[str, float]] = {}
+        for arm, seed in cells:
+            seconds.setdefault(arm, {})[str(seed)] = self.seconds(arm, seed)
+        total = sum(value for row in seconds.values() for value in row.values())
+        for seed in {seed for _, seed in cells}:
+            total += sum(stage.seconds for stage in read_stages(self.shared(seed)).values())
+        return {"cell_seconds": seconds, "seconds": round(total, 1)}
 
 
 def refuse_occupied(path: Path) -> None:

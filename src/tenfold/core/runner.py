@@ -121,7 +121,7 @@ def execute(
         raise
     if not pending and is_main_process():
         console.print(f"All {len(cells)} cells of this run are finished; its report is written again.", highlight=False)
-    facts |= _cost(run, cells) | {"data": _data_of(scores), "looks": _looks_of_its_own(facts)}
+    facts |= run.cost(cells) | {"data": _data_of(scores), "looks": _looks_of_its_own(facts)}
     report = _report(run, facts, recipe, scores, to_plain(config))
     if is_main_process():
         run.write_facts(facts)
@@ -152,7 +152,7 @@ def partial_report(directory: Path, recipe: Recipe | None = None) -> Report:
     run = RunDirectory.open(directory)
     facts = run.facts()
     recipe = _recipe_of(run) if recipe is None else recipe
-    facts |= _cost(run, run.cells())
+    facts |= run.cost(run.cells())
     return _report(run, facts, recipe, {cell: run.scores(*cell) for cell in run.finished()}, run.config())
 
 
@@ -348,17 +348,6 @@ def _signals_set(stop: StopFlag) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _cost(run: RunDirectory, cells: Sequence[tuple[str, int]]) -> dict[str, Any]:
-    """Seconds of each cell, and of all of them and of what they share, as stored."""
-    seconds: dict[str, dict[str, float]] = {}
-    for arm, seed in cells:
-        seconds.setdefault(arm, {})[str(seed)] = run.seconds(arm, seed)
-    total = sum(value for row in seconds.values() for value in row.values())
-    for seed in {seed for _, seed in cells}:
-        total += sum(stage.seconds for stage in read_stages(run.shared(seed)).values())
-    return {"cell_seconds": seconds, "seconds": round(total, 1)}
 
 
 def _data_of(scores: Mapping[tuple[str, int], Scores]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tenfold.core.cell import read_stages
-from tenfold.core.directory import RunDirectory, scores_from_plain, scores_to_plain
+from tenfold.core.directory import RunDirectory, cell_order, scores_from_plain, scores_to_plain
 from tenfold.core.discovery import recipe_module, studies
 from tenfold.core.entries import Run
 from tenfold.core.errors import UserError
@@ -115,6 +115,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _plain(run: RunDirectory, seeds: Sequence[int]) -> dict[str, Any]:
     facts, scores = run.facts(), {}
+    facts |= run.cost(cell_order(facts["arms"], seeds))  # a run that was stopped has not stored it
     for arm in facts["arms"]:
         scores[arm] = {str(seed): scores_to_plain(_thin(run.scores(arm, seed))) for seed in seeds}
     stages = {
