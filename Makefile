@@ -14,7 +14,7 @@ demo: $(VENV)/.installed isolation  ## the claims of HRM in a few minutes: one s
 
 # Two processes share the test files; what watches the clock, or starts processes of its own, has the machine to itself.
 test: lint isolation  ## all checks and the default tests
-	$(BIN)/python -m pytest --durations=15 -n 2 --dist loadgroup -m "not slow and not gpu and not alone and not extra"
+	$(BIN)/python -m pytest --durations=15 -n 2 --dist loadfile -m "not slow and not gpu and not alone and not extra"
 	$(BIN)/python -m pytest --durations=15 -m "alone and not slow and not gpu and not extra"
 
 test-slow: $(VENV)/.installed-dev isolation  ## the tests that need more than a minute each
@@ -29,7 +29,7 @@ test-gpu: $(VENV)/.installed-dev isolation  ## the first steps of each preset, o
 test-newest:  ## the default tests on the newest versions that pip finds, in an environment of its own
 	$(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev,arc,gguf,control,math,tantivy,video]'
-	.venv-newest/bin/python -m pytest -n 2 --dist loadgroup -m "not slow and not gpu and not alone and not extra"
+	.venv-newest/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not alone and not extra"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check

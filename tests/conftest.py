@@ -14,18 +14,24 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # makes ``processes`` importable, here and in the processes themselves
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this same hook, and would read them before they are there
-def pytest_collection_modifyitems(config, items):
+class FilesStayTogether:
     """With several workers, a file stays with one of them, and so does each study's part of the conformance suite.
 
-    As ``--dist loadfile`` would, but for that suite, which is one file and the longest one.
+    As ``--dist loadfile`` would, but for that suite, which is one file and the longest one. (``--dist loadgroup`` adds
+    the group to a test's name, which pytest 9.2 no longer lets it do: it then hands out single tests, silently.)
     """
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            file = item.nodeid.partition("::")[0]
-            study = getattr(item, "callspec", None) and item.callspec.params.get("study")
-            of_a_study = f" of {study.name}" if study is not None else ""
-            item.add_marker(pytest.mark.xdist_group(f"{file}{of_a_study}"))
+
+    def _split_scope(self, nodeid):
+        file, _, test = nodeid.partition("::")
+        study = test.partition("[")[2].rstrip("]").partition("-")[0] if file.endswith("test_conformance.py") else ""
+        return f"{file} {study}"
+
+
+@pytest.hookimpl(optionalhook=True)  # xdist's own
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScopeScheduling
+
+    return type("Scheduling", (FilesStayTogether, LoadScopeScheduling), {})(config, log)
 
 
 def pytest_collection_finish():
