@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 from transformers import AutoModelForCausalLM
 
 from tenfold.core.errors import UserError
@@ -33,6 +34,18 @@ def test_the_feed_forward_layer_is_down_of_gelu_of_up():
     layer, x = model.model.layers[0].mlp, torch.randn(2, 5, 32)
     expected = torch.nn.functional.gelu(x @ layer.up_proj.weight.T) @ layer.down_proj.weight.T
     torch.testing.assert_close(layer(x), expected)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler looks, we don't
+def test_a_compiled_training_step_is_one_graph_at_every_step():
+    torch.compiler.reset()
+    model, counter, made = model_of(width=32, layers=2).train(), CompileCounter(), []
+    model.compile(backend=counter)
+    for step in range(3):
+        tokens = torch.randint(256, (2, 16), generator=torch.Generator().manual_seed(step))
+        model(input_ids=tokens, use_cache=False).logits.square().mean().backward()
+        made.append(counter.frame_count)
+    assert made == [1, 1, 1]
 
 
 def test_no_position_sees_a_later_one_and_each_sees_all_before():

@@ -144,6 +144,18 @@ def spoiled_at(steps, inner=step_function):
     return spoiled
 
 
+def test_the_average_is_compiled_as_the_trained_model_is(tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(module))
+    model = make_model()
+    trained = run(tmp_path / "averaged", replace(SHORT, ema_decay=0.5, compile=True), model=model)
+    assert compiled == [model, trained.model] and trained.model is not model
+    run(tmp_path / "last", replace(SHORT, compile=True), model=model)
+    assert compiled[2:] == [model]
+    run(tmp_path / "plain", replace(SHORT, ema_decay=0.5), model=model)
+    assert len(compiled) == 3
+
+
 def test_a_step_without_finite_gradients_touches_nothing_and_is_counted(tmp_path):
     watch, made = Snapshots(), []
     states = {}

@@ -42,6 +42,7 @@ class LoopConfig:
         mixed_precision: accelerate's autocast. Its weight cache is off, because a weight that is first used without
             gradient would lose its gradient.
         ema_decay: of the averaged weights, averaged after every step from the initial weights on; 0 for none.
+        compile: whether torch.compile takes the model, and its average; in place, so that names of weights stay.
         log_every: steps between logged metrics (means since the last log).
         evaluate_every: steps between calls of ``evaluate``; 0 for the end only.
         checkpoint_every: steps between checkpoints.
@@ -54,6 +55,7 @@ class LoopConfig:
     gradient_accumulation: int = 1
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     ema_decay: float = 0.0
+    compile: bool = False
     log_every: int = 20
     evaluate_every: int = 200
     checkpoint_every: int = 200
@@ -161,6 +163,10 @@ class _Loop:
             self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
             self.average.update_parameters(model)  # the first call copies: the average starts from the initial weights
             self.accelerator.register_for_checkpointing(self.average)
+        if config.compile:
+            model.compile()
+            if self.average is not None:
+                self.average.module.compile()  # a copy does not take it along
         self.model, *self.optimizers = self.accelerator.prepare(model, *optimizers)
         self.carries = [
             initial_carry(model, self.rows) if initial_carry else None for _ in range(config.gradient_accumulation)

@@ -101,8 +101,6 @@ def build(study: Study) -> RecursiveReasoner:
 def train_reasoner(model: RecursiveReasoner, study: Study) -> Trained:
     """Train in the loop of ``tenfold.train``; curves are taken on the validation puzzles."""
     t, validation = study.config.training, study.puzzles.validation
-    if t.compile:
-        model.compile()  # in place, so that the names of the weights stay
     sampler = GroupSampler(study.puzzles.train, t.batch_size, study.seed, t.epochs_per_pass)
     options = StepOptions(seed=study.seed, num_slots=t.batch_size, loss=t.loss)
 
@@ -125,6 +123,7 @@ def train_reasoner(model: RecursiveReasoner, study: Study) -> Trained:
             batch_size=t.batch_size,
             gradient_accumulation=t.gradient_accumulation,
             ema_decay=study.rates.ema_decay,
+            compile=t.compile,
             log_every=t.log_every,
             evaluate_every=t.evaluate_every,
             checkpoint_every=t.checkpoint_every,
