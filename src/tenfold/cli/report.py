@@ -39,7 +39,10 @@ def main(arguments: Sequence[str]) -> int:
     console = Console()
     for path in command.runs or (_newest_run(),):
         if is_published(path):
-            _draw_published(path, console, publish=command.publish)
+            if command.publish:
+                raise UserError(f"{path} is published already; --publish takes a run directory")
+            report, folder = draw_published(path)
+            _show(report, folder / "report.html", console)
             continue
         _show(rebuild_report(path), path / "report.html", console)
         if command.publish:
@@ -57,23 +60,31 @@ def is_published(path: Path) -> bool:
     return not is_run(path) and path.with_suffix(".json").is_file() and "results" in path.absolute().parts
 
 
-def _draw_published(path: Path, console: Console, *, publish: bool) -> None:
-    """Draw the report of a published run again, in a folder of its own among the runs."""
+def draw_published(path: Path) -> tuple[Report, Path]:
+    """Draw the report of a published run again, in a folder of its own among the runs.
+
+    Args:
+        path: as :func:`is_published` knows it.
+
+    Returns:
+        The report, and the folder.
+
+    Raises:
+        UserError: the run was published before reports were kept.
+    """
     from tenfold.core.directory import runs_root
     from tenfold.core.discovery import recipe_module
     from tenfold.core.entries import read
     from tenfold.core.report import write_report
     from tenfold.core.stored import stored_report
 
-    if publish:
-        raise UserError(f"{path} is published already; --publish takes a run directory")
     table = path.with_suffix(".json").absolute()
     repository = next(folder.parent for folder in table.parents if folder.name == "results")
     study = table.relative_to(repository / "results").with_suffix("").as_posix()
     report = stored_report(repository, study, read(table))
     directory = runs_root() / f"published-{study.replace('/', '-')}"
     write_report(report, recipe_module(study).figures(report), directory)
-    _show(report, directory / "report.html", console)
+    return report, directory
 
 
 def _show(report: Report, file: Path, console: Console) -> None:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 
@@ -25,10 +25,15 @@ from tenfold.core.stated import Stated, stated_by
 from tenfold.core.timing import time_of
 from tenfold.core.types import Plan
 
+if TYPE_CHECKING:
+    from tenfold.core.types import Report
+
 Config = TypeVar("Config")
 PRESET_DTYPES = {"smoke": "float32", "laptop": "float32", "gpu": "bfloat16", "paper": "bfloat16"}
 
 Preset = Literal["smoke", "laptop", "gpu", "paper"]
+Device = Literal["auto", "cpu", "cuda"]
+Dtype = Literal["float32", "bfloat16"]
 
 
 def shown(metavar: str, hint: str, name: str | None = None) -> Any:
@@ -61,9 +66,9 @@ class RunCommand(RunOptions, Generic[Config]):
     """The arms to run, with blanks or commas between them."""
     out: Annotated[Path | None, shown("DIR", "default: a new one in ./runs, or in $TENFOLD_RUNS")] = None
     """The run directory to write to."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Dtype = "float32"
     """Precision of the forward pass."""
     dry_run: bool = False
     """Print the resolved configuration and an estimate of memory and time, and stop."""
@@ -73,31 +78,112 @@ class RunCommand(RunOptions, Generic[Config]):
 
 def main(arguments: Sequence[str]) -> int:
     """Run one paper; returns 0 when every cell is finished."""
-    words = list(arguments)
-    if not words or words[0].startswith("-"):
+    if not arguments or arguments[0].startswith("-"):
         raise UserError(
             "usage: tenfold run PAPER [options]; `tenfold list` has the papers, `tenfold run PAPER --help` the options"
         )
-    study = discovery.find_study(words.pop(0))
-    options, _ = tyro.cli(
-        RunOptions, args=without_help(words), return_unknown_args=True, prog=f"tenfold run {study.name}"
-    )
-    default = _fresh(study, options) if options.resume is None else _stored(study, options.resume)
-    command = _parse(study, default, options.config_file, words)
-    if command.resume is not None:
-        _refuse_changes(default, command)
-    stated = stated_by(study)  # read as text, so that a mistake is told before torch is imported
-    _arms(command.arms, stated.arms)
-    seeds = _seeds(study, stated, command)
-    if not command.dry_run:
-        _refuse_unfit(study, command)
-        _announce(study, command, seeds)
-    recipe = discovery.recipe_module(study.name)
-    arms = _arms(command.arms, tuple(recipe.ARMS))
-    if command.dry_run:
-        print_plan(study, recipe, command.config, preset_and_task(study, command), seeds, arms)
-        return 0
-    return _execute(study, recipe, command, seeds, arms, shlex.join(["tenfold", "run", *arguments]))
+    asked = Asked.read(arguments)
+    if asked.command.dry_run:
+        print_plan(asked.study, asked.recipe, asked.command.config, asked.preset, asked.seeds, asked.arms)
+    else:
+        _show(*asked.execute())
+    return 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was typed, understood.
+
+    Args:
+        study: which.
+        recipe: its module.
+        command: its options and configuration.
+        seeds: to run.
+        arms: to run.
+        typed: the words, as they repeat the run.
+    """
+
+    study: Study
+    recipe: Any
+    command: RunCommand[Any]
+    seeds: tuple[int, ...]
+    arms: tuple[str, ...]
+    typed: str
+
+    @classmethod
+    def read(cls, arguments: Sequence[str]) -> "Asked":
+        """Understand the words after ``tenfold run``, and say at once what is about to run.
+
+        Raises:
+            UserError: a word is not understood, or what it asks for cannot run here.
+            SystemExit: a flag is wrong (status 2), or help was asked for (0).
+        """
+        name, *words = arguments
+        study = discovery.find_study(name)
+        options, _ = tyro.cli(
+            RunOptions, args=without_help(words), return_unknown_args=True, prog=f"tenfold run {study.name}"
+        )
+        default = _fresh(study, options) if options.resume is None else _stored(study, options.resume)
+        command = _parse(study, default, options.config_file, words)
+        if command.resume is not None:
+            _refuse_changes(default, command)
+        stated = stated_by(study)  # read as text, so that a mistake is told before torch is imported
+        _arms(command.arms, stated.arms)
+        seeds = _seeds(study, stated, command)
+        if not command.dry_run:
+            _refuse_unfit(study, command)
+            _announce(study, command, seeds)
+        recipe = discovery.recipe_module(study.name)
+        arms = _arms(command.arms, tuple(recipe.ARMS))
+        return cls(study, recipe, command, seeds, arms, shlex.join(["tenfold", "run", *arguments]))
+
+    @property
+    def preset(self) -> str:
+        """The preset, with its task."""
+        return preset_and_task(self.study, self.command)
+
+    def execute(self) -> tuple["Report", Path]:
+        """Run what is not finished yet.
+
+        Returns:
+            The report, and the run directory that holds it.
+        """
+        from tenfold.core.runner import execute
+
+        command = self.command
+        require_extras(_extras_of(self.recipe, command.config), self.study.name)
+        _refuse_absent_device(command.device)
+        _warn_of_memory(self.recipe, command.config, command.device)
+        new = self.preset.replace(":", "-")
+        directory = command.resume or command.out or _new_directory(self.study.name, new, command.device)
+        report = execute(
+            paper=self.study.name,
+            recipe=self.recipe,
+            config=command.config,
+            preset=self.preset,
+            seeds=self.seeds,
+            arms=self.arms,
+            directory=directory,
+            command=self.typed,
+            device=command.device,
+            dtype=command.dtype,
+        )
+        return report, directory
+
+
+def _show(report: "Report", directory: Path) -> None:
+    """The tables and verdicts of a run, and where its report is."""
+    from rich.console import Console
+
+    from tenfold.cli.published import print_published
+    from tenfold.core.cell import is_main_process
+    from tenfold.core.terminal import print_report
+
+    if is_main_process():
+        console = Console()
+        print_report(report, console, directory)
+        print_published(report, console)
+        console.print(f"\nReport: {directory / 'report.html'}", soft_wrap=True, highlight=False)
 
 
 def parse_seeds(text: str, plan: Sequence[int] = ()) -> tuple[int, ...]:
@@ -277,41 +363,6 @@ def _announce(study: Study, command: RunCommand[Any], seeds: Sequence[int]) -> N
     words = f"tenfold run {study.name}: preset {preset}, {named}{f'; {time}' if time else ''}"
     if int(os.environ.get("RANK", "0")) == 0:
         print(words, flush=True)
-
-
-def _execute(
-    study: Study, recipe: Any, command: RunCommand[Any], seeds: Sequence[int], arms: Sequence[str], typed: str
-) -> int:
-    from rich.console import Console
-
-    from tenfold.cli.published import print_published
-    from tenfold.core.cell import is_main_process
-    from tenfold.core.runner import execute
-    from tenfold.core.terminal import print_report
-
-    require_extras(_extras_of(recipe, command.config), study.name)
-    _refuse_absent_device(command.device)
-    _warn_of_memory(recipe, command.config, command.device)
-    preset = preset_and_task(study, command)
-    directory = command.resume or command.out or _new_directory(study.name, preset.replace(":", "-"), command.device)
-    report = execute(
-        paper=study.name,
-        recipe=recipe,
-        config=command.config,
-        preset=preset,
-        seeds=seeds,
-        arms=arms,
-        directory=directory,
-        command=typed,
-        device=command.device,
-        dtype=command.dtype,
-    )
-    if is_main_process():
-        console = Console()
-        print_report(report, console, directory)
-        print_published(report, console)
-        console.print(f"\nReport: {directory / 'report.html'}", soft_wrap=True, highlight=False)
-    return 0
 
 
 def _extras_of(recipe: Any, config: Any) -> tuple[str, ...]:

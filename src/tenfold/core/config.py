@@ -209,12 +209,37 @@ def parse(
     """
     import tyro
 
-    settings = read_settings(yaml_path) if yaml_path is not None else []
-    convert_settings(type(config), settings)  # for messages with the line; the values that count are tyro's
-    types_by_field = leaf_types(type(config))
-    valued = [setting for setting in settings if not _is_empty_group(setting, types_by_field)]
-    flags = [text for setting in valued for text in _flag(setting, types_by_field[setting.field])]
+    flags = _flags(type(config), read_settings(yaml_path)) if yaml_path is not None else []
     return tyro.cli(command_type, default=default, args=[*flags, *arguments], prog=prog, description=description)
+
+
+def as_flags(config_type: type, data: Mapping[str, Any], where: str = "configuration") -> list[str]:
+    """The words that a user would type for some settings.
+
+    Args:
+        config_type: the configuration class.
+        data: nested dictionaries, of as many fields as are to be set.
+        where: what to call the data in messages.
+
+    Raises:
+        UserError: a key is unknown, or a value is not allowed.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Config:
+        ...     rate: float = 0.1
+        ...     averaged: bool = True
+        >>> as_flags(Config, {"rate": 1e-3, "averaged": False})
+        ['--rate=0.001', '--no-averaged']
+    """
+    return _flags(config_type, list(_settings_of_plain(data, "", where)))
+
+
+def _flags(config_type: type, settings: Sequence[Setting]) -> list[str]:
+    convert_settings(config_type, settings)  # for messages with the place; the values that count are tyro's
+    types_by_field = leaf_types(config_type)
+    valued = [setting for setting in settings if not _is_empty_group(setting, types_by_field)]
+    return [text for setting in valued for text in _flag(setting, types_by_field[setting.field])]
 
 
 def differences(before: object, after: object) -> dict[str, tuple[object, object]]:
