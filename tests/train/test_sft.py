@@ -10,6 +10,7 @@ from language_training import FAST, SFT, WEIGHTING, cell_of, likely, policy, sum
 from trl import SFTConfig
 
 from tenfold.core.errors import UserError
+from tenfold.policies import Sampling, rollout
 from tenfold.train.settings import LoraSettings, OptimizerSettings, SFTSettings
 from tenfold.train.sft import REFERENCE, WeightedSFTTrainer, sft
 from tenfold.train.supervised_rows import ROW
@@ -386,3 +387,30 @@ def test_an_average_of_half_precision_weights_moves_and_serves_in_their_precisio
         average.on_step_end(None, None, None)
     torch.testing.assert_close(average.parameters["weight"], torch.full((2, 2), 1 - 0.999**100))
     assert average.call(model, {"input": torch.ones(1, 2, dtype=torch.bfloat16)}).dtype == torch.bfloat16
+
+
+def test_a_policy_is_asked_in_the_precision_that_it_learned_in(tmp_path, forget_precision):
+    """Within the training, after it, and after a resumption; its weights stay wide, and so do those of a wide one."""
+    seen = []
+
+    def evaluate(model, step):
+        seen.append(model.lm_head(torch.zeros(1, model.config.hidden_size)).dtype)
+        return {"validation/width": 0.0}
+
+    narrow = sft(
+        policy(), sums(), replace(SHORT, mixed_precision="bf16"), cell_of("bf16", tmp_path / "bf16"), evaluate=evaluate
+    )
+    again = sft(policy(), sums(), replace(SHORT, mixed_precision="bf16"), cell_of("bf16", tmp_path / "bf16"))
+    forget_precision()
+    wide = sft(policy(), sums(), SHORT, cell_of("wide", tmp_path / "wide"), evaluate=evaluate)
+    assert seen == [torch.bfloat16, torch.float32]
+    assert narrow.autocast is again.autocast is torch.bfloat16 and wide.autocast is None
+    assert {weight.dtype for weight in narrow.model.parameters()} == {torch.float32}
+    greedy, prompts = Sampling(1, temperature=0.0), [narrow.encode("1+2=")]
+
+    def log_prob(one):
+        return rollout(one, prompts, greedy)[0].log_probs[0]
+
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = log_prob(replace(narrow, autocast=None))
+    assert log_prob(narrow) == expected != log_prob(replace(narrow, autocast=None))

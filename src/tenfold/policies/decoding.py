@@ -59,16 +59,24 @@ class TransformersDecoder:
         rows: to be sampled, in the order in which they get places.
         sampling: temperature and top-p.
         batch_size: most rows in a step.
+        autocast: the type that forward passes compute in; ``None`` for that of the weights.
 
     Raises:
         UserError: if the model's attention has no cache of this kind, or the features of a prompt are not served.
     """
 
-    def __init__(self, model: Any, rows: Sequence[Row], sampling: Sampling, batch_size: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        rows: Sequence[Row],
+        sampling: Sampling,
+        batch_size: int,
+        autocast: torch.dtype | None = None,
+    ) -> None:
         self._model = model
         self._sampling = sampling
         self._num_places = min(batch_size, len(rows))
-        self._forward = Forward(model, self._num_places)
+        self._forward = Forward(model, self._num_places, autocast)
         self._check_features(rows)
         self._waiting = deque(rows)
         self._batch: list[_Held] = []  # place r holds row r

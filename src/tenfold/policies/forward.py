@@ -10,7 +10,7 @@ Shapes: B rows of a forward pass, Q new tokens, C columns of the cache, V vocabu
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -30,13 +30,15 @@ class Forward:
     Args:
         model: a causal model of transformers, with adapters or without.
         num_places: most rows at a time.
+        autocast: the type that it computes in; ``None`` for that of its weights.
 
     Raises:
         UserError: if the model's attention has no cache of this kind.
     """
 
-    def __init__(self, model: Any, num_places: int) -> None:
+    def __init__(self, model: Any, num_places: int, autocast: torch.dtype | None = None) -> None:
         self._model = model
+        self._autocast = autocast
         self._bare = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._config = self._bare.config.get_text_config(decoder=True)
         self._types = _layer_types(self._bare, self._config)
@@ -66,16 +68,17 @@ class Forward:
             self.cache.aim(places, positions_BQ)
         else:
             self.cache.aim(torch.tensor(places, device=self._device), positions_BQ)
-        output = self._model(
-            input_ids=tokens_BQ,
-            # Padding at the end may lie beyond the positions that a model has.
-            position_ids=positions_BQ.clamp(max=self._last_position),
-            attention_mask=self._mask(positions_BQ),
-            past_key_values=self.cache,
-            use_cache=True,
-            **self._options,
-            **features,
-        )
+        with autocast_of(self._autocast, self._device):
+            output = self._model(
+                input_ids=tokens_BQ,
+                # Padding at the end may lie beyond the positions that a model has.
+                position_ids=positions_BQ.clamp(max=self._last_position),
+                attention_mask=self._mask(positions_BQ),
+                past_key_values=self.cache,
+                use_cache=True,
+                **self._options,
+                **features,
+            )
         return output.logits[:, -1]
 
     def concatenated(self, features: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
@@ -145,6 +148,16 @@ class Forward:
         """The mask as numbers to add, which both sdpa and eager attention take, made once for all layers."""
         hidden = torch.full((), torch.finfo(self._dtype).min, dtype=self._dtype, device=seen.device)
         return torch.where(seen, torch.zeros_like(hidden), hidden)
+
+
+def autocast_of(dtype: torch.dtype | None, device: torch.device) -> AbstractContextManager[Any]:
+    """Autocast to a type; nothing, not even an end of autocast around it, where there is none.
+
+    Args:
+        dtype: to compute in.
+        device: of the weights.
+    """
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
 @contextmanager

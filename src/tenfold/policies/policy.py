@@ -25,6 +25,8 @@ class Policy:
         model: any causal model of transformers, also one that peft has wrapped; not one that is wrapped for several
             processes (unwrap it first).
         tokenizer: its tokenizer.
+        autocast: the type that its forward passes compute in where :func:`~tenfold.policies.rollout` asks it, as they
+            did in training; ``None`` for that of its weights.
 
     Example:
         >>> from tenfold.policies import tiny_policy
@@ -35,6 +37,7 @@ class Policy:
 
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
+    autocast: torch.dtype | None = None
 
     @property
     def device(self) -> torch.device:
@@ -119,4 +122,4 @@ class Policy:
         """
         from tenfold.policies.decoding import TransformersDecoder
 
-        return TransformersDecoder(self.model, rows, sampling, batch_size)
+        return TransformersDecoder(self.model, rows, sampling, batch_size, self.autocast)

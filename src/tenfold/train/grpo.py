@@ -21,7 +21,6 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -433,4 +432,4 @@ def grpo(
             peft_config=lora,
         )
         watcher.train(trainer)
-    return replace(policy, model=trainer.accelerator.unwrap_model(trainer.model).eval())
+    return watcher.trained(policy)

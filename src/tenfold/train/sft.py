@@ -15,7 +15,6 @@ Shapes: B sequences, T positions of next tokens; the mask marks supervised ones.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -380,4 +379,4 @@ def sft(
         rows = draw_rows(len(prepared), steps * settings.batch_size, cell.seed, shares)
         trainer.train_dataset = prepared.select(rows)
         watcher.train(trainer)
-    return replace(policy, model=trainer.accelerator.unwrap_model(trainer.model).eval())
+    return watcher.trained(policy)

@@ -17,7 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,14 @@ from tenfold.core.errors import Interrupted, UserError
 from tenfold.core.files import number, to_json
 from tenfold.core.seeding import key_to_seed, numpy_generator
 from tenfold.optim import MuonClip
+from tenfold.policies import Policy
+from tenfold.policies.forward import autocast_of
 from tenfold.train import checkpoint
 from tenfold.train.distributed import computes_on_cpu, num_launched, require_device
 from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings, SFTSettings
 
 WINDOW = "window.json"
+AUTOCAST = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Clocks, counts that start anew in a resumed run, and a fraction that is not that of groups when scaled by the batch.
 NOT_LOGGED = ("epoch", "step_time", "num_tokens", "frac_reward_zero_std")
 LEFT_BEHIND = ("forward", "_original_forward", "_is_accelerate_prepared")  # on a model, by trl and accelerate
@@ -282,6 +285,7 @@ class Watcher(TrainerCallback):
     ) -> None:
         self.cell, self.settings, self.steps, self.sequences = cell, settings, steps, sequences
         self.cycle, self.evaluate = cycle, evaluate
+        self.autocast = AUTOCAST[settings.mixed_precision]
         self.folder = cell.directory / "checkpoints"
         self.trainer: Trainer | None = None
         self.window: list[dict[str, float]] = []
@@ -351,6 +355,16 @@ class Watcher(TrainerCallback):
         if self.saved is not None and checkpoint.step_of(self.saved) < self.steps:
             raise Interrupted(checkpoint.step_of(self.saved), self.saved)
 
+    def trained(self, policy: Policy) -> Policy:
+        """The policy with the model that was trained, in evaluation mode; asked in the precision that it learned in.
+
+        Args:
+            policy: whose model was given to the trainer.
+        """
+        assert self.trainer is not None
+        model: Any = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        return replace(policy, model=model.eval(), autocast=self.autocast)
+
     def _resume(self, newest: Path) -> None:
         assert self.trainer is not None
         checkpoint.require_same_processes(self.trainer.accelerator, newest)
@@ -374,7 +388,8 @@ class Watcher(TrainerCallback):
         assert self.evaluate is not None and self.trainer is not None
         model: nn.Module = self.trainer.accelerator.unwrap_model(self.trainer.model)
         model.eval()
-        metrics = self.evaluate(model, step)
+        with autocast_of(self.autocast, self.trainer.accelerator.device):
+            metrics = self.evaluate(model, step)
         model.train()
         self.cell.log(step, metrics)
         self.headline = dict(list(metrics.items())[:1])
