@@ -40,6 +40,15 @@ USUAL_CROSSINGS = 8
 WITHOUT_CROSSINGS = ("optim/qk_scores.py", "optim/observed_attention.py")
 """What runs in each layer of each forward pass."""
 ON_ONE_DEVICE = 80e9
+MORE_THAN_ONE_DEVICE = {
+    "cort": "language models of 32 billion parameters",
+    "iw_sft/language": "a language model of 32 billion parameters",
+    "kimi_k2": "a trillion parameters",
+    "rlcr": "a language model of 7 billion parameters, trained in full",
+    "sem": "language models of 7 and 14 billion parameters, trained in full",
+    "universal_pretraining": "the authors' pieces of a batch, which decide how much is generated: 89 GB at width 1,536",
+}
+"""Published settings that want a larger device, or several with a sharded model, and why."""
 SCALING_OUT = Path(__file__).parents[2] / "docs" / "scaling-out.md"
 STUDIES = discovery.studies()
 
@@ -157,6 +166,15 @@ def test_the_preset_for_one_gpu_fits_by_its_own_estimate(study):
         pytest.skip("the study has no preset for a GPU")
     needed = discovery.recipe_module(study.name).estimate(discovery.preset_config(study.name, "gpu"))["memory_bytes"]
     assert 0 < needed < ON_ONE_DEVICE
+
+
+@each_study
+def test_published_settings_fit_one_gpu_or_are_known_not_to(study):
+    module, recipe = discovery.config_module(study.name), discovery.recipe_module(study.name)
+    if not hasattr(module, "paper"):
+        pytest.skip("the study has no published setting")
+    needed = [recipe.estimate(module.paper(task=task))["memory_bytes"] for task in module.TASKS]
+    assert (max(needed) > ON_ONE_DEVICE) is (study.name in MORE_THAN_ONE_DEVICE)
 
 
 @pytest.mark.gpu

@@ -353,6 +353,7 @@ def paper(task: str = "sudoku-extreme") -> Config:
             steps=0,
             epochs=100_000 if is_arc else 20_000,
             batch_size=768,
+            gradient_accumulation=2 if is_sudoku else 8,  # what one GPU holds
             puzzle_learning_rate=1e-2 if is_arc else 1e-4,
             weight_decay=0.1 if is_arc else 1.0,
             puzzle_weight_decay=0.1 if is_arc else 1.0,

@@ -60,7 +60,7 @@ _OF_EVERY_TASK: Groups = {
         "steps": "unstated: ours (0: follows from epochs, as the authors count)",
         "epochs": "code, README: 20000 on Sudoku and mazes, 100000 on ARC",
         "batch_size": "code, README: 768",
-        "gradient_accumulation": "code: none",
+        "gradient_accumulation": "code: none; ours: pieces that one GPU holds, which change no number but rounding",
         "puzzle_learning_rate": "code, README: 1e-2 on ARC, 1e-4 elsewhere",
         "weight_decay": "code, README: 0.1 on ARC, 1.0 elsewhere",
         "puzzle_weight_decay": "code, README: 0.1 on ARC, 1.0 elsewhere",
