@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tenfold.core import discovery
+from tenfold.core.digest import FOLDER, is_stale
 from tenfold.core.tables import published, stale
 
 ROOT = Path(__file__).parents[1]
@@ -50,3 +51,8 @@ def test_commands_name_what_is_there(document):
         )
         if names_a_study and words[2] not in MADE_BY_THE_READER:
             assert discovery.find_study(words[2]), command
+
+
+def test_the_digest_is_not_stale():
+    for name in ("index.html", "index.ko.html"):
+        assert not is_stale(ROOT / FOLDER / name, ROOT), "run `tenfold digest`, which writes the pages"

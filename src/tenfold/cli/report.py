@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         if command.publish:
             from tenfold.core.results import publish
 
-            for written in publish(path, Path.cwd(), command.supersedes):
+            for written in [*publish(path, Path.cwd(), command.supersedes), *_digest(Path.cwd())]:
                 console.print(f"Published: {written}", soft_wrap=True, highlight=False)
     return 0
 
@@ -85,6 +85,13 @@ def draw_published(path: Path) -> tuple[Report, Path]:
     directory = runs_root() / f"published-{study.replace('/', '-')}"
     write_report(report, recipe_module(study).figures(report), directory)
     return report, directory
+
+
+def _digest(repository: Path) -> list[Path]:
+    """The pages of all papers, written again where the repository keeps them."""
+    from tenfold.core.digest import FOLDER, write_digest
+
+    return write_digest(repository) if (repository / FOLDER).is_dir() else []
 
 
 def _show(report: Report, file: Path, console: Console) -> None:

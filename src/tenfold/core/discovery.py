@@ -10,6 +10,7 @@ default study goes by the paper's name (``kimi_k2``), the others by both (``kimi
 once it holds a study; without one it is announced, not runnable.
 """
 
+import dataclasses
 import importlib
 import inspect
 import os
@@ -71,6 +72,8 @@ class Paper:
         verbs: own verbs of the command line, each with one line of help; functions of ``commands.py``.
         directory: the folder.
         studies: its experiments, the default one first; none for a paper that is announced.
+        place: where it stands in the digest, counted from 1; 0 for a paper that is not in it.
+        korean: ``claim`` and ``headline`` in Korean, for the digest's page.
     """
 
     name: str
@@ -83,6 +86,8 @@ class Paper:
     verbs: Mapping[str, str]
     directory: Path
     studies: tuple[Study, ...] = ()
+    place: int = 0
+    korean: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def available(self) -> bool:
@@ -234,7 +239,7 @@ def _imported(name: str, root: Path) -> ModuleType:
 
 
 TEXTS = ("title", "authors", "arxiv", "claim", "needs")
-OPTIONAL = ("times", "verbs", "own", "extras", "study", "studies")
+OPTIONAL = ("times", "verbs", "own", "extras", "study", "studies", "place", "korean")
 OF_A_STUDY = ("claim", "needs", "times", "own", "extras")
 
 
@@ -253,6 +258,8 @@ def _read(path: Path) -> Paper:
         times=data.get("times", {}),
         verbs=data.get("verbs", {}),
         studies=_studies(path, data),
+        place=data.get("place", 0),
+        korean=data.get("korean", {}),
         **{field: data[field] for field in TEXTS},
     )
 

@@ -135,7 +135,7 @@ def write_report(report: Report, pictures: Sequence[Picture], directory: Path) -
     """
     drawings = []
     for picture in pictures or learning_curves(report):
-        svg = _svg(picture.figure)
+        svg = svg_of(picture.figure)
         write_atomically(directory / "plots" / f"{picture.name}.svg", svg)
         drawings.append((picture, _inside("svg+xml", svg)))
     write_atomically(directory / "report.json", to_json(to_plain(report), indent=1) + "\n")
@@ -156,7 +156,7 @@ def render_html(report: Report, drawings: Sequence[tuple[Picture, str]], directo
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"markdown": _html_of_markdown, "breakable": _breakable}
+    environment.filters |= {"markdown": _html_of_markdown, "breakable": breakable}
     table, metrics, glossary = metric_table(report), metric_names(report), glossary_of(report.paper)
     return environment.get_template("report.html.j2").render(
         report=report,
@@ -213,17 +213,18 @@ def _html_of_markdown(text: str) -> Any:
     return markupsafe.Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped))
 
 
-def _breakable(name: str) -> Any:
+def breakable(name: str) -> Any:
     """A name that may be broken after its joints, for narrow columns."""
     import markupsafe
 
     return markupsafe.Markup(re.sub(r"([_/])", r"\1<wbr>", html.escape(name)))
 
 
-def _svg(figure: Any) -> bytes:
+def svg_of(figure: Any) -> bytes:
+    """A figure of matplotlib as an SVG file; equal figures give equal files."""
     import matplotlib
 
     stream = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "tenfold"}):  # equal figures give equal files
+    with matplotlib.rc_context({"svg.hashsalt": "tenfold"}):
         figure.savefig(stream, format="svg", metadata={"Date": None})
     return stream.getvalue()
