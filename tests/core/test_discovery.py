@@ -40,6 +40,24 @@ def test_papers_outside_the_package_are_found_and_imported(tmp_path, monkeypatch
     assert done.stdout.split() == ["False", "{}"]
 
 
+def test_papers_of_installed_packages_are_found_by_their_entry_point(tmp_path, monkeypatch):
+    package, facts = tmp_path / "my_package", tmp_path / "my_package-1.0.dist-info"
+    for folder in (package / "papers" / "theirs", facts):
+        folder.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[tenfold.papers]\nmine = my_package.papers\n")
+    fields = "".join(f'{name} = "x"\n' for name in ("title", "authors", "arxiv", "claim", "needs"))
+    (package / "papers" / "theirs" / "paper.toml").write_text(fields)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"entry point mine of tenfold.papers: my_package.papers is no package"):
+        monkeypatch.setattr(discovery.importlib.util, "find_spec", lambda name: None)
+        discovery.papers()
+    monkeypatch.undo()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert discovery.find("theirs").directory == package / "papers" / "theirs"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("title = 3", "title is 3; allowed: a text"), ("title =", "not TOML")],

@@ -1,8 +1,9 @@
 """Papers are found by folder: each holds a ``paper.toml`` with what can be said without importing torch.
 
-There is no list of papers to edit. The folders are those of the package ``tenfold.papers`` and those under each
-directory in the environment variable ``TENFOLD_PAPERS`` (separated like ``PATH``), so that a paper of one's own
-need not live inside an installed package. A paper's modules are imported only when it is named.
+There is no list of papers to edit. The folders are those of the package ``tenfold.papers``, those under each directory
+in the environment variable ``TENFOLD_PAPERS`` (separated like ``PATH``), and those of installed packages that name
+themselves by an entry point of the group ``tenfold.papers``, so that a paper of one's own need not live in here.
+A paper's modules are imported only when it is named.
 
 A *study* is one experiment: a folder with a ``recipe.py`` and a ``config.py``. Most papers hold one, in their own
 folder; a paper that holds several has a folder within it for each, and its ``paper.toml`` names the default one. The
@@ -12,6 +13,8 @@ once it holds a study; without one it is announced, not runnable.
 
 import dataclasses
 import importlib
+import importlib.metadata
+import importlib.util
 import inspect
 import os
 import tomllib
@@ -25,6 +28,7 @@ from tenfold.core.config import nearest
 from tenfold.core.errors import UserError
 from tenfold.core.extras import EXTRAS
 
+ENTRY_POINTS = "tenfold.papers"
 PRESETS = ("smoke", "laptop", "gpu", "paper")
 
 
@@ -221,7 +225,19 @@ def _roots() -> list[Path]:
     return [
         Path(importlib.import_module("tenfold.papers").__path__[0]),
         *(Path(root).resolve() for root in extra if root),
+        *_installed_roots(),
     ]
+
+
+def _installed_roots() -> list[Path]:
+    """Those of installed packages, which name a package that holds paper folders as an entry point."""
+    found = []
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        package = importlib.util.find_spec(point.module)
+        if package is None or not package.submodule_search_locations:
+            raise UserError(f"entry point {point.name} of {ENTRY_POINTS}: {point.module} is no package with papers")
+        found += [Path(folder) for folder in package.submodule_search_locations]
+    return found
 
 
 def _module(study: Study, part: str) -> ModuleType:
