@@ -56,3 +56,21 @@ def test_commands_name_what_is_there(document):
 def test_the_digest_is_not_stale():
     for name in ("index.html", "index.ko.html"):
         assert not is_stale(ROOT / FOLDER / name, ROOT), "run `tenfold digest`, which writes the pages"
+
+
+def test_the_korean_front_page_keeps_in_step():
+    """As many headings, the same code but for its comments, the same documents, and each paper's line."""
+    english, korean = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.ko.md"))
+    assert english.count("\n## ") == korean.count("\n## ")
+    assert code_without_comments(korean) == code_without_comments(english) != []
+    assert set(LINK.findall(english)) - set(LINK.findall(korean)) - {"README.ko.md"} == set()
+    for paper in discovery.papers():
+        assert paper.title in korean and paper.korean["claim"] in korean
+
+
+def code_without_comments(text):
+    blocks = re.findall(r"```(?:python|bash)\n(.*?)```", text, flags=re.DOTALL)
+    return [[line.partition("#")[0].rstrip() for line in block.splitlines()] for block in blocks]
+
+
+LINK = re.compile(r"\]\(((?:docs|results|C)[^)#]*)\)")
