@@ -10,6 +10,8 @@ from typing import Literal
 from tenfold.core.config import refuse_idle
 from tenfold.core.errors import UserError
 
+LossOver = Literal["steps", "trajectories"]
+
 _IDLE = {
     "iw": (),
     "dft": ("level", "log_ratio", "temperature", "weight_clip", "ref"),
@@ -184,6 +186,9 @@ class ControlConfig:
     """Stage 1: cloning of all trajectories."""
     fine_tuning: StageConfig = StageConfig(400, 64)
     """Stage 2: fine-tuning on the kept trajectories."""
+    loss_over: LossOver = "steps"
+    """What the loss of both stages is a mean over. steps: all steps of the batch, so that a long trajectory counts for
+    more. trajectories: each trajectory's mean over its own steps counts alike (authors' code)."""
     weighting: IWSFTConfig = field(default_factory=IWSFTConfig)
     """Weights of iw-SFT; each of the other arms changes one thing about them."""
     rates: ControlRatesConfig = field(default_factory=ControlRatesConfig)

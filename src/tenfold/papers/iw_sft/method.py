@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tenfold.models.weighted_likelihood import counted_weights
+from tenfold.models.weighted_likelihood import counted_weights, per_step
 
 LARGEST_EXPONENT = 80.0
 """exp(80) and its inverse are ordinary float32 numbers."""
@@ -184,6 +184,26 @@ def normalize_weights(weights: Tensor, how: Normalize, mask_BT: Tensor | None = 
     counted = counted_weights(weights, mask_BT)
     total = counted.mean() if how == "batch_mean" else counted.sum()
     return weights / total.clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+def of_trajectory_means(weights: Tensor | None, mask_BT: Tensor) -> Tensor:
+    """Weights under which the loss is a sum over trajectories of the mean over their own steps; float32 [B, T].
+
+    The authors' control code takes the mean over trajectories of it: divide by their number and not by that of the
+    steps. Then a trajectory of 10 steps has as much of the gradient as one of 1,000; over all steps it has 1 %.
+
+    Args:
+        weights: of trajectories [B] or steps [B, T]; ``None`` for 1.
+        mask_BT: supervised steps; a trajectory without any weighs nothing.
+
+    Example:
+        >>> mask = torch.tensor([[True, False], [True, True]])
+        >>> of_trajectory_means(torch.tensor([1.0, 3.0]), mask).tolist()
+        [[1.0, 0.0], [1.5, 1.5]]
+    """
+    if weights is None:
+        weights = torch.ones(len(mask_BT), device=mask_BT.device)
+    return per_step(weights, mask_BT) / mask_BT.sum(-1, keepdim=True).clamp(min=1)
 
 
 def lower_bound(p_N: Tensor, q_N: Tensor, rewards_N: Tensor) -> Tensor:

@@ -103,6 +103,7 @@ def paper(task: str = "d4rl") -> Config:
     return Config(
         cloning=StageConfig(10_000, 128, evaluate_every=1000, checkpoint_every=1000),
         fine_tuning=stage_2,
+        loss_over="trajectories",
         weighting=IWSFTConfig(temperature=10.0, weight_clip=(0.0, 1000.0), normalize="batch_sum", q_ema=0.9),
         rates=ControlRatesConfig(1e-3, *[4e-5] * 8),
         control=TaskConfig(
