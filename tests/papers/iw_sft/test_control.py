@@ -85,7 +85,7 @@ def small():
 def test_fine_tuning_equals_a_plain_loop(small, tmp_path):
     """Five steps with a lagging q, written out with copies of the model."""
     policy, data = small
-    iw = IWSFTConfig(temperature=20.0, q_ema=0.9)
+    iw = IWSFTConfig(log_ratio="mean", temperature=20.0, q_ema=0.9)
     torch.manual_seed(1)
     start = {name: value.clone() for name, value in policy.state_dict().items()}
     table = columns(data, reference=policy)
@@ -98,7 +98,7 @@ def test_fine_tuning_equals_a_plain_loop(small, tmp_path):
         rows = torch.from_numpy(drawn_rows(table, iw, 8, 0, "x", step))
         inputs, mask = (table.observations_NTO[rows], table.actions_NTA[rows]), table.mask_NT[rows]
         with torch.no_grad():
-            w = importance_weights(q(*inputs), table.reference_NT[rows], mask, temperature=20.0)
+            w = importance_weights(q(*inputs), table.reference_NT[rows], mask, log_ratio="mean", temperature=20.0)
         loss = weighted_nll(plain(*inputs), mask, normalize_weights(w, "batch_mean"))
         optimizer.zero_grad()
         loss.backward()
@@ -176,7 +176,7 @@ def test_accumulation_changes_nothing(small, tmp_path, monkeypatch, loss_over):
 
     policy, data = small
     start = {name: value.clone() for name, value in policy.state_dict().items()}
-    iw = IWSFTConfig(temperature=20.0, q_ema=0.9)
+    iw = IWSFTConfig(log_ratio="mean", temperature=20.0, q_ema=0.9)
     ends = []
     for pieces in (1, 4):
         policy.load_state_dict(start)
@@ -204,7 +204,9 @@ def test_sft_is_the_maximum_likelihood_gradient(small):
 def test_the_first_weights_are_one(small):
     policy, data = small
     table = columns(data, reference=policy)
-    weights, _ = batch_weights(policy, Lagging(flat_parameters(policy)), table, IWSFTConfig(temperature=20.0))
+    weights, _ = batch_weights(
+        policy, Lagging(flat_parameters(policy)), table, IWSFTConfig(log_ratio="mean", temperature=20.0)
+    )
     torch.testing.assert_close(weights, torch.ones(len(data)), atol=1e-5, rtol=0)
 
 
@@ -239,7 +241,7 @@ def test_q_lags_and_is_in_the_checkpoint(small, tmp_path):
     policy, data = small
     start = {name: value.clone() for name, value in policy.state_dict().items()}
     table = columns(data, reference=policy)
-    iw, stage = IWSFTConfig(temperature=20.0, q_ema=0.9), StageConfig(8, 8, evaluate_every=4)
+    iw, stage = IWSFTConfig(log_ratio="mean", temperature=20.0, q_ema=0.9), StageConfig(8, 8, evaluate_every=4)
     whole = flat_parameters(fit(policy, table, iw, stage, 1e-2, (0, "x"), cell_in(tmp_path, "whole")))
     cell = cell_in(tmp_path, "stopped")
     policy.load_state_dict(start)

@@ -19,6 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tenfold.core.errors import UserError
 from tenfold.models.weighted_likelihood import counted_weights, per_step
 
 LARGEST_EXPONENT = 80.0
@@ -63,7 +64,7 @@ def importance_weights(
     mask_BT: Tensor,
     *,
     level: Level = "trajectory",
-    log_ratio: LogRatio = "mean",
+    log_ratio: LogRatio | None = None,
     temperature: float = 1.0,
     clip: Clip | None = (0.0, 16.0),
 ) -> Tensor:
@@ -74,12 +75,15 @@ def importance_weights(
         reference_log_probs_BT: the same under the policy that produced, or best models, the unfiltered data.
         mask_BT: supervised steps [B, T].
         level: one weight for a trajectory, or one for each step.
-        log_ratio: sum or mean over steps; not used at the level of steps.
+        log_ratio: sum or mean over steps, to be chosen; not used at the level of steps.
         temperature: alpha; see :func:`effective_exponent`.
         clip: least and largest weight; ``None`` for no clipping.
 
     Returns:
         float32 weights, [B] or [B, T].
+
+    Raises:
+        UserError: weights of trajectories without a ``log_ratio``.
 
     Example:
         >>> q, reference = torch.tensor([[-1.0, -1.0]]), torch.tensor([[-1.5, -1.5]])
@@ -89,6 +93,8 @@ def importance_weights(
     if level == "step":
         exponent = temperature * step_log_ratio(q_log_probs_BT, reference_log_probs_BT, mask_BT)
     else:
+        if log_ratio is None:
+            raise UserError("log_ratio = None: weights of trajectories need a choice; allowed: sum, mean")
         exponent = temperature * trajectory_log_ratio(q_log_probs_BT, reference_log_probs_BT, mask_BT, log_ratio)
     return bounded_exp(exponent, clip)
 
@@ -130,7 +136,7 @@ def raw_weights(
     reference_log_probs_BT: Tensor | None = None,
     scores: Tensor | None = None,
     level: Level = "trajectory",
-    log_ratio: LogRatio = "mean",
+    log_ratio: LogRatio | None = None,
     temperature: float = 1.0,
     clip: Clip = (0.0, 16.0),
 ) -> Tensor | None:
