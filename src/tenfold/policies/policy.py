@@ -1,5 +1,6 @@
 """A policy: a causal language model with its tokenizer, as everything in tenfold that acts with words takes it."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 
 from tenfold.core.errors import UserError
 from tenfold.core.types import Message
+from tenfold.policies.adapters import folded, require_named_base
 from tenfold.policies.rows import Decoder, Row
 from tenfold.policies.sampling import Sampling
 from tenfold.policies.stopping import turn_text
@@ -94,22 +96,35 @@ class Policy:
         return turn_text(self.tokenizer, token_ids)
 
     def save(self, folder: str | Path) -> None:
-        """Write model and tokenizer so that :func:`~tenfold.policies.load_policy` and transformers load them."""
+        """Write model and tokenizer so that :func:`~tenfold.policies.load_policy` and transformers load them.
+
+        Of a model with adapters, they and the name of their base are written.
+
+        Raises:
+            UserError: if the base of the adapters has no folder.
+        """
+        require_named_base(self.model)
         from transformers.utils import logging
 
         had_bars = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()  # it would be drawn through the display of a run
         try:
-            self.model.save_pretrained(folder)
+            with warnings.catch_warnings():
+                # peft looks for the vocabulary of a base that may rest on adapters itself; ours is never resized.
+                warnings.filterwarnings("ignore", "Could not find a config file", UserWarning)
+                self.model.save_pretrained(folder)
         finally:
             if had_bars:
                 logging.enable_progress_bar()
         self.tokenizer.save_pretrained(folder)
 
     def merged(self) -> "Policy":
-        """The policy with its adapters folded into the weights: what follows starts from, and refers to, all of it."""
-        merge = getattr(self.model, "merge_and_unload", None)
-        return self if merge is None else replace(self, model=merge())
+        """The policy with its adapters folded into the weights: what follows starts from, and refers to, all of it.
+
+        Raises:
+            UserError: if the adapters are of a kind that weights cannot hold.
+        """
+        return replace(self, model=folded(self.model)) if hasattr(self.model, "peft_config") else self
 
     def decoder(self, rows: Sequence[Row], sampling: Sampling, batch_size: int) -> Decoder:
         """What :func:`~tenfold.policies.rollout` samples with.

@@ -409,7 +409,7 @@ def grpo(
     sequences = settings.prompts_per_step * settings.num_generations
     arguments = shared_arguments(settings, cell, settings.steps, sequences) | grpo_arguments(settings)
     prompts = settings.steps // settings.num_iterations * settings.prompts_per_step
-    lora = make_lora(settings.lora)
+    lora = make_lora(settings.lora, policy.model)
     watcher = Watcher(cell, settings, settings.steps, sequences, settings.cycle, evaluate)
     config = with_extra(GRPOConfig, arguments, extra or {}, OPEN_OF_GRPO)
     with weights_alone_change(policy.model), quiet():
