@@ -1,16 +1,17 @@
 """A policy: a causal language model with its tokenizer, as everything in tenfold that acts with words takes it."""
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tenfold.core.errors import UserError
 from tenfold.core.types import Message
 from tenfold.policies.adapters import folded, require_named_base
+from tenfold.policies.conversation import conversation_text, start_of
 from tenfold.policies.rows import Decoder, Row
 from tenfold.policies.sampling import Sampling
 from tenfold.policies.stopping import turn_text
@@ -65,12 +66,15 @@ class Policy:
 
         Args:
             text: the text.
-            start: add what the tokenizer puts at the start of a document.
+            start: add what the tokenizer puts at the start of a document; what it puts at the end is left out.
 
         Raises:
             UserError: if the tokenizer has no token for a part of it.
         """
-        token_ids = self.tokenizer.encode(text, add_special_tokens=start)
+        if start:
+            token_ids = start_of(self.tokenizer, text, self.end_ids)
+        else:
+            token_ids = self.tokenizer.encode(text, add_special_tokens=False)
         unknown = self.tokenizer.unk_token_id
         if unknown is not None and unknown in token_ids and self.tokenizer.unk_token not in text:
             missing = sorted({letter for letter in text if unknown in self.tokenizer.encode(letter)})
@@ -79,17 +83,17 @@ class Policy:
             )
         return token_ids
 
-    def chat(self, messages: Sequence[Message]) -> list[int]:
+    def chat(self, messages: Sequence[Message | Mapping[str, Any]]) -> list[int]:
         """The prompt of a conversation, by the tokenizer's chat template, up to where the assistant speaks.
 
+        Args:
+            messages: each with its role, its content and what else it has, such as ``tool_calls`` or ``name``.
+
         Raises:
-            UserError: if the tokenizer has no chat template.
+            UserError: if the tokenizer has no chat template, the template refuses the conversation, or a message has
+                neither content nor tool calls.
         """
-        if self.tokenizer.chat_template is None:
-            raise UserError("tokenizer.chat_template = None: a conversation needs one, or give the prompt's tokens")
-        conversation = [asdict(message) for message in messages]
-        text = self.tokenizer.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
-        return self.encode(str(text))
+        return self.encode(conversation_text(self.tokenizer, messages))
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of tokens, special tokens spelled out."""

@@ -33,7 +33,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
-from tenfold.core.types import Environment, Message, Prompt, Trajectory
+from tenfold.core.types import Environment, Prompt, Trajectory
 from tenfold.policies import Policy, Sampling, rollout
 from tenfold.train.features import WithFeatures
 from tenfold.train.grpo_arguments import OPEN_OF_GRPO, grpo_arguments
@@ -235,10 +235,7 @@ class RolloutGRPOTrainer(GRPOTrainer):
     def _encode(self, policy: Policy, prompt: Any, row: Mapping[str, Any]) -> Prompt:
         if self.prompt_of is not None:
             return self.prompt_of(policy, row)
-        if isinstance(prompt, str):
-            token_ids = policy.encode(prompt, start=True)
-        else:
-            token_ids = policy.chat([Message(message["role"], message["content"]) for message in prompt])
+        token_ids = policy.encode(prompt, start=True) if isinstance(prompt, str) else policy.chat(prompt)
         if self.max_prompt_length:
             token_ids = token_ids[-self.max_prompt_length :]
         return Prompt(tuple(token_ids))
