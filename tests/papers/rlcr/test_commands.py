@@ -113,7 +113,7 @@ def test_train_with_a_template_that_takes_no_system_message_says_how_to_go_witho
     assert main([*own, "--task.system-prompt", "blocks"]) == 2
     said = capsys.readouterr().err
     assert "row 1: tokenizer.chat_template: refuses the conversation (System role not supported)" in said
-    assert "without instructions: task.system_prompt = none" in said and said.count("\n") == 1
+    assert "without instructions: task.system_prompt = none" in said
     assert not (tmp_path / "run").exists()
     assert main(own) == 0
 
