@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tenfold.core.types import Turn
 from tenfold.eval.answer_text import normalized
 from tenfold.eval.exact_match import exact_match
 from tenfold.eval.math_forms import form_of, is_prose, last_boxed, parts_of, stated_in, without_unit
@@ -16,7 +17,8 @@ from tenfold.eval.math_values import equal_answers
 from tenfold.eval.multiple_choice import chosen_option
 from tenfold.eval.token_f1 import token_f1
 from tenfold.papers.cort.detectors import delayed_computation, result_distrust, segments, without_outputs
-from tenfold.papers.cort.formats import final_answer, is_failure, parse_program, replayed_program
+from tenfold.papers.cort.environment import CodeEnvironment, LoopSettings
+from tenfold.papers.cort.formats import STOP, final_answer, is_failure, parse_program, replayed_program
 from tenfold.papers.cort.measures import purpose_of
 from tenfold.papers.cort.method import CodeReward, is_right, same_answer
 from tenfold.papers.cort.proposers import Heuristic
@@ -24,6 +26,7 @@ from tenfold.papers.sem.decided import _CONFIDENCE
 from tenfold.papers.sem.grammar import _READ, _Read, parse
 from tenfold.papers.sem.measures import rule_judge
 from tenfold.papers.sem.method import Gold
+from tenfold.policies import character_tokenizer
 from tenfold.rewards import FORMATS, parse_tagged, text_of
 
 pytestmark = pytest.mark.alone
@@ -46,6 +49,36 @@ def read_tags(text):
         parse_tagged(text, blocks, loose=True)
 
 
+class Loud:
+    """An executor whose programs print their length at once."""
+
+    status = "ok"
+
+    def open(self):
+        return self
+
+    def run(self, code, **options):
+        self.output, self.num_characters = str(len(code)), len(code)
+        return self
+
+    def close(self):
+        pass
+
+
+TOKENIZER = character_tokenizer(special=(STOP,))
+
+
+def through_the_tool_loop(text):
+    """The turns of a policy that says this, each up to its stop string, where programs run and where none may."""
+    for settings in (LoopSettings(), LoopSettings(max_tool_calls=0), LoopSettings(state="replay")):
+        loop = CodeEnvironment(Loud(), TOKENIZER, settings).open(0, 0)
+        *turns, last = text.split(STOP)
+        for turn in turns:
+            loop.respond(Turn(turn + STOP, STOP, (), [], []))
+        loop.respond(Turn(last, None, (), [], []))
+        loop.close()
+
+
 PARSERS = {
     "normalized": normalized,
     "exact_match": lambda text: exact_match(text, "Paris"),
@@ -60,6 +93,7 @@ PARSERS = {
     "cort detectors": lambda text: (delayed_computation(text), result_distrust(text), purpose_of(text, 10**6)),
     "cort proposer": Heuristic().propose,
     "cort programs": lambda text: (parse_program(text), is_failure(text), replayed_program([(text, text)], text)),
+    "cort tool loop": through_the_tool_loop,
     "cort rewards": lambda text: (is_right(text, "4"), same_answer(text, "4"), CodeReward()([""], [text])),
     "sem grammar": lambda text: parse(text, ["<result>r</result>", text]),
     "sem confidence": lambda text: _CONFIDENCE.sub("", text),
@@ -71,7 +105,8 @@ UNITS = [
     "3", "0.", "1+", "1 + ", "6*7=", "6*7=42 ", "1,234,", "1,", "1.", " ", "\n", "\t\n", "a", "A ", "the ", "I. ", "(",
     "((a)", "[0,", ")", "{", "}", "\\", "\\boxed{", "\\boxed {", "\\frac{", "\\sqrt(", "\\text{a", "\\(", "$", "$x",
     "**", "*", "_", "`", "```", "```\n", "```python\n", "```output\n", "```python\n1\n```\n",
-    "```output\n42\n```\nWait, ", "Wait, ", "Let me check. ", "Wait, 6*7=42. ", "<", "<answer>", "</answer>", "<think>",
+    "```output\n42\n```\nWait, ", "`\n", "``` \n", "  ```python\n", "```python\n`\n",
+    "Wait, ", "Let me check. ", "Wait, 6*7=42. ", "<", "<answer>", "</answer>", "<think>",
     "</think>", "</think><answer>", "<answer></answer>", "<think></think><answer>a</answer>", "<search>q</search>",
     "<result>r</result>", "</confidence>", "<confidence>1", "<confidence>1</confidence> ", "</answer> <confidence>",
     "서울", "서울은 ", "½", "²", "。", "「", "-", "- ", "--a", "a-", "%", " %", "per cent ", "1 000 ", "e5", "1e5 ",

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 
 from tenfold.core.errors import UserError
 from tenfold.core.extras import require_extras
+from tenfold.policies.adapters import adapters_in, base_of, merged_from
 from tenfold.policies.policy import Policy
 
 # A short name, the package that brings the file, and the file within it.
@@ -38,6 +40,8 @@ def load_policy(
 ) -> Policy:
     """A policy from weights on disk or, where the network allows, from the hub.
 
+    A folder of adapters, such as a training with LoRA leaves, is its base with the adapters folded into the weights.
+
     The tokenizer pads on the left, as generation needs; where it has no token to pad with, the end-of-sequence token
     serves.
 
@@ -50,7 +54,8 @@ def load_policy(
         cache: folder for converted GGUF files, one for all of them; see the module's docstring for the default.
 
     Raises:
-        UserError: if there is no such model, file or package, or no tokenizer for it.
+        UserError: if there is no such model, file or package, or no tokenizer for it; or if adapters cannot be folded
+            into the model that they name.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -61,16 +66,14 @@ def load_policy(
         >>> policy.decode(policy.encode("0110"))
         '0110'
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     if (file := _gguf_path(name_or_path, gguf_file)) is not None:
         source = str(converted_gguf(file, cache))
     else:
-        source = str(name_or_path)
+        # A whole path, so that what is trained from the model as adapters names it for readers in other folders, too.
+        source = str(Path(name_or_path).resolve() if Path(name_or_path).is_dir() else name_or_path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
-    except (OSError, ValueError) as error:
+        tokenizer, model = _tokenizer_of(source), _whole_model(source, dtype)
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"model = {str(name_or_path)!r}: cannot be loaded as a causal language model ({reason})"
@@ -79,6 +82,28 @@ def load_policy(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return Policy(model.eval().to(torch.device(device)), tokenizer)
+
+
+def _whole_model(source: str, dtype: torch.dtype | Literal["auto"]) -> Any:
+    """A model with all that belongs to it in its weights."""
+    from transformers import AutoModelForCausalLM
+
+    def load(name: str) -> Any:
+        return AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+
+    return merged_from(source, load) if adapters_in(source) else load(source)
+
+
+def _tokenizer_of(source: str) -> Any:
+    """The tokenizer of a model; that of the base where adapters were saved without one."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError):
+        if not adapters_in(source):
+            raise
+    return _tokenizer_of(base_of(source))
 
 
 def converted_gguf(file: Path, cache: str | Path | None = None) -> Path:

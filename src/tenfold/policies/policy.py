@@ -1,14 +1,17 @@
 """A policy: a causal language model with its tokenizer, as everything in tenfold that acts with words takes it."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tenfold.core.errors import UserError
 from tenfold.core.types import Message
+from tenfold.policies.adapters import folded, require_named_base
+from tenfold.policies.conversation import conversation_text, start_of
 from tenfold.policies.rows import Decoder, Row
 from tenfold.policies.sampling import Sampling
 from tenfold.policies.stopping import turn_text
@@ -66,12 +69,15 @@ class Policy:
 
         Args:
             text: the text.
-            start: add what the tokenizer puts at the start of a document.
+            start: add what the tokenizer puts at the start of a document; what it puts at the end is left out.
 
         Raises:
             UserError: if the tokenizer has no token for a part of it.
         """
-        token_ids = self.tokenizer.encode(text, add_special_tokens=start)
+        if start:
+            token_ids = start_of(self.tokenizer, text, self.end_ids)
+        else:
+            token_ids = self.tokenizer.encode(text, add_special_tokens=False)
         unknown = self.tokenizer.unk_token_id
         if unknown is not None and unknown in token_ids and self.tokenizer.unk_token not in text:
             missing = sorted({letter for letter in text if unknown in self.tokenizer.encode(letter)})
@@ -80,39 +86,52 @@ class Policy:
             )
         return token_ids
 
-    def chat(self, messages: Sequence[Message]) -> list[int]:
+    def chat(self, messages: Sequence[Message | Mapping[str, Any]]) -> list[int]:
         """The prompt of a conversation, by the tokenizer's chat template, up to where the assistant speaks.
 
+        Args:
+            messages: each with its role, its content and what else it has, such as ``tool_calls`` or ``name``.
+
         Raises:
-            UserError: if the tokenizer has no chat template.
+            UserError: if the tokenizer has no chat template, the template refuses the conversation, or a message has
+                neither content nor tool calls.
         """
-        if self.tokenizer.chat_template is None:
-            raise UserError("tokenizer.chat_template = None: a conversation needs one, or give the prompt's tokens")
-        conversation = [asdict(message) for message in messages]
-        text = self.tokenizer.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
-        return self.encode(str(text))
+        return self.encode(conversation_text(self.tokenizer, messages))
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of tokens, special tokens spelled out."""
         return turn_text(self.tokenizer, token_ids)
 
     def save(self, folder: str | Path) -> None:
-        """Write model and tokenizer so that :func:`~tenfold.policies.load_policy` and transformers load them."""
+        """Write model and tokenizer so that :func:`~tenfold.policies.load_policy` and transformers load them.
+
+        Of a model with adapters, they and the name of their base are written.
+
+        Raises:
+            UserError: if the base of the adapters has no folder.
+        """
+        require_named_base(self.model)
         from transformers.utils import logging
 
         had_bars = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()  # it would be drawn through the display of a run
         try:
-            self.model.save_pretrained(folder)
+            with warnings.catch_warnings():
+                # peft looks for the vocabulary of a base that may rest on adapters itself; ours is never resized.
+                warnings.filterwarnings("ignore", "Could not find a config file", UserWarning)
+                self.model.save_pretrained(folder)
         finally:
             if had_bars:
                 logging.enable_progress_bar()
         self.tokenizer.save_pretrained(folder)
 
     def merged(self) -> "Policy":
-        """The policy with its adapters folded into the weights: what follows starts from, and refers to, all of it."""
-        merge = getattr(self.model, "merge_and_unload", None)
-        return self if merge is None else replace(self, model=merge())
+        """The policy with its adapters folded into the weights: what follows starts from, and refers to, all of it.
+
+        Raises:
+            UserError: if the adapters are of a kind that weights cannot hold.
+        """
+        return replace(self, model=folded(self.model)) if hasattr(self.model, "peft_config") else self
 
     def decoder(self, rows: Sequence[Row], sampling: Sampling, batch_size: int) -> Decoder:
         """What :func:`~tenfold.policies.rollout` samples with.

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 
+from tenfold.policies.adapters import CONFIG, base_of
+
 BYTES_PER_PARAMETER = 16.0
 """Of fine-tuning with AdamW in float32: the weight, its gradient and two moments."""
 
@@ -103,6 +105,9 @@ def shape_of(model: str) -> ModelShape | None:
     """The shape of a published model or of one on disk; nothing is known of another."""
     if model in PUBLISHED:
         return PUBLISHED[model]
+    seen: tuple[str, ...] = ()
+    while (Path(model) / CONFIG).is_file():  # adapters are next to nothing: the size is that of what they belong to
+        model, seen = base_of(model, seen), (*seen, model)
     if not (Path(model) / "config.json").is_file():
         return None
     import torch

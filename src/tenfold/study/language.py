@@ -3,12 +3,12 @@
 Imports no torch at module level.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tenfold.core.config import refuse_idle
-from tenfold.core.types import Message
+from tenfold.core.errors import UserError
 from tenfold.data.questions import Messages
 
 if TYPE_CHECKING:
@@ -143,7 +143,30 @@ def prompt_ids(policy: "Policy", prompt: str | Messages) -> list[int]:
     """The tokens of a prompt, as training encodes it: a text, or the messages of a chat."""
     if isinstance(prompt, str):
         return policy.encode(prompt, start=True)
-    return policy.chat([Message(message["role"], message["content"]) for message in prompt])
+    return policy.chat(prompt)
+
+
+def require_prompts(policy: "Policy", prompts: Iterable[str | Messages], instructions: str = "") -> None:
+    """Refuse prompts that the policy cannot be given, before anything is written.
+
+    Args:
+        policy: who is to answer.
+        prompts: as they are put to it, numbered by rows from 1.
+        instructions: the setting without which there is no system message, such as ``task.system_prompt = none``.
+
+    Raises:
+        UserError: with the row.
+
+    Example:
+        >>> require_prompts(build_policy(PolicyConfig(width=16, layers=1, heads=2), "01+=", seed=0), ["0+1="])
+    """
+    for number, prompt in enumerate(prompts, start=1):
+        try:
+            prompt_ids(policy, prompt)
+        except UserError as error:
+            has_system = not isinstance(prompt, str) and prompt[0]["role"] == "system"
+            advice = f"; without instructions: {instructions}" if instructions and has_system else ""
+            raise UserError(f"row {number}: {error}{advice}") from error
 
 
 def evaluated_as(tokenizer: Any, measure: Callable[["Policy"], Mapping[str, float]]) -> "Evaluate":

@@ -32,7 +32,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
-from tenfold.core.types import Environment, Message, Prompt, Trajectory
+from tenfold.core.types import Environment, Prompt, Trajectory
 from tenfold.policies import Policy, Sampling, rollout
 from tenfold.train.features import WithFeatures
 from tenfold.train.grpo_arguments import OPEN_OF_GRPO, grpo_arguments
@@ -234,10 +234,7 @@ class RolloutGRPOTrainer(GRPOTrainer):
     def _encode(self, policy: Policy, prompt: Any, row: Mapping[str, Any]) -> Prompt:
         if self.prompt_of is not None:
             return self.prompt_of(policy, row)
-        if isinstance(prompt, str):
-            token_ids = policy.encode(prompt, start=True)
-        else:
-            token_ids = policy.chat([Message(message["role"], message["content"]) for message in prompt])
+        token_ids = policy.encode(prompt, start=True) if isinstance(prompt, str) else policy.chat(prompt)
         if self.max_prompt_length:
             token_ids = token_ids[-self.max_prompt_length :]
         return Prompt(tuple(token_ids))
@@ -408,7 +405,7 @@ def grpo(
     sequences = settings.prompts_per_step * settings.num_generations
     arguments = shared_arguments(settings, cell, settings.steps, sequences) | grpo_arguments(settings)
     prompts = settings.steps // settings.num_iterations * settings.prompts_per_step
-    lora = make_lora(settings.lora)
+    lora = make_lora(settings.lora, policy.model)
     watcher = Watcher(cell, settings, settings.steps, sequences, settings.cycle, evaluate)
     config = with_extra(GRPOConfig, arguments, extra or {}, OPEN_OF_GRPO)
     with weights_alone_change(policy.model), quiet():

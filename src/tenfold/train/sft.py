@@ -358,7 +358,7 @@ def sft(
         "completion_only_loss": "messages" not in dataset.column_names and "text" not in dataset.column_names,
         "assistant_only_loss": "messages" in dataset.column_names,
     }
-    lora = make_lora(settings.lora)
+    lora = make_lora(settings.lora, policy.model)
     watcher = Watcher(cell, settings, steps, settings.batch_size, evaluate=evaluate)
     # trl leaves traces on a model and prints; both end with this block.
     with weights_alone_change(policy.model), quiet():

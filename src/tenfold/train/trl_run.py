@@ -184,10 +184,23 @@ def make_optimizer(model: PreTrainedModel, optimizer: OptimizerSettings, lora: L
     )
 
 
-def make_lora(lora: LoraSettings) -> Any:
-    """peft's configuration of the adapters; ``None`` when all weights are trained."""
+def make_lora(lora: LoraSettings, model: Any) -> Any:
+    """peft's configuration of the adapters; ``None`` when all weights are trained.
+
+    Args:
+        lora: the settings.
+        model: that gets the adapters.
+
+    Raises:
+        UserError: the model has adapters already, which new ones would put out of action.
+    """
     if not lora.rank:
         return None
+    if hasattr(model, "peft_config"):
+        raise UserError(
+            f"lora.rank = {lora.rank}: the model has adapters already; fold them in with policy.merged(), or go on "
+            "with them by lora.rank = 0"
+        )
     from peft import LoraConfig
 
     return LoraConfig(
@@ -254,6 +267,8 @@ def quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             # trl 1.16 itself still uses the names that transformers has given up.
             warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
+            # peft looks for the vocabulary of a base that may rest on adapters itself.
+            warnings.filterwarnings("ignore", "Could not find a config file", UserWarning)
             yield
     finally:
         if had_bars[0]:

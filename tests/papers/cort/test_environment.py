@@ -7,6 +7,7 @@ import pytest
 from tenfold.core.errors import UserError
 from tenfold.envs import Limits, Sandbox
 from tenfold.papers.cort import formats
+from tenfold.papers.cort.config import LoopConfig
 from tenfold.papers.cort.detectors import segments
 from tenfold.papers.cort.environment import CodeEnvironment, LoopSettings, Resumption
 from tenfold.papers.cort.traces import Trace
@@ -68,6 +69,57 @@ def test_replay_answers_another_fence_by_an_empty_block(play):
 def test_a_line_that_ends_in_a_back_tick_does_not_end_a_program(play):
     trajectory, _ = play(program("# as in `a`", "a = 3", "print(a)"))
     assert [call["output"] for call in trajectory.tool_calls] == ["3"]
+
+
+@pytest.mark.parametrize("state", ["persistent", "fresh", "replay"])
+def test_a_program_in_a_numbered_list_runs(play, state):
+    said = "1. First:\n   ```python\n   for i in range(2):\n       x = i\n   print(x)\n   ```\nSo 1."
+    trajectory, text = play(said, state=state)
+    (call,) = trajectory.tool_calls
+    assert (call["output"], call["failed"]) == ("1", False) and call["program"].startswith("for i")
+    assert text == said.replace("So 1.", "```output\n1\n```\nSo 1.")
+
+
+@pytest.mark.parametrize("state", ["persistent", "fresh", "replay"])
+def test_an_output_is_stripped_on_both_sides(play, state):
+    trajectory, _ = play(program("print('\\n  1 2\\n 3 4 \\n\\n')") + "so", state=state)
+    assert trajectory.tool_calls[0]["output"] == "1 2\n 3 4"
+
+
+def test_replay_shows_the_traceback_alone_as_the_released_code_does(play):
+    said = program("print('seen')", "1 / 0") + "so"
+    (replayed,), (kept,) = (play(said, state=state)[0].tool_calls for state in ("replay", "persistent"))
+    assert "seen" not in replayed["output"] and replayed["output"].startswith(formats.TRACEBACK)
+    assert (
+        replayed["output"].endswith("ZeroDivisionError: division by zero")
+        and '"<string>", line 2' in replayed["output"]
+    )
+    assert replayed["status"] == "error" and replayed["failed"]
+    assert kept["output"].startswith(f"seen\n{formats.TRACEBACK}") and kept["status"] == "error"
+
+
+def test_replay_executes_as_the_released_code_does(play):
+    """In names that are no ``__main__``; what leaves the program is an error like any other."""
+    leaves = program("import sys", "y = 1", "sys.exit()")
+    guarded = program("if __name__ == '__main__':", "    print(1)")
+    first, second, third = play(leaves + guarded + program("print(y)"), state="replay")[0].tool_calls
+    assert first["output"].endswith("SystemExit") and first["failed"] and first["status"] == "error"
+    assert second["output"] == "" and second["failed"]
+    assert "NameError" in third["output"], "a program that failed is not replayed"
+
+
+def test_replay_keeps_the_lines_of_a_program_beside_those_that_print(play):
+    said = program("x = 6", "pprint = print", "x += 1", "sp = None") + program("print(x)")
+    assert [call["output"] for call in play(said, state="replay")[0].tool_calls] == ["", "7"]
+    helpers = program("x = 6", "print(x)", "printed = 1", "y = x") + program("print(x + y)")
+    assert [call["output"] for call in play(helpers, state="replay")[0].tool_calls] == ["6", "12"]
+
+
+def test_a_long_traceback_and_a_long_output_are_cut_after_they_are_stripped(play):
+    said = program("print(' ' * 900 + 'a' * 5000)") + program("raise ValueError('b' * 5000)") + "so"
+    first, second = play(said, state="replay")[0].tool_calls
+    assert first["output"] == "a" * 400 + "..." + "a" * 400
+    assert second["output"].startswith(formats.TRACEBACK) and second["output"].endswith("b" * 400)
 
 
 @pytest.mark.spec("cort", "3")
@@ -208,6 +260,10 @@ def test_a_resumed_trajectory_has_the_names_and_the_budget_of_what_came_before(t
 def test_what_is_wrong_is_said_in_a_line(sandbox):
     with pytest.raises(UserError, match="state = 'kept'; allowed: persistent, fresh, replay"):
         LoopSettings(state="kept")
+    with pytest.raises(UserError, match=r"echo_last_expression = True with state = replay: .* allowed: False"):
+        LoopSettings(state="replay", echo_last_expression=True)
+    with pytest.raises(UserError, match=r"echo_last_expression = True: does not act here; set loop.state = persistent"):
+        LoopConfig(state="replay", echo_last_expression=True)
     with pytest.raises(UserError, match="max_tool_calls = -1"):
         LoopSettings(max_tool_calls=-1)
     with pytest.raises(UserError, match="one token for"):

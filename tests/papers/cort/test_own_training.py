@@ -48,7 +48,7 @@ def train(tmp_path, model, rows):
     return run
 
 
-def test_reinforcement_trains_saves_and_goes_on(train, capsys):
+def test_reinforcement_trains_saves_and_goes_on(train, rows, capsys):
     out = train("out", "rl", *GRPO, "--rates.rl", 1e-3)
     first = capsys.readouterr().out
     assert "rewards/accuracy/mean" in first and "rewards/code/mean" in first
@@ -57,6 +57,9 @@ def test_reinforcement_trains_saves_and_goes_on(train, capsys):
     assert capsys.readouterr().out == first, "the same again goes on from the end"
     with pytest.raises(UserError, match=r"rates\.rl is 0\.002, but"):
         train("out", "rl", *GRPO, "--rates.rl", 2e-3)
+    rows.write_text(rows.read_text().replace("3*7", "4*7"))
+    with pytest.raises(UserError, match=r"data_sha256 is \w+, but .* was begun with \w+; give another --out"):
+        train("out", "rl", *GRPO, "--rates.rl", 1e-3)
 
 
 def test_fine_tuning_needs_a_right_trace(train, tmp_path):

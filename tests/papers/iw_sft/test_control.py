@@ -8,10 +8,11 @@ import torch
 from scipy.stats import multivariate_normal
 
 from tenfold.core.cell import Cell
+from tenfold.data.trajectories import TrajectoryDataset
 from tenfold.models import weighted_nll
 from tenfold.papers.iw_sft.baselines import awr_advantages, expectile_loss, iql_advantages, returns_to_go
 from tenfold.papers.iw_sft.config import IWSFTConfig, StageConfig
-from tenfold.papers.iw_sft.method import importance_weights, normalize_weights
+from tenfold.papers.iw_sft.method import importance_weights, normalize_weights, of_trajectory_means
 from tenfold.papers.iw_sft.networks import GaussianPolicy, IQLValues, MixturePolicy
 from tenfold.papers.iw_sft.tasks import acting
 from tenfold.papers.iw_sft.training import Lagging, batch_weights, columns, drawn_rows, fit, flat_parameters
@@ -84,7 +85,7 @@ def small():
 def test_fine_tuning_equals_a_plain_loop(small, tmp_path):
     """Five steps with a lagging q, written out with copies of the model."""
     policy, data = small
-    iw = IWSFTConfig(temperature=20.0, q_ema=0.9)
+    iw = IWSFTConfig(log_ratio="mean", temperature=20.0, q_ema=0.9)
     torch.manual_seed(1)
     start = {name: value.clone() for name, value in policy.state_dict().items()}
     table = columns(data, reference=policy)
@@ -97,7 +98,7 @@ def test_fine_tuning_equals_a_plain_loop(small, tmp_path):
         rows = torch.from_numpy(drawn_rows(table, iw, 8, 0, "x", step))
         inputs, mask = (table.observations_NTO[rows], table.actions_NTA[rows]), table.mask_NT[rows]
         with torch.no_grad():
-            w = importance_weights(q(*inputs), table.reference_NT[rows], mask, temperature=20.0)
+            w = importance_weights(q(*inputs), table.reference_NT[rows], mask, log_ratio="mean", temperature=20.0)
         loss = weighted_nll(plain(*inputs), mask, normalize_weights(w, "batch_mean"))
         optimizer.zero_grad()
         loss.backward()
@@ -108,13 +109,74 @@ def test_fine_tuning_equals_a_plain_loop(small, tmp_path):
     torch.testing.assert_close(flat_parameters(trained), flat_parameters(plain), atol=1e-5, rtol=1e-4)
 
 
+def test_the_authors_loss_is_the_mean_over_trajectories_of_each_ones_mean():
+    """Their ``loss`` of emmyqin/iw_sft_control, written out: one number for a trajectory, then ``.mean()``."""
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.tensor([1000, 10, 1, 37])
+    mask_NT = torch.arange(1000) < lengths[:, None]
+    log_probs_NT = torch.randn(4, 1000, generator=generator).requires_grad_()
+    ratio_N = torch.rand(4, generator=generator)
+    ratio_NT = torch.rand(4, 1000, generator=generator)
+    theirs = {
+        None: -(log_probs_NT * mask_NT).sum(-1) / lengths,
+        ratio_N: -ratio_N * (log_probs_NT * mask_NT).sum(-1) / lengths,
+        ratio_NT: -(ratio_NT * log_probs_NT * mask_NT).sum(-1) / lengths,
+    }
+    for weights, of_trajectories in theirs.items():
+        ours = weighted_nll(log_probs_NT, mask_NT, of_trajectory_means(weights, mask_NT), normalizer=4)
+        torch.testing.assert_close(ours, of_trajectories.mean())
+        gradients = [
+            torch.autograd.grad(loss, log_probs_NT, retain_graph=True)[0] for loss in (ours, theirs[weights].mean())
+        ]
+        torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize(("loss_over", "share"), [("steps", 10 / 1010), ("trajectories", 0.5)])
+def test_a_short_trajectory_beside_a_long_one_has_half_of_the_gradient_only_over_trajectories(
+    loss_over, share, tmp_path, monkeypatch
+):
+    """Of the first step's gradient, in what the training itself computes, on trajectories of 10 and of 1,000 steps."""
+    from tenfold.papers.iw_sft import training
+
+    class OfEachTrajectory(torch.nn.Module):
+        """log p = the parameter of the trajectory, whose number is the observation."""
+
+        def __init__(self):
+            super().__init__()
+            self.log_probs = torch.nn.Parameter(torch.zeros(2))
+
+        def forward(self, observations_NTO, actions_NTA):
+            return self.log_probs[observations_NTO[..., 0].long()]
+
+    mask = np.arange(1000) < np.array([[10], [1000]])
+    observations = np.broadcast_to(np.array([0.0, 1.0], dtype=np.float32)[:, None, None], (2, 1000, 1)).copy()
+    data = TrajectoryDataset(observations, np.zeros((2, 1000, 1), np.float32), mask, np.ones(2, np.float32))
+    monkeypatch.setattr(training, "drawn_rows", lambda *options: np.array([0, 1]))
+    monkeypatch.setattr(torch.optim, "Adam", torch.optim.SGD)
+    start = torch.zeros(2)
+    trained = fit(
+        OfEachTrajectory(),
+        columns(data),
+        IWSFTConfig(weight_fn="none"),
+        StageConfig(1, 2),
+        1.0,
+        (0, "x"),
+        cell_in(tmp_path),
+        loss_over=loss_over,
+    )
+    moved = (trained.log_probs.detach().cpu() - start).tolist()
+    assert moved[0] / sum(moved) == pytest.approx(share, rel=1e-4)
+    assert sum(moved) == pytest.approx(1.0, rel=1e-4), "a mean in either case"
+
+
 @pytest.mark.spec("iw_sft", "7")
-def test_accumulation_changes_nothing(small, tmp_path, monkeypatch):
+@pytest.mark.parametrize("loss_over", ["steps", "trajectories"])
+def test_accumulation_changes_nothing(small, tmp_path, monkeypatch, loss_over):
     from tenfold.papers.iw_sft import training
 
     policy, data = small
     start = {name: value.clone() for name, value in policy.state_dict().items()}
-    iw = IWSFTConfig(temperature=20.0, q_ema=0.9)
+    iw = IWSFTConfig(log_ratio="mean", temperature=20.0, q_ema=0.9)
     ends = []
     for pieces in (1, 4):
         policy.load_state_dict(start)
@@ -123,7 +185,9 @@ def test_accumulation_changes_nothing(small, tmp_path, monkeypatch):
         monkeypatch.setattr(
             training, "LoopConfig", lambda _make=whole, _n=pieces, **o: _make(gradient_accumulation=_n, **o)
         )
-        trained = fit(policy, table, iw, StageConfig(6, 8), 1e-2, (0, "x"), cell_in(tmp_path, f"{pieces}"))
+        trained = fit(
+            policy, table, iw, StageConfig(6, 8), 1e-2, (0, "x"), cell_in(tmp_path, f"{pieces}"), None, loss_over
+        )
         monkeypatch.undo()
         ends.append(flat_parameters(trained))
     torch.testing.assert_close(*ends, atol=1e-5, rtol=1e-4)
@@ -140,7 +204,9 @@ def test_sft_is_the_maximum_likelihood_gradient(small):
 def test_the_first_weights_are_one(small):
     policy, data = small
     table = columns(data, reference=policy)
-    weights, _ = batch_weights(policy, Lagging(flat_parameters(policy)), table, IWSFTConfig(temperature=20.0))
+    weights, _ = batch_weights(
+        policy, Lagging(flat_parameters(policy)), table, IWSFTConfig(log_ratio="mean", temperature=20.0)
+    )
     torch.testing.assert_close(weights, torch.ones(len(data)), atol=1e-5, rtol=0)
 
 
@@ -175,7 +241,7 @@ def test_q_lags_and_is_in_the_checkpoint(small, tmp_path):
     policy, data = small
     start = {name: value.clone() for name, value in policy.state_dict().items()}
     table = columns(data, reference=policy)
-    iw, stage = IWSFTConfig(temperature=20.0, q_ema=0.9), StageConfig(8, 8, evaluate_every=4)
+    iw, stage = IWSFTConfig(log_ratio="mean", temperature=20.0, q_ema=0.9), StageConfig(8, 8, evaluate_every=4)
     whole = flat_parameters(fit(policy, table, iw, stage, 1e-2, (0, "x"), cell_in(tmp_path, "whole")))
     cell = cell_in(tmp_path, "stopped")
     policy.load_state_dict(start)

@@ -118,7 +118,7 @@ def test_padding_changes_nothing(batch, level, filler):
         log_probs = pad(log_probs_of(parameter, tokens), (0, padding), value=filler)
         reference_padded = pad(reference, (0, padding), value=filler)
         mask_padded = pad(mask, (0, padding))
-        raw = importance_weights(log_probs, reference_padded, mask_padded, level=level)
+        raw = importance_weights(log_probs, reference_padded, mask_padded, level=level, log_ratio="mean")
         loss = weighted_nll(log_probs, mask_padded, normalize_weights(raw, "batch_mean", mask_padded))
         results.append((loss.detach(), torch.autograd.grad(loss, parameter)[0]))
     assert torch.isfinite(results[1][1]).all()
@@ -131,7 +131,7 @@ def test_pieces_of_a_batch_add_up_to_it(batch, how):
     logits, tokens, reference, mask = batch
     parameter = logits.clone().requires_grad_()
     log_probs = log_probs_of(parameter, tokens)
-    weights = normalize_weights(importance_weights(log_probs, reference, mask), how)
+    weights = normalize_weights(importance_weights(log_probs, reference, mask, log_ratio="mean"), how)
     whole = torch.autograd.grad(weighted_nll(log_probs, mask, weights), parameter, retain_graph=True)[0]
     pieces = sum(
         weighted_nll(log_probs[rows], mask[rows], weights[rows], normalizer=mask.sum())
@@ -184,11 +184,11 @@ def test_the_family_by_name(batch):
     logits, tokens, reference, mask = batch
     q, scores = log_probs_of(logits, tokens), torch.tensor([0.0, 1.0, -1.0, 50.0])
     named = {
-        name: raw_weights(name, q, mask, reference_log_probs_BT=reference, scores=scores)
+        name: raw_weights(name, q, mask, reference_log_probs_BT=reference, scores=scores, log_ratio="sum")
         for name in ("none", "iw", "dft", "rwr", "awr")
     }
     assert named["none"] is None
-    torch.testing.assert_close(named["iw"], importance_weights(q, reference, mask))
+    torch.testing.assert_close(named["iw"], importance_weights(q, reference, mask, log_ratio="sum"))
     torch.testing.assert_close(named["dft"], q.exp())
     torch.testing.assert_close(named["rwr"][:3], scores[:3].exp())
     assert named["awr"].tolist() == pytest.approx([1.0, math.e, 1 / math.e, 16.0])

@@ -82,7 +82,7 @@ def gradients_on_first_batch(made, *, num_items):
 
 
 @pytest.mark.spec("iw_sft", "1")
-@pytest.mark.parametrize(("level", "log_ratio"), [("trajectory", "mean"), ("trajectory", "sum"), ("step", "mean")])
+@pytest.mark.parametrize(("level", "log_ratio"), [("trajectory", "mean"), ("trajectory", "sum"), ("step", None)])
 def test_first_step_is_that_of_sft(tmp_path, level, log_ratio):
     plain = fresh()
     sft = SFTTrainer(plain.model, arguments(tmp_path), train_dataset=rows(), processing_class=plain.tokenizer)
@@ -158,7 +158,7 @@ def weights_by_hand(iw, q_logs, reference_logs):
 
 
 WIRINGS = {
-    "mean": IWSFTConfig(temperature=2.0, ref="model"),
+    "mean": IWSFTConfig(log_ratio="mean", temperature=2.0, ref="model"),
     "sum": IWSFTConfig(log_ratio="sum", temperature=0.3, ref="model", normalize="batch_sum"),
     "clip": IWSFTConfig(log_ratio="sum", ref="model", weight_clip=(0.7, 1.5), normalize="none"),
     "step": IWSFTConfig(level="step", temperature=3.0, ref="model"),
@@ -236,7 +236,7 @@ def stored_reference(policy, below=0.0):
 
 def test_a_stored_reference_is_used(tmp_path):
     """ref_log_probs that are 1 lower for every token than the model's: w = e for every completion by the mean."""
-    iw = IWSFTConfig(ref="column", normalize="none")
+    iw = IWSFTConfig(log_ratio="mean", ref="column", normalize="none")
     data = rows(ref_log_probs=stored_reference(fresh(), below=1.0))
     weighted, _ = gradients_on_first_batch(trainer(tmp_path, fresh(), iw, data), num_items=True)
     plain, _ = gradients_on_first_batch(trainer(tmp_path, fresh(), IWSFTConfig(weight_fn="none")), num_items=True)
@@ -247,7 +247,9 @@ def test_a_stored_reference_is_used(tmp_path):
 def test_a_stored_reference_is_used_in_evaluation(tmp_path, several):
     data = rows(ref_log_probs=stored_reference(fresh(), below=1.0))
     held_out = {"a": data, "b": data.select(range(3))} if several else data
-    made = trainer(tmp_path, fresh(), IWSFTConfig(ref="column", normalize="none"), data, eval_dataset=held_out)
+    made = trainer(
+        tmp_path, fresh(), IWSFTConfig(log_ratio="mean", ref="column", normalize="none"), data, eval_dataset=held_out
+    )
     measured = made.evaluate()
     plain = trainer(tmp_path, fresh(), IWSFTConfig(weight_fn="none"), eval_dataset=rows()).evaluate()["eval_loss"]
     assert measured["eval_a_loss" if several else "eval_loss"] / plain == pytest.approx(np.e, rel=1e-4)
@@ -256,14 +258,14 @@ def test_a_stored_reference_is_used_in_evaluation(tmp_path, several):
 def test_held_out_rows_without_the_stored_reference_are_refused(tmp_path):
     data = rows(ref_log_probs=stored_reference(fresh()))
     with pytest.raises(UserError, match="eval_dataset: no column 'ref_log_probs'; it has prompt"):
-        trainer(tmp_path, fresh(), IWSFTConfig(ref="column"), data, eval_dataset=rows())
+        trainer(tmp_path, fresh(), IWSFTConfig(log_ratio="mean", ref="column"), data, eval_dataset=rows())
 
 
 def test_a_stored_reference_of_another_length_is_refused_with_its_row(tmp_path):
     lists = stored_reference(fresh())
     lists[2] = lists[2][:-1]  # without the end token
     with pytest.raises(UserError, match="row 3: ref_log_probs has 5 numbers for 6 supervised tokens"):
-        trainer(tmp_path, fresh(), IWSFTConfig(ref="column"), rows(ref_log_probs=lists))
+        trainer(tmp_path, fresh(), IWSFTConfig(log_ratio="mean", ref="column"), rows(ref_log_probs=lists))
 
 
 @pytest.mark.spec("iw_sft", "7")
@@ -359,18 +361,34 @@ def test_awr_weights_are_those_of_the_formula():
     ("iw", "columns", "message"),
     [
         (IWSFTConfig(weight_fn="rwr"), {}, "needs a column with scores"),
-        (IWSFTConfig(quality_column="merit"), {}, "merit: the data have"),
-        (IWSFTConfig(quality_column="quality"), {"quality": [1.0] * 7 + [-1.0]}, "quality of row 8 is -1.0"),
-        (IWSFTConfig(quality_column="quality"), {"quality": [1.0, float("nan")] * 4}, "quality of row 2 is nan"),
-        (IWSFTConfig(quality_column="quality", quality="weight"), {"quality": [0.0] * 8}, "0 in every row"),
-        (IWSFTConfig(ref="model"), {}, "needs a reference_model"),
-        (IWSFTConfig(quality="weight"), {}, "quality = weight with quality_column = None"),
+        (IWSFTConfig(log_ratio="sum", quality_column="merit"), {}, "merit: the data have"),
+        (
+            IWSFTConfig(log_ratio="sum", quality_column="quality"),
+            {"quality": [1.0] * 7 + [-1.0]},
+            "quality of row 8 is -1.0",
+        ),
+        (
+            IWSFTConfig(log_ratio="sum", quality_column="quality"),
+            {"quality": [1.0, float("nan")] * 4},
+            "quality of row 2 is nan",
+        ),
+        (
+            IWSFTConfig(log_ratio="sum", quality_column="quality", quality="weight"),
+            {"quality": [0.0] * 8},
+            "0 in every row",
+        ),
+        (IWSFTConfig(log_ratio="sum", ref="model"), {}, "needs a reference_model"),
+        (IWSFTConfig(log_ratio="sum", quality="weight"), {}, "quality = weight with quality_column = None"),
         (
             IWSFTConfig(weight_fn="rwr", quality_column="quality", quality="weight"),
             {},
             "quality = weight with quality_column = quality, weight_fn = rwr",
         ),
-        (IWSFTConfig(ref="column"), {}, "ref = column: no column 'ref_log_probs'; the data have prompt"),
+        (
+            IWSFTConfig(log_ratio="mean", ref="column"),
+            {},
+            "ref = column: no column 'ref_log_probs'; the data have prompt",
+        ),
     ],
 )
 def test_data_that_cannot_be_used_are_refused(tmp_path, iw, columns, message):
@@ -378,9 +396,53 @@ def test_data_that_cannot_be_used_are_refused(tmp_path, iw, columns, message):
         trainer(tmp_path, fresh(), iw, rows(**columns))
 
 
+def test_the_choice_of_the_exponent_is_asked_for(tmp_path):
+    with pytest.raises(UserError, match=r"log_ratio = None: iw-SFT needs a choice; allowed: sum, .* or mean"):
+        trainer(tmp_path, fresh(), IWSFTConfig())
+    trainer(tmp_path, fresh(), IWSFTConfig(level="step"))
+    trainer(tmp_path, fresh(), IWSFTConfig(weight_fn="none"))
+
+
+def test_the_exponent_is_printed_and_a_weak_one_warned_of(tmp_path, capsys):
+    tokens = np.mean([len(completion) + 1 for _, completion, _ in ROWS])
+    trainer(tmp_path, fresh(), IWSFTConfig(log_ratio="mean", temperature=2.0))
+    line = f"effective exponent on q / reference: {2 / tokens:.3g} (completions of {tokens:.0f} tokens on average)"
+    assert line in capsys.readouterr().out
+    with pytest.warns(UserWarning, match=r"temperature = 0.2, log_ratio = mean: an effective exponent of 0.0\d+ makes"):
+        trainer(tmp_path, fresh(), IWSFTConfig(log_ratio="mean", temperature=0.2))
+
+
+def conversation(template):
+    """A policy with a chat template, and rows of messages."""
+    policy = fresh()
+    policy.tokenizer.chat_template = template
+    turns = [{"role": "user", "content": "1+2="}, {"role": "assistant", "content": "3"}]
+    return policy, Dataset.from_dict({"messages": [turns] * 8})
+
+
+MARKED = (
+    "{% for m in messages %}{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] + eos_token }}"
+    "{% endgeneration %}{% else %}{{ m['content'] }}{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("iw", [IWSFTConfig(log_ratio="sum"), IWSFTConfig(level="step")])
+def test_a_ratio_that_would_run_over_the_prompt_is_refused(tmp_path, iw):
+    policy, data = conversation(MARKED)
+    with pytest.raises(
+        UserError, match=r"messages with assistant_only_loss = False: the ratio .* over its prompt; allo"
+    ):
+        trainer(tmp_path, policy, iw, data)
+    with pytest.raises(UserError, match=r"completion_only_loss = False: the ratio .* over its prompt; allowed: True"):
+        trainer(tmp_path, fresh(), iw, completion_only_loss=False)
+    made = trainer(tmp_path, policy, iw, data, assistant_only_loss=True)
+    assert [len(numbers) for numbers in made.train_dataset["ref_log_probs"]] == [2] * 8, "the answer and its end"
+    trainer(tmp_path, fresh(), IWSFTConfig(weight_fn="none"), completion_only_loss=False)  # no ratio
+
+
 def test_packing_is_refused(tmp_path):
     with pytest.raises(UserError, match="packing"):
-        trainer(tmp_path, fresh(), IWSFTConfig(), packing=True, max_length=32)
+        trainer(tmp_path, fresh(), IWSFTConfig(log_ratio="sum"), packing=True, max_length=32)
 
 
 def test_packing_is_refused_where_rows_are_drawn_by_quality(tmp_path):
@@ -389,7 +451,7 @@ def test_packing_is_refused_where_rows_are_drawn_by_quality(tmp_path):
         trainer(tmp_path, fresh(), iw, packing=True, max_length=32)
 
 
-@pytest.mark.parametrize("iw", [IWSFTConfig(), IWSFTConfig(weight_fn="none")])
+@pytest.mark.parametrize("iw", [IWSFTConfig(log_ratio="sum"), IWSFTConfig(weight_fn="none")])
 def test_a_reference_model_without_use_is_refused(tmp_path, iw):
     with pytest.raises(UserError, match="reference_model: not used with weight_fn"):
         trainer(tmp_path, fresh(), iw, reference_model=fresh().model)
@@ -400,11 +462,11 @@ def test_only_ratios_have_a_lagging_q_and_a_reference(weight_fn, quality):
     iw = IWSFTConfig(weight_fn=weight_fn, quality_column="quality", quality=quality)
     weighting = weighting_of(iw, rows())
     assert (weighting.q_ema, weighting.reference) == (0.0, "none")
-    ratio = weighting_of(replace(iw, weight_fn="iw", q_ema=0.9), rows())
+    ratio = weighting_of(replace(iw, weight_fn="iw", log_ratio="sum", q_ema=0.9), rows())
     assert (ratio.q_ema, ratio.reference) == (0.9, "initial")
 
 
 def test_plain_sft_needs_no_weights():
     assert weighting_of(IWSFTConfig(weight_fn="none"), rows()) is None
     assert not drawn_by_quality(IWSFTConfig(weight_fn="rwr", quality_column="quality"))
-    assert not weighting_of(IWSFTConfig(normalize="none"), rows()).whole_batch
+    assert not weighting_of(IWSFTConfig(log_ratio="sum", normalize="none"), rows()).whole_batch

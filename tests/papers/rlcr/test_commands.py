@@ -98,6 +98,26 @@ def test_train_makes_a_model_that_loads_and_goes_on_with_the_same_only(own, tmp_
     assert "was begun with 2" in capsys.readouterr().err
 
 
+def test_train_refuses_other_rows_under_the_same_command(own, tmp_path, capsys):
+    assert main(own) == 0
+    with (tmp_path / "rows.jsonl").open("a") as rows:
+        rows.write("\n" + json.dumps({"prompt": "5+1=", "answer": 6}))
+    assert main(own) == 2
+    assert "data_sha256 is" in (said := capsys.readouterr().err) and "give another --out" in said
+
+
+def test_train_with_a_template_that_takes_no_system_message_says_how_to_go_without(own, tmp_path, tiny, capsys):
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    tiny.tokenizer.chat_template = refusing + "{{ messages[0].content }}"
+    tiny.save(tmp_path / "start")
+    assert main([*own, "--task.system-prompt", "blocks"]) == 2
+    said = capsys.readouterr().err
+    assert "row 1: tokenizer.chat_template: refuses the conversation (System role not supported)" in said
+    assert "without instructions: task.system_prompt = none" in said
+    assert not (tmp_path / "run").exists()
+    assert main(own) == 0
+
+
 def test_train_refuses_an_unsafe_weight_and_a_bad_row(own, tmp_path, capsys):
     assert main([*own, "--reward.calibration-weight", "0.6"]) == 2
     assert "pays more for a surely wrong answer" in capsys.readouterr().err

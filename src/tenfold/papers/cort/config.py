@@ -93,6 +93,11 @@ class LoopConfig:
     allow_unsafe: bool = False
     """Run programs without isolation where the machine offers none."""
 
+    def __post_init__(self) -> None:
+        """Refuse what the released code does not do, where it is followed."""
+        if self.state == "replay":
+            refuse_idle(self, ("echo_last_expression",), acts="loop.state = persistent or fresh")
+
 
 @dataclass(frozen=True)
 class TracesConfig:

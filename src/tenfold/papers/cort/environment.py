@@ -2,7 +2,9 @@
 
 Three states: ``persistent`` keeps one interpreter for a trajectory, so that names survive from block to block (what the
 paper describes); ``fresh`` runs each program alone; ``replay`` does what the released code does: it runs the earlier
-programs again, without their printing, and it answers a turn without a program by an empty output block.
+programs again, without their printing, and it answers a turn without a program by an empty output block. There an
+error shows its traceback alone; the other states show what was printed before it, too. In all of them the common indent
+of a program is removed, and its output is stripped.
 
 Budgets (specification, section 2): of T generation rounds the last has no tool, so ``max_tool_calls`` = T - 1 programs
 run, the output of the last one carries the notice, and a further program is left as it is. In the state ``replay`` a
@@ -38,7 +40,7 @@ class LoopSettings:
         echo_last_expression: show the value of a last line that is an expression, as notebooks do.
 
     Raises:
-        UserError: if a number is out of range or the state unknown.
+        UserError: if a number is out of range or the state unknown, or the last expression is to be shown in a replay.
 
     Example:
         >>> LoopSettings(max_tool_calls=2).state
@@ -55,6 +57,10 @@ class LoopSettings:
             raise UserError(f"state = {self.state!r}; allowed: persistent, fresh, replay")
         if self.max_tool_calls < 0:
             raise UserError(f"max_tool_calls = {self.max_tool_calls}: must be 0 or more")
+        if self.state == "replay" and self.echo_last_expression:
+            raise UserError(
+                "echo_last_expression = True with state = replay: the released code shows prints alone; allowed: False"
+            )
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,8 @@ class CodeLoop:
         self._executor, self._tokenizer = environment.executor, environment.tokenizer
         self._settings = environment.settings
         self._before = before
-        self._pending = before.pending
+        self._said = formats.ProgramReader()
+        self._said.read(before.pending)
         self._history = [(str(call["program"]), str(call["output"])) for call in before.calls]
         self._rounds = len(self._history)
         self._interpreter: Interpreter | None = None
@@ -120,17 +127,16 @@ class CodeLoop:
         """Run the program that ends the turn, if there is one."""
         if turn.stop is None:
             return None
-        self._pending += turn.text
-        program = formats.parse_program(self._pending)
-        if program is None and self._settings.state != "replay":
+        self._said.read(turn.text)
+        if not self._said.has_program and self._settings.state != "replay":
             return Reply()  # the end of another fence: nothing is appended, and no round is used up
         self._rounds += 1
         if self._rounds > self._settings.max_tool_calls:
             return Reply()  # the policy goes on, and its program stays text
-        self._pending = ""  # a program that was answered is not found again
-        if program is None:
+        said, self._said = self._said, formats.ProgramReader()  # a program that was answered is not found again
+        if not said.has_program:
             return Reply(token_ids=self._block(""))
-        return self._answer(program, turn)
+        return self._answer(said.program(), turn)
 
     def close(self) -> None:
         """End the interpreter."""
@@ -139,11 +145,11 @@ class CodeLoop:
             self._interpreter = None
 
     def _answer(self, program: str, turn: Turn) -> Reply:
-        ran = self._run(program)
-        output = ran.output.rstrip("\n")
+        output, status = self._run(program)
+        output = output.strip()
         self._history.append((program, output))
         token_ids = self._block(output)
-        facts = {"program": program, "output": output, "status": ran.status, "failed": formats.is_failure(output)}
+        facts = {"program": program, "output": output, "status": status, "failed": formats.is_failure(output)}
         num_tokens_before = self._before.num_tokens + len(turn.token_ids)
         return Reply(token_ids=token_ids, tool_calls=[facts | span(num_tokens_before, token_ids)])
 
@@ -157,14 +163,18 @@ class CodeLoop:
         opening, _, closing = formats.output_block("\0", notice).partition("\0")
         return framed_ids(self._tokenizer, opening, output, closing)
 
-    def _run(self, program: str) -> Ran:
+    def _run(self, program: str) -> tuple[str, str]:
+        """What a program shows, and what became of it."""
         match self._settings.state:
             case "persistent":
-                return self._run_on(program)
+                ran = self._run_on(program)
             case "fresh":
-                return self._run_alone(program)
+                ran = self._run_alone(program)
             case "replay":
-                return self._run_alone(formats.replayed_program(self._history, program))
+                ran = self._run_alone(formats.as_released(formats.replayed_program(self._history, program)))
+                if ran.output.startswith(formats.TRACEBACK):
+                    return ran.output, "error"
+        return ran.output, ran.status
 
     def _run_on(self, program: str) -> Ran:
         """Run a program where the earlier ones ran; in a resumed trajectory they run again first."""

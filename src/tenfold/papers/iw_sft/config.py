@@ -10,12 +10,14 @@ from typing import Literal
 from tenfold.core.config import refuse_idle
 from tenfold.core.errors import UserError
 
+LossOver = Literal["steps", "trajectories"]
+
 _IDLE = {
     "iw": (),
-    "dft": ("level", "log_ratio", "temperature", "weight_clip", "ref"),
-    "rwr": ("level", "log_ratio", "weight_clip", "q_ema", "ref"),
-    "awr": ("level", "log_ratio", "q_ema", "ref"),
-    "none": ("level", "log_ratio", "temperature", "weight_clip", "normalize", "q_ema", "ref"),
+    "dft": ("level", "temperature", "weight_clip", "ref"),
+    "rwr": ("level", "weight_clip", "q_ema", "ref"),
+    "awr": ("level", "q_ema", "ref"),
+    "none": ("level", "temperature", "weight_clip", "normalize", "q_ema", "ref"),
 }
 
 
@@ -28,8 +30,9 @@ class IWSFTConfig:
     temperature)."""
     level: Literal["trajectory", "step"] = "trajectory"
     """iw: one weight for a trajectory, or one for each step."""
-    log_ratio: Literal["mean", "sum"] = "mean"
-    """iw: take the mean of the log-ratio over a trajectory's steps (authors' code), or the sum (theory)."""
+    log_ratio: Literal["mean", "sum"] | None = None
+    """iw: take the mean of the log-ratio over a trajectory's steps (authors' code), or the sum (theory). To be chosen,
+    except for weights of single steps: at temperature 1 a mean is hardly a weight, see temperature."""
     temperature: float = 1.0
     """iw: factor on the log-ratio; for a mean the effective exponent is temperature / steps. rwr, awr: divides the
     return or the advantage."""
@@ -63,8 +66,11 @@ class IWSFTConfig:
                 "policy's own probability as it is; allowed: normalize = none, q_ema = 0"
             )
         refuse_idle(self, _IDLE[self.weight_fn], acts="weight_fn = iw (in a study: weighting.weight_fn)")
-        if self.level == "step":
-            refuse_idle(self, ("log_ratio",), acts="level = trajectory (in a study: weighting.level)")
+        if self.log_ratio is not None and (self.weight_fn, self.level) != ("iw", "trajectory"):
+            raise UserError(
+                f"log_ratio = {self.log_ratio} with weight_fn = {self.weight_fn}, level = {self.level}: does not act "
+                "here; allowed: None (in a study: --weighting.log-ratio None)"
+            )
         if self.weight_fn == "awr" and low:
             raise UserError(
                 f"weight_clip = {self.weight_clip}: awr has no least weight; allowed: 0 as the first number"
@@ -79,6 +85,20 @@ class IWSFTConfig:
             ((0.0, 16.0), (0.2, 1.8))
         """
         return self.weight_clip or {"trajectory": (0.0, 16.0), "step": (0.2, 1.8)}[self.level]
+
+    def require_log_ratio(self) -> None:
+        """Refuse weights of trajectories that leave open the most important choice: the exponent on q / reference.
+
+        Raises:
+            UserError: with what each choice means.
+        """
+        if self.weight_fn == "iw" and self.level == "trajectory" and self.log_ratio is None:
+            raise UserError(
+                "log_ratio = None: iw-SFT needs a choice; allowed: sum, which at temperature 1 is the weight "
+                "q / reference of the theory; or mean, as in the authors' code, whose exponent temperature / tokens is "
+                "next to plain SFT at temperature 1 (in a study and in tenfold train: weighting.log_ratio, with "
+                "weighting.temperature)"
+            )
 
 
 @dataclass(frozen=True)
@@ -184,7 +204,10 @@ class ControlConfig:
     """Stage 1: cloning of all trajectories."""
     fine_tuning: StageConfig = StageConfig(400, 64)
     """Stage 2: fine-tuning on the kept trajectories."""
-    weighting: IWSFTConfig = field(default_factory=IWSFTConfig)
+    loss_over: LossOver = "steps"
+    """What the loss of both stages is a mean over. steps: all steps of the batch, so that a long trajectory counts for
+    more. trajectories: each trajectory's mean over its own steps counts alike (authors' code)."""
+    weighting: IWSFTConfig = field(default_factory=lambda: IWSFTConfig(log_ratio="sum"))
     """Weights of iw-SFT; each of the other arms changes one thing about them."""
     rates: ControlRatesConfig = field(default_factory=ControlRatesConfig)
     """Learning rates of both stages."""
@@ -198,6 +221,7 @@ class ControlConfig:
         if self.policy.kind == "gaussian":
             refuse_idle(self, ("policy.num_components",), acts="policy.kind = mixture")
         require_weights(self.weighting, ("iw", "dft", "rwr"))
+        self.weighting.require_log_ratio()
         if self.weighting.ref != "initial":
             raise UserError(
                 f"weighting.ref = {self.weighting.ref}: does not act here; the reference is the policy after stage 1; "

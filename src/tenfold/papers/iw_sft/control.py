@@ -126,6 +126,7 @@ def fine_tune(study: ControlStudy, arm: Arm, cloned: nn.Module) -> nn.Module:
         (seed, "fine-tuning"),
         parts["fine-tuning"],
         study.evaluate,
+        config.loss_over,
     )
 
 
@@ -244,6 +245,7 @@ def _clone(study: ControlStudy, stage: Cell) -> nn.Module:
         (stage.seed, "cloning"),
         stage,
         study.evaluate,
+        config.loss_over,
     )
 
 

@@ -19,7 +19,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tenfold.models.weighted_likelihood import counted_weights
+from tenfold.core.errors import UserError
+from tenfold.models.weighted_likelihood import counted_weights, per_step
 
 LARGEST_EXPONENT = 80.0
 """exp(80) and its inverse are ordinary float32 numbers."""
@@ -63,7 +64,7 @@ def importance_weights(
     mask_BT: Tensor,
     *,
     level: Level = "trajectory",
-    log_ratio: LogRatio = "mean",
+    log_ratio: LogRatio | None = None,
     temperature: float = 1.0,
     clip: Clip | None = (0.0, 16.0),
 ) -> Tensor:
@@ -74,12 +75,15 @@ def importance_weights(
         reference_log_probs_BT: the same under the policy that produced, or best models, the unfiltered data.
         mask_BT: supervised steps [B, T].
         level: one weight for a trajectory, or one for each step.
-        log_ratio: sum or mean over steps; not used at the level of steps.
+        log_ratio: sum or mean over steps, to be chosen; not used at the level of steps.
         temperature: alpha; see :func:`effective_exponent`.
         clip: least and largest weight; ``None`` for no clipping.
 
     Returns:
         float32 weights, [B] or [B, T].
+
+    Raises:
+        UserError: weights of trajectories without a ``log_ratio``.
 
     Example:
         >>> q, reference = torch.tensor([[-1.0, -1.0]]), torch.tensor([[-1.5, -1.5]])
@@ -89,6 +93,8 @@ def importance_weights(
     if level == "step":
         exponent = temperature * step_log_ratio(q_log_probs_BT, reference_log_probs_BT, mask_BT)
     else:
+        if log_ratio is None:
+            raise UserError("log_ratio = None: weights of trajectories need a choice; allowed: sum, mean")
         exponent = temperature * trajectory_log_ratio(q_log_probs_BT, reference_log_probs_BT, mask_BT, log_ratio)
     return bounded_exp(exponent, clip)
 
@@ -130,7 +136,7 @@ def raw_weights(
     reference_log_probs_BT: Tensor | None = None,
     scores: Tensor | None = None,
     level: Level = "trajectory",
-    log_ratio: LogRatio = "mean",
+    log_ratio: LogRatio | None = None,
     temperature: float = 1.0,
     clip: Clip = (0.0, 16.0),
 ) -> Tensor | None:
@@ -184,6 +190,26 @@ def normalize_weights(weights: Tensor, how: Normalize, mask_BT: Tensor | None = 
     counted = counted_weights(weights, mask_BT)
     total = counted.mean() if how == "batch_mean" else counted.sum()
     return weights / total.clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+def of_trajectory_means(weights: Tensor | None, mask_BT: Tensor) -> Tensor:
+    """Weights under which the loss is a sum over trajectories of the mean over their own steps; float32 [B, T].
+
+    The authors' control code takes the mean over trajectories of it: divide by their number and not by that of the
+    steps. Then a trajectory of 10 steps has as much of the gradient as one of 1,000; over all steps it has 1 %.
+
+    Args:
+        weights: of trajectories [B] or steps [B, T]; ``None`` for 1.
+        mask_BT: supervised steps; a trajectory without any weighs nothing.
+
+    Example:
+        >>> mask = torch.tensor([[True, False], [True, True]])
+        >>> of_trajectory_means(torch.tensor([1.0, 3.0]), mask).tolist()
+        [[1.0, 0.0], [1.5, 1.5]]
+    """
+    if weights is None:
+        weights = torch.ones(len(mask_BT), device=mask_BT.device)
+    return per_step(weights, mask_BT) / mask_BT.sum(-1, keepdim=True).clamp(min=1)
 
 
 def lower_bound(p_N: Tensor, q_N: Tensor, rewards_N: Tensor) -> Tensor:

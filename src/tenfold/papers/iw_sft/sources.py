@@ -51,6 +51,7 @@ S1K = source_table(
 
 D4RL = source_table(
     {
+        "": {"loss_over": "control code: the mean over trajectories of the mean over steps, in both stages"},
         "cloning": {
             "steps": "control code: 10,000",
             "batch_size": "control code: 128 trajectories",

@@ -9,7 +9,7 @@ token.
 Different from the authors' code: weights are right for every batch shape, and evaluation is weighted, too.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +24,7 @@ from tenfold.core.seeding import numpy_generator
 from tenfold.data.trajectories import quality_probabilities
 from tenfold.models import weight_statistics
 from tenfold.papers.iw_sft import method
+from tenfold.papers.iw_sft.arms import exponent, tell_exponent
 from tenfold.papers.iw_sft.config import IWSFTConfig
 from tenfold.train.sft import WeightedSFTTrainer
 from tenfold.train.weighting import REFERENCE, WeightFunction, Weighting
@@ -37,12 +38,14 @@ class IWSFTTrainer(WeightedSFTTrainer):
 
     Args:
         *args: as for ``trl.SFTTrainer``.
-        iw: the weights.
+        iw: the weights. For iw-SFT ``log_ratio`` is to be chosen; the effective exponent is printed, with a warning
+            below 0.1.
         reference_model: for ``ref="model"``.
         **options: as for ``trl.SFTTrainer``.
 
     Raises:
-        UserError: for packing, a column that is missing, or scores that cannot be used.
+        UserError: for packing, a column that is missing, scores that cannot be used, no choice of ``log_ratio``, or
+            rows whose ratio would run over their prompts.
 
     Example:
         >>> IWSFTTrainer.__mro__[1].__name__
@@ -58,9 +61,17 @@ class IWSFTTrainer(WeightedSFTTrainer):
                 f"train_dataset is a {type(dataset).__name__}; allowed: a datasets.Dataset, given as train_dataset=…"
             )
         make = partial(weighting_of, iw, reference_model=reference_model)
-        weighting = None if make(dataset) is None else make  # names the data's own rows in what it refuses
+
+        def weighting(prepared: Dataset) -> Weighting | None:
+            """Called by the trainer in the making, when it has its arguments and before it asks the reference."""
+            require_completions(iw, dataset.column_names, self.args)
+            if self.accelerator.is_main_process:
+                tell_exponent(iw, mean_supervised_tokens(prepared))
+            return make(prepared)
+
+        weighted = make(dataset) is not None  # names the data's own rows in what it refuses
         self.draws: np.ndarray | None = None
-        super().__init__(*args, **(options | {"weighting": weighting}))
+        super().__init__(*args, **(options | {"weighting": weighting if weighted else None}))
         if drawn_by_quality(iw):  # of the rows that trl has left, in its order
             if self.args.packing:
                 raise UserError("packing = True: rows cannot be drawn by quality when they are packed; use False")
@@ -99,6 +110,42 @@ class QualitySampler(Sampler[int]):
         yield from generator.choice(len(self), size=len(self), p=self.probabilities).tolist()
 
 
+MEASURED_ROWS = 200
+"""Rows from which the mean length of a completion is taken."""
+
+
+def mean_supervised_tokens(prepared: Dataset) -> float:
+    """Supervised tokens of a prepared row, on average over the first rows."""
+    labels = prepared[:MEASURED_ROWS]["labels"]
+    return float(np.mean([len(row) - list(row).count(-100) for row in labels]))
+
+
+def require_completions(iw: IWSFTConfig, column_names: Sequence[str], args: Any) -> None:
+    """Refuse rows whose ratio q / reference would run over prompts, which the policy did not choose.
+
+    Rows of a single ``text``, or of ``input_ids`` alone, have no prompt: all of them is the trajectory.
+
+    Args:
+        iw: the weights; only ratios ask for it.
+        column_names: of the data.
+        args: trl's ``SFTConfig``.
+
+    Raises:
+        UserError: the loss is on whole conversations, or on prompts beside completions.
+    """
+    if iw.weight_fn != "iw" or "input_ids" in column_names:
+        return
+    if "messages" in column_names and not args.assistant_only_loss:
+        raise UserError(
+            "messages with assistant_only_loss = False: the ratio q / reference of a row would run over its prompt; "
+            "allowed: assistant_only_loss = True in the SFTConfig, or columns prompt and completion"
+        )
+    if "prompt" in column_names and args.completion_only_loss is False:
+        raise UserError(
+            "completion_only_loss = False: the ratio q / reference of a row would run over its prompt; allowed: True"
+        )
+
+
 def weighting_of(
     iw: IWSFTConfig, dataset: Dataset, reference_model: "PreTrainedModel | None" = None
 ) -> Weighting | None:
@@ -110,13 +157,15 @@ def weighting_of(
         reference_model: for ``ref="model"``.
 
     Raises:
-        UserError: a reference (model or column) or scores are missing, or something is given that is not used.
+        UserError: a reference (model or column), scores or the choice of ``log_ratio`` are missing, or something is
+            given that is not used.
 
     Example:
         >>> rows = Dataset.from_dict({"prompt": ["1+2="], "completion": ["3"]})
-        >>> weighting_of(IWSFTConfig(q_ema=0.9), rows).q_ema
+        >>> weighting_of(IWSFTConfig(log_ratio="sum", q_ema=0.9), rows).q_ema
         0.9
     """
+    iw.require_log_ratio()
     _refuse_unused(iw, reference_model)
     _require_reference(iw, dataset, reference_model)
     exponentiates = _exponentiates(iw)
@@ -195,8 +244,7 @@ def _weight_function(iw: IWSFTConfig, scores: np.ndarray) -> WeightFunction:
         shown = {"raw_mean": metrics["mean"], "clip_fraction": metrics["clip_fraction"]}
         if iw.weight_fn == "iw" and iw.level == "trajectory":
             tokens = float(mask_BT.sum(-1).float().mean())
-            exponent = method.effective_exponent(iw.log_ratio, iw.temperature, tokens)
-            shown["effective_exponent"] = torch.tensor(exponent)
+            shown["effective_exponent"] = torch.tensor(exponent(iw, tokens))
         weights = method.normalize_weights(raw, iw.normalize, mask_BT)
         if iw.quality == "weight" and score is not None:
             # Over the mean of all rows and not of the batch, so that the expectation is that of drawing by quality.

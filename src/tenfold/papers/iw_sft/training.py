@@ -21,7 +21,7 @@ from tenfold.data.trajectories import TrajectoryDataset, quality_probabilities
 from tenfold.models import weight_statistics, weighted_nll
 from tenfold.optim import lagging_average, warmup_cosine
 from tenfold.papers.iw_sft import method
-from tenfold.papers.iw_sft.config import IWSFTConfig, StageConfig
+from tenfold.papers.iw_sft.config import IWSFTConfig, LossOver, StageConfig
 from tenfold.train.loop import LoopConfig, train
 
 Evaluate = Callable[[nn.Module, int], Mapping[str, float]]
@@ -149,6 +149,7 @@ def fit(
     key: tuple[int | str, ...],
     cell: Cell,
     evaluate: Evaluate | None = None,
+    loss_over: LossOver = "steps",
 ) -> nn.Module:
     """Minimise the weighted negative log-likelihood of ``data``; returns the trained policy.
 
@@ -161,11 +162,12 @@ def fit(
         key: of the rows' order.
         cell: a cell of this training alone.
         evaluate: validation.
+        loss_over: what the loss is a mean over: all steps of a batch, or trajectories with the mean of each.
     """
     return train(
         policy,
         lambda model: [torch.optim.Adam(model.parameters(), lr=learning_rate)],
-        partial(_step, data, weighting, stage.batch_size, key),
+        partial(_step, data, weighting, stage.batch_size, key, loss_over),
         LoopConfig(
             steps=stage.steps,
             batch_size=stage.batch_size,
@@ -187,6 +189,7 @@ def _step(
     weighting: IWSFTConfig,
     batch_size: int,
     key: tuple[int | str, ...],
+    loss_over: LossOver,
     wrapped: nn.Module,
     carry: Lagging,
     step: int,
@@ -198,12 +201,15 @@ def _step(
     batch = data.rows(drawn_rows(data, weighting, batch_size, *key, step), carry.parameters.device)
     weights, raw = batch_weights(bare, q, batch, weighting)
     mine = slice(slots.start, slots.stop)
-    share = len(slots) / batch_size  # the loop averages the pieces, this normaliser is of the whole batch
+    # The loop averages the pieces; the normaliser of a piece is its share of that of the whole batch.
+    normalizer: Tensor | float = batch.mask_NT.sum() * (len(slots) / batch_size)
+    if loss_over == "trajectories":
+        weights, normalizer = method.of_trajectory_means(weights, batch.mask_NT), float(len(slots))
     loss = weighted_nll(
         wrapped(batch.observations_NTO[mine], batch.actions_NTA[mine]),
         batch.mask_NT[mine],
         None if weights is None else weights[mine],
-        normalizer=batch.mask_NT.sum() * share,
+        normalizer=normalizer,
     )
     statistics = weight_statistics(raw, weighting.clip if weighting.weight_fn == "iw" else None, batch.mask_NT)
     return loss, q, {f"weights/{name}": value for name, value in statistics.items()}

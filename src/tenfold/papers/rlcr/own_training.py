@@ -10,7 +10,7 @@ from tenfold.papers.rlcr.config import Config
 from tenfold.papers.rlcr.questions import read_file
 from tenfold.papers.rlcr.recipe import build
 from tenfold.policies import Policy
-from tenfold.study.language import prompt_ids
+from tenfold.study.language import require_prompts
 from tenfold.study.questions import as_dataset
 from tenfold.train.grpo import grpo
 
@@ -31,8 +31,7 @@ def read(config: Config, arm: str) -> tuple[Policy, Dataset]:
     examiner = arms.examiner_of(config, arms.ARMS[arm])
     questions = read_file(config.task, Path(config.task.train_file))
     policy = build(config, 0)
-    for question in questions:
-        prompt_ids(policy, examiner.prompt_of(question))
+    require_prompts(policy, map(examiner.prompt_of, questions), "task.system_prompt = none")
     return policy, as_dataset(questions, examiner.prompt_of)
 
 

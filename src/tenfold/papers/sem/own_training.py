@@ -14,7 +14,7 @@ from tenfold.papers.sem.prompts import prompt_of
 from tenfold.papers.sem.questions import read_own
 from tenfold.papers.sem.study import Study
 from tenfold.policies import Policy
-from tenfold.study.language import placed, prompt_ids
+from tenfold.study.language import placed, prompt_ids, require_prompts
 
 ARMS = ("sem", "answer_reward")
 ACTING = (
@@ -57,8 +57,10 @@ def read(config: Config, arm: str) -> Given:
     index = load_index(Path(config.search.index))
     policy = stages.build(config, 0)
     instructions = recipe.ARMS[arm].form.instructions if config.task.reads_words else ""
-    for number, question in enumerate(asked, start=1):
-        size = len(prompt_ids(policy, prompt_of(question, instructions)))
+    prompts = [prompt_of(question, instructions) for question in asked]
+    require_prompts(policy, prompts, "task.instructions = none")
+    for number, prompt in enumerate(prompts, start=1):
+        size = len(prompt_ids(policy, prompt))
         if policy.context is not None and size >= policy.context:
             raise UserError(
                 f"{config.task.data}, row {number}: a prompt of {size} tokens; "

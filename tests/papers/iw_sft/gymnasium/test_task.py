@@ -83,7 +83,7 @@ def test_a_study_from_end_to_end(tmp_path):
         fine_tuning=stage,
         control=TaskConfig(num_trajectories=20, num_test=4, num_validation=2, percentiles=(50.0, 80.0)),
         policy=NetworkConfig(kind="gaussian", hidden_size=8, layers=1),
-        weighting=IWSFTConfig(temperature=10.0, q_ema=0.9),
+        weighting=IWSFTConfig(log_ratio="mean", temperature=10.0, q_ema=0.9),
     )
     scores = recipe.run(config, "iw_sft_quality", 0, Cell(arm="a", seed=0, directory=tmp_path, device="cpu"))
     assert scores.metrics["data/kept_trajectories"] == 10 + 4

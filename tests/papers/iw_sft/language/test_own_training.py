@@ -8,6 +8,7 @@ import pytest
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
+from tenfold.papers.iw_sft.arms import tell_exponent
 from tenfold.papers.iw_sft.config import ExtractionConfig, IWSFTConfig
 from tenfold.papers.iw_sft.language import arithmetic, own_training, recipe
 from tenfold.papers.iw_sft.language.config import own
@@ -46,7 +47,7 @@ def train(config, arm, out):
 
 def test_training_on_own_rows_goes_on_and_refuses_other_settings(tmp_path, model, capsys):
     data = write(tmp_path / "rows.jsonl", *[GOOD | {"quality": 1 + k} for k in range(4)])
-    config = configured(data, model, steps=4)
+    config = configured(data, model, steps=4, weighting=IWSFTConfig(log_ratio="mean"))
     config = replace(config, rates=replace(config.rates, iw_sft_quality=1e-2))
     train(config, "iw_sft_quality", tmp_path / "run")
     printed = capsys.readouterr().out
@@ -59,13 +60,19 @@ def test_training_on_own_rows_goes_on_and_refuses_other_settings(tmp_path, model
     assert logged[-1]["step"] == 4 and "weights/clip_fraction" in logged[-1]
     train(config, "iw_sft_quality", tmp_path / "run")  # finished: nothing left to do
     with pytest.raises(UserError, match=r"temperature is 3\.0, but"):
-        train(replace(config, weighting=IWSFTConfig(temperature=3.0)), "iw_sft_quality", tmp_path / "run")
+        train(
+            replace(config, weighting=IWSFTConfig(log_ratio="mean", temperature=3.0)),
+            "iw_sft_quality",
+            tmp_path / "run",
+        )
 
 
 def test_rows_without_quality_above_0_are_learned_from_where_everything_is(tmp_path, model):
     data = write(tmp_path / "rows.jsonl", *[GOOD | {"quality": k} for k in range(3)])
-    config = configured(data, model)
-    numbers = {arm: len(own_training.read(config, arm).rows) for arm in own_training.ARMS}
+    numbers = {}
+    for arm in own_training.ARMS:
+        chosen = IWSFTConfig(log_ratio="sum") if arm in ("iw_sft", "iw_sft_quality") else None
+        numbers[arm] = len(own_training.read(configured(data, model, weighting=chosen), arm).rows)
     assert numbers == {name: 3 if arm.learns_from == "all" else 2 for name, arm in recipe.ARMS.items()}
     assert set(own_training.ARMS) == set(recipe.ARMS)
 
@@ -73,12 +80,16 @@ def test_rows_without_quality_above_0_are_learned_from_where_everything_is(tmp_p
 @pytest.mark.parametrize(
     ("arm", "changes", "message"),
     [
-        ("iw_sft_quality", {}, "quality_column = quality: the data have"),
+        (
+            "iw_sft_quality",
+            {"weighting": IWSFTConfig(log_ratio="sum")},
+            "quality_column = quality: the data have",
+        ),
         ("awr", {}, "quality_column = quality: the data have"),
         ("iw_sft", {"weighting": IWSFTConfig(weight_fn="rwr")}, "quality_column = quality: the data have"),
         (
             "iw_sft",
-            {"weighting": IWSFTConfig(ref="column")},
+            {"weighting": IWSFTConfig(log_ratio="sum", ref="column")},
             "ref = column: no column 'ref_log_probs'; the data have prompt, completion",
         ),
         (
@@ -89,7 +100,7 @@ def test_rows_without_quality_above_0_are_learned_from_where_everything_is(tmp_p
         ("iw_sft_mean", {"weighting": IWSFTConfig(log_ratio="sum")}, "--weighting.log_ratio = sum: does nothing with"),
         (
             "iw_sft",
-            {"weighting": IWSFTConfig(quality="weight")},
+            {"weighting": IWSFTConfig(log_ratio="sum", quality="weight")},
             "--weighting.quality = weight: does nothing with --ar",
         ),
         (
@@ -140,16 +151,56 @@ def test_stage_1_and_the_test_are_no_part_of_it():
 def test_rows_that_are_all_too_long_are_refused(tmp_path, model):
     data = write(tmp_path / "rows.jsonl", GOOD, GOOD)
     with pytest.raises(UserError, match="2 of 2 rows have no supervised token within max_length = 3"):
-        train(configured(data, model, max_length=3), "iw_sft", tmp_path / "run")
+        train(configured(data, model, max_length=3), "sft", tmp_path / "run")
 
 
 def test_a_stored_reference_of_another_length_is_refused_with_its_row(tmp_path, model):
     data = write(tmp_path / "rows.jsonl", GOOD | {"ref_log_probs": [-1, -1]}, GOOD | {"ref_log_probs": [-1]})
     with pytest.raises(UserError, match="row 2: ref_log_probs has 1 numbers for 2 supervised tokens"):
-        train(configured(data, model, weighting=IWSFTConfig(ref="column")), "iw_sft", tmp_path / "run")
+        train(configured(data, model, weighting=IWSFTConfig(log_ratio="sum", ref="column")), "iw_sft", tmp_path / "run")
 
 
-def test_a_weak_exponent_is_said():
-    assert "plain SFT" in own_training.exponent_note(IWSFTConfig(), 500.0)
-    assert "plain SFT" not in own_training.exponent_note(IWSFTConfig(temperature=500.0), 500.0)
-    assert "plain SFT" not in own_training.exponent_note(IWSFTConfig(log_ratio="sum"), 500.0)
+@pytest.mark.parametrize(
+    ("weights", "note"),
+    [
+        (
+            IWSFTConfig(log_ratio="mean"),
+            "exponent of 0.002 makes .* plain SFT; a temperature of 500, or log_ratio = sum",
+        ),
+        (IWSFTConfig(log_ratio="mean", temperature=49.0), "log_ratio = mean: an effective exponent of 0.098"),
+        (IWSFTConfig(log_ratio="sum", temperature=0.01), "0.01 makes .* plain SFT; a temperature of 1 is the theory's"),
+        (IWSFTConfig(level="step", temperature=0.01), "0.01 makes .* plain SFT; a temperature of 1 is the theory's"),
+    ],
+)
+def test_a_weak_exponent_is_warned_of(weights, note, capsys):
+    with pytest.warns(UserWarning, match=note):
+        tell_exponent(weights, 500.0)
+    assert capsys.readouterr().out.startswith("effective exponent on q / reference: ")
+
+
+def test_an_exponent_of_a_tenth_and_weights_without_one_raise_no_warning(capsys):
+    for weights in (IWSFTConfig(log_ratio="mean", temperature=50.0), IWSFTConfig(log_ratio="sum")):
+        tell_exponent(weights, 500.0)  # a warning would be an error
+    tell_exponent(IWSFTConfig(weight_fn="none"), 500.0)
+    assert capsys.readouterr().out.count("effective exponent") == 2
+
+
+@pytest.mark.parametrize("arm", own_training.ARMS)
+def test_arms_whose_exponent_is_open_ask_for_it_before_a_folder_is_claimed(tmp_path, model, arm):
+    data = write(tmp_path / "rows.jsonl", GOOD | {"quality": 1})
+    config = configured(data, model)
+    if arm in ("iw_sft", "iw_sft_quality"):
+        with pytest.raises(UserError, match=r"log_ratio = None: iw-SFT needs a choice; allowed: sum, .* or mean, .*"):
+            train(config, arm, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+    else:
+        own_training.read(config, arm)
+
+
+def test_other_rows_under_the_same_command_are_refused(tmp_path, model):
+    data = write(tmp_path / "rows.jsonl", GOOD, GOOD)
+    config = configured(data, model, weighting=IWSFTConfig(log_ratio="sum"))
+    train(config, "iw_sft", tmp_path / "run")
+    write(data, GOOD, GOOD | {"completion": "4"})
+    with pytest.raises(UserError, match=r"data_sha256 is \w+, but .* was begun with \w+; give another --out"):
+        train(config, "iw_sft", tmp_path / "run")

@@ -36,7 +36,7 @@ def tiny_study(**changes):
     options = {
         "cloning": settings,
         "fine_tuning": settings,
-        "weighting": IWSFTConfig(temperature=10.0),
+        "weighting": IWSFTConfig(log_ratio="mean", temperature=10.0),
         "policy": PolicyConfig(width=16, layers=1, context=112),
         "task": TaskConfig(num_traces=60, num_test=10, digits=1),
     }
@@ -101,7 +101,7 @@ def test_stage_1_is_learned_once_for_all_arms_of_a_seed(tmp_path):
 
 
 def test_a_column_that_is_missing_is_named_before_anything_is_trained(tmp_path):
-    config = tiny_study(weighting=IWSFTConfig(ref="column"))
+    config = tiny_study(weighting=IWSFTConfig(log_ratio="sum", ref="column"))
     with pytest.raises(UserError, match="ref = column: no column 'ref_log_probs'; the data have prompt"):
         recipe.run(config, "iw_sft", 0, cell_in(tmp_path, "iw_sft"))
     assert not (tmp_path / "shared").exists()

@@ -43,7 +43,7 @@ def test_arms_differ_by_what_they_say():
 
 
 def test_quality_by_weight_is_for_the_arms_that_have_quality():
-    chosen = IWSFTConfig(quality="weight")
+    chosen = IWSFTConfig(log_ratio="sum", quality="weight")
     by_arm = {name: weighting(arm, chosen, ExtractionConfig()) for name, arm in recipe.ARMS.items()}
     assert {name for name, found in by_arm.items() if found.quality == "weight"} == {"sft_quality", "iw_sft_quality"}
 

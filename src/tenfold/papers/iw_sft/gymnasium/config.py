@@ -86,7 +86,7 @@ def laptop() -> Config:
     return Config(
         cloning=StageConfig(steps=600, batch_size=64),
         fine_tuning=StageConfig(steps=400, batch_size=64, evaluate_every=50),
-        weighting=IWSFTConfig(temperature=20.0, q_ema=0.99),
+        weighting=IWSFTConfig(log_ratio="mean", temperature=20.0, q_ema=0.99),
         rates=ControlRatesConfig(awr=1e-3),
         policy=NetworkConfig(kind="gaussian"),
     )
@@ -103,7 +103,10 @@ def paper(task: str = "d4rl") -> Config:
     return Config(
         cloning=StageConfig(10_000, 128, evaluate_every=1000, checkpoint_every=1000),
         fine_tuning=stage_2,
-        weighting=IWSFTConfig(temperature=10.0, weight_clip=(0.0, 1000.0), normalize="batch_sum", q_ema=0.9),
+        loss_over="trajectories",
+        weighting=IWSFTConfig(
+            log_ratio="mean", temperature=10.0, weight_clip=(0.0, 1000.0), normalize="batch_sum", q_ema=0.9
+        ),
         rates=ControlRatesConfig(1e-3, *[4e-5] * 8),
         control=TaskConfig(
             env_id="HalfCheetah-v5",

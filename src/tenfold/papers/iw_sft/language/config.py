@@ -111,7 +111,7 @@ def laptop() -> Config:
     return Config(
         cloning=stage,
         fine_tuning=replace(stage, steps=200),
-        weighting=IWSFTConfig(temperature=20.0, q_ema=0.99),
+        weighting=IWSFTConfig(log_ratio="mean", temperature=20.0, q_ema=0.99),
         rates=RatesConfig(awr=1e-3),
         policy=PolicyConfig(width=64, layers=2, context=112),
     )
@@ -133,7 +133,7 @@ def gpu() -> Config:
     return Config(
         cloning=stage,
         fine_tuning=stage,
-        weighting=IWSFTConfig(temperature=20.0),
+        weighting=IWSFTConfig(log_ratio="mean", temperature=20.0),
         rates=RatesConfig(*[5e-4] * 8),
         policy=PolicyConfig(model="smollm2-135m"),
         task=TaskConfig(digits=3, max_new_tokens=64),
@@ -160,7 +160,7 @@ def paper(task: str = "s1k") -> Config:
             log_every=1,
             checkpoint_every=125,
         ),
-        weighting=IWSFTConfig(weight_clip=(0.0, 16.0), normalize="none"),
+        weighting=IWSFTConfig(log_ratio="mean", weight_clip=(0.0, 16.0), normalize="none"),
         rates=_of_stage_2(1e-5),
         policy=PolicyConfig(model="Qwen/Qwen2.5-32B-Instruct"),
         task=TaskConfig(train_file="s1k-1.1.jsonl", test_file="aime24.jsonl", num_test=30, max_new_tokens=32_768),
@@ -168,7 +168,10 @@ def paper(task: str = "s1k") -> Config:
 
 
 def own(data: str) -> Config:
-    """Fine-tuning of SmolLM2-135M, or any other model, on JSON lines of one's own."""
+    """Fine-tuning of SmolLM2-135M, or any other model, on JSON lines of one's own.
+
+    The exponent of iw-SFT's weights is the user's to choose: weighting.log_ratio, with weighting.temperature.
+    """
     return Config(
         cloning=SFTSettings(steps=0),
         fine_tuning=SFTSettings(

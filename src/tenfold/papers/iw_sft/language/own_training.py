@@ -9,7 +9,7 @@ from datasets import Dataset
 from tenfold.core.cell import Cell
 from tenfold.core.config import differences, refuse_idle
 from tenfold.core.errors import UserError
-from tenfold.papers.iw_sft.arms import exponent
+from tenfold.papers.iw_sft.arms import tell_exponent
 from tenfold.papers.iw_sft.config import IWSFTConfig
 from tenfold.papers.iw_sft.language import arithmetic, recipe
 from tenfold.papers.iw_sft.language.config import Config, own
@@ -22,7 +22,6 @@ from tenfold.study.tuning import with_value
 
 ARMS = ("iw_sft", "sft", "bc", "iw_sft_mean", "sft_quality", "iw_sft_quality", "awr")
 ACTING = ("policy", "fine_tuning", "rates", "weighting", "baselines")
-WEAK_EXPONENT = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +56,8 @@ def read(config: Config, arm: str) -> Start:
 
 def train(config: Config, arm: str, start: Start, cell: Cell) -> Policy:
     """One training, with its effective exponent said first."""
-    if start.weights.weight_fn == "iw" and cell.is_main:
-        print(exponent_note(start.weights, recipe.mean_tokens(start.policy, start.rows)))
+    if cell.is_main:
+        tell_exponent(start.weights, recipe.mean_tokens(start.policy, start.rows))
     return recipe.second_training(config, recipe.ARMS[arm], start.policy, start.rows, cell)
 
 
@@ -87,18 +86,3 @@ def _made_from(config: Config, arm: str) -> tuple[Any, ...]:
     chosen = recipe.ARMS[arm]
     rate = getattr(config.rates, chosen.rate)
     return config.policy, config.fine_tuning, rate, recipe.weights_of(config, chosen)
-
-
-def exponent_note(weights: IWSFTConfig, tokens: float) -> str:
-    """The effective exponent in words, with advice where it is close to 0 and the weights close to 1.
-
-    Example:
-        >>> print(exponent_note(IWSFTConfig(), 500.0))
-        effective exponent on q / reference: 0.002 (completions of 500 tokens on average); weights this close to 1 are
-        plain SFT: a temperature of 500 is the theory's exponent 1
-    """
-    found = exponent(weights, tokens)
-    note = f"effective exponent on q / reference: {found:.3g} (completions of {tokens:.0f} tokens on average)"
-    if found >= WEAK_EXPONENT:
-        return note
-    return f"{note}; weights this close to 1 are\nplain SFT: a temperature of {tokens:.0f} is the theory's exponent 1"

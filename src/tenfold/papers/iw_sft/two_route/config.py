@@ -56,6 +56,6 @@ def laptop() -> Config:
     return Config(
         cloning=StageConfig(steps=600, batch_size=64),
         fine_tuning=StageConfig(steps=400, batch_size=64, evaluate_every=50),
-        weighting=IWSFTConfig(temperature=20.0, q_ema=0.99),
+        weighting=IWSFTConfig(log_ratio="mean", temperature=20.0, q_ema=0.99),
         rates=ControlRatesConfig(awr=1e-3),
     )
