@@ -79,10 +79,10 @@ def test_a_paper_owns_a_verb_by_name_by_run_or_alone(paper_root, tried_out, tenf
     )
     run = tmp_path / "some_run"
     run.mkdir()
-    (run / "run.json").write_text(json.dumps({"paper": "with_verb"}))
+    (run / "run.json").write_text(json.dumps({"paper": "with_verb", "arms": [], "seeds": []}))
     assert tenfold("polish", "with_verb", "silver", "--times", "3") == (0, "silver 3\n", "")
     assert tenfold("polish", run) == (0, "some_run 1\n", "")
     assert tenfold("polish", "silver") == (0, "silver 1\n", "")
-    (run / "run.json").write_text(json.dumps({"paper": "hrm"}))
+    (run / "run.json").write_text(json.dumps({"paper": "hrm", "arms": [], "seeds": []}))
     status, _, err = tenfold("polish", run)
     assert status == 2 and "is a run of hrm, which has no verb 'polish'" in err

@@ -9,8 +9,8 @@ Exit status: 0 done, 2 bad input, 130 stopped on request.
 """
 
 import difflib
+import errno
 import importlib
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +33,9 @@ VERBS = {
     "index": ("build|search …", "index a corpus of passages, and search the index"),
     "new": ("NAME", "start a paper folder that runs and passes the conformance tests"),
 }
+
+NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""What storage does to any verb that writes: it is full, or may not be written to."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,6 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `tenfold list | head -1`
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if error.errno not in NOT_WRITTEN:
+            raise
+        print(
+            f"tenfold: cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}", file=sys.stderr
+        )
+        return 2
 
 
 def _dispatch(words: list[str]) -> int:
@@ -91,9 +101,10 @@ def _owner(verb: str, owners: Sequence[Paper], words: list[str]) -> tuple[Paper,
     target = words[0] if words else ""
     if target in names:
         return find(target), words[1:]
-    facts = Path(target) / "run.json"
-    if target and facts.is_file():
-        name = str(json.loads(facts.read_text())["paper"]).partition("/")[0]
+    if target and (Path(target) / "run.json").is_file():
+        from tenfold.core.directory import RunDirectory
+
+        name = str(RunDirectory(Path(target)).facts()["paper"]).partition("/")[0]
         if name not in names:
             raise UserError(
                 f"{target} is a run of {name}, which has no verb {verb!r}; papers with it: {', '.join(names)}"

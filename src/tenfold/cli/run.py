@@ -17,7 +17,7 @@ import tyro
 
 from tenfold.cli.dry_run import print_plan
 from tenfold.core import discovery
-from tenfold.core.config import differences, from_yaml, nearest, parse
+from tenfold.core.config import differences, from_yaml, nearest, parse, to_yaml
 from tenfold.core.discovery import Study
 from tenfold.core.errors import UserError
 from tenfold.core.extras import require_extras
@@ -266,7 +266,7 @@ def _refuse_unfit(study: Study, command: RunCommand[Any]) -> None:
 
     require_extras(study.extras, study.name)
     if command.out is not None and not is_run(command.out):
-        refuse_occupied(command.out)
+        refuse_occupied(command.out, to_yaml(command.config))
 
 
 def _announce(study: Study, command: RunCommand[Any], seeds: Sequence[int]) -> None:
@@ -310,7 +310,7 @@ def _execute(
         console = Console()
         print_report(report, console, directory)
         print_published(report, console)
-        console.print(f"\nReport: {directory / 'report.html'}", soft_wrap=True, highlight=False)
+        console.print(f"\nReport: {directory / 'report.html'}", soft_wrap=True, highlight=False, markup=False)
     return 0
 
 
