@@ -290,6 +290,8 @@ def _execute(
     from tenfold.core.terminal import print_report
 
     require_extras(_extras_of(recipe, command.config), study.name)
+    if hasattr(recipe, "refuse_unfit"):
+        recipe.refuse_unfit(command.config)
     _refuse_absent_device(command.device)
     _warn_of_memory(recipe, command.config, command.device)
     preset = preset_and_task(study, command)

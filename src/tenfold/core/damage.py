@@ -10,6 +10,7 @@ import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,48 @@ def read_json(path: Path, advice: str) -> Any:
 def damaged(path: Path, fault: str, advice: str) -> UserError:
     """The error about a damaged file: what is wrong with it, and what to do."""
     return UserError(f"{path} is damaged ({fault}); {advice}")
+
+
+def shapes_in(path: Path, advice: str) -> dict[str, tuple[int, ...]]:
+    """Name to shape of the tensors in a safetensors file, read from its header.
+
+    Args:
+        path: the file.
+        advice: what is allowed, as the second half of a sentence.
+
+    Raises:
+        UserError: the file is not there, or is damaged.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing; {advice}")
+    if (fault := fault_of(path)) is not None:
+        raise damaged(path, fault, advice)
+    with open(path, "rb") as stream:
+        length = struct.unpack("<Q", stream.read(8))[0]
+        header = json.loads(stream.read(length))
+    return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+
+
+def refuse_other_weights(path: Path, wanted: Mapping[str, Sequence[int]], advice: str) -> None:
+    """Refuse a safetensors file whose tensors are not those of a model: no weight may be made up.
+
+    Args:
+        path: the file.
+        wanted: name to shape of the model's weights.
+        advice: what is allowed, as the second half of a sentence.
+
+    Raises:
+        UserError: naming the first weight that is missing, left over or of another shape.
+    """
+    held = shapes_in(path, advice)
+    for name, shape in wanted.items():
+        if name not in held:
+            raise UserError(f"{path} lacks the weight {name}; {advice}")
+        if held[name] != tuple(shape):
+            raise UserError(f"{path} has {name} of shape {list(held[name])}, not {list(shape)}; {advice}")
+    left_over = next((name for name in held if name not in wanted), None)
+    if left_over is not None:
+        raise UserError(f"{path} has the weight {left_over}, which this model has not; {advice}")
 
 
 def fault_of(path: Path) -> str | None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tenfold.core.damage import read_json
 from tenfold.core.errors import UserError
 from tenfold.papers.hrm.reasoner import Reasoner, Solution
 
@@ -44,8 +45,7 @@ def solve(
             f"only {str(run)!r} is given; a run and a puzzle are needed: tenfold solve hrm RUN --puzzle BOARD"
         )
     folder = model_folder(run, arm, seed)
-    with contextlib.redirect_stdout(io.StringIO()):  # huggingface_hub prints that it reads a local folder
-        reasoner = Reasoner.from_pretrained(folder)
+    reasoner = _loaded(folder)
     console = Console(highlight=False)
     puzzles = ["".join(text.split()) for text in puzzle]
     solutions = reasoner.solve(puzzles, segments=segments, symmetry_votes=symmetry_votes)
@@ -65,6 +65,7 @@ def export(run: Target, out: Path, arm: str = "hrm", seed: int = 0) -> None:
     source = model_folder(run, arm, seed)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out is {out}, which exists and is not an empty folder")
+    _loaded(source)
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(source, temporary)
@@ -72,6 +73,13 @@ def export(run: Target, out: Path, arm: str = "hrm", seed: int = 0) -> None:
         out.rmdir()
     temporary.rename(out)
     print(f"wrote {out}; load it with Reasoner.from_pretrained({str(out)!r})")
+
+
+def _loaded(folder: Path) -> Reasoner:
+    """The reasoner in a folder; anything else there is refused in one line."""
+    read_json(folder / "config.json", "allowed: a folder that `tenfold export hrm` or save_pretrained wrote")
+    with contextlib.redirect_stdout(io.StringIO()):  # huggingface_hub prints that it reads a local folder
+        return Reasoner.from_pretrained(folder)
 
 
 def model_folder(run: Path, arm: str, seed: int) -> Path:
