@@ -116,10 +116,8 @@ def _parse_numbers(texts: Sequence[str], where: str) -> np.ndarray:
     for number, text in enumerate(texts, start=1):
         if not text.isdecimal() or len(text) > MOST_DIGITS:
             text = text if len(text) <= 40 else f"{text[:40]}…"
-            raise UserError(
-                f"{where} of row {number} is {text!r}, but it must be a whole number from 0 up, of at most {MOST_DIGITS} "
-                "digits."
-            )
+            wanted = f"a whole number from 0 up, of at most {MOST_DIGITS} digits"
+            raise UserError(f"{where} of row {number} is {text!r}, but it must be {wanted}.")
     return np.array([int(text) for text in texts], dtype=np.int64)
 
 
