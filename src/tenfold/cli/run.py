@@ -26,6 +26,8 @@ from tenfold.core.timing import time_of
 from tenfold.core.types import Plan
 
 Config = TypeVar("Config")
+MOST_SEEDS, MOST_DIGITS = 10_000, 18
+"""How many seeds a number may stand for, and how long the number of one may be."""
 PRESET_DTYPES = {"smoke": "float32", "laptop": "float32", "gpu": "bfloat16", "paper": "bfloat16"}
 
 Preset = Literal["smoke", "laptop", "gpu", "paper"]
@@ -124,6 +126,9 @@ def parse_seeds(text: str, plan: Sequence[int] = ()) -> tuple[int, ...]:
         return tuple(plan)
     if not words or not all(word.isdecimal() for word in words) or text.strip() == "0":
         raise UserError(f"--seeds is {text!r}; allowed: plan, a number such as 3, or seeds with commas such as 0,4,7")
+    longest = max(words, key=len)
+    if len(longest) > MOST_DIGITS:
+        raise UserError(f"--seeds has a number of {len(longest)} digits; allowed: at most {MOST_DIGITS}")
     if len(words) == 1 and "," not in text:
         return _first_seeds(int(text), plan)
     seeds = tuple(int(word) for word in words)
@@ -134,6 +139,10 @@ def parse_seeds(text: str, plan: Sequence[int] = ()) -> tuple[int, ...]:
 
 def _first_seeds(count: int, plan: Sequence[int]) -> tuple[int, ...]:
     """The first seeds of the plan; 0, 1 and so on where nothing is planned."""
+    if not plan and count > MOST_SEEDS:
+        raise UserError(
+            f"--seeds is {count}; allowed: at most {MOST_SEEDS:,} seeds; for the seed {count} alone: {count},"
+        )
     if not plan:
         return tuple(range(count))
     if count > len(plan):

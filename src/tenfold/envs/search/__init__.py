@@ -23,6 +23,7 @@ from tenfold.envs.search.words import TOKENIZERS, Tokenizer, count_words, words
 
 __all__ = [
     "BM25",
+    "TOKENIZERS",
     "CachedRetriever",
     "Dense",
     "Encoder",
@@ -36,7 +37,6 @@ __all__ = [
     "SearchResult",
     "SearchSession",
     "SearchTool",
-    "TOKENIZERS",
     "Tantivy",
     "Tokenizer",
     "build_index",

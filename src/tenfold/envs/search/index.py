@@ -34,7 +34,7 @@ def build_index(corpus: Path, folder: Path, engine: Engine = "bm25", tokenizer: 
         corpus: JSON lines with ``id``, ``title`` and ``text``.
         folder: a new or empty folder, or one with an index, which is replaced.
         engine: ``bm25`` (words as they are, in memory) or ``tantivy`` (stemmed English words, on disk).
-        tokenizer: of bm25: ``script`` (words, and in scripts without spaces characters) or ``words``; kept in the index.
+        tokenizer: of bm25: ``script`` (words, in scripts without spaces characters) or ``words``; kept in the index.
 
     Returns:
         The retriever, as ``load_index`` gives it.

@@ -4,7 +4,8 @@ A word is a run of letters, digits and the marks on them (the vowel signs of Dev
 Unicode's compatibility normalisation, without the most frequent English words; there is no stemming. Text in Han, kana,
 Hangul, Thai, Lao, Khmer or Burmese has no words of that kind: Korean puts particles on its nouns, and the others write
 without spaces. There, passages are indexed by their characters and by pairs of neighbouring ones, and a query asks for
-its pairs (for the character, where it has one alone): ``한강`` finds ``한강이 흐른다``, and ``부산`` does not find ``서울``.
+its pairs (for the character, where it has one alone): ``한강`` finds ``한강이 흐른다``, and ``부산`` does not find
+``서울``.
 """
 
 import itertools
