@@ -349,7 +349,8 @@ CHILDREN = {
     ),
     "command that prints for ever": Attack("import subprocess\nsubprocess.run(['/usr/bin/yes'])", ("timeout",), True),
     "children stop and continue each other": Attack(
-        "import os, signal, time\nif os.fork() == 0:\n while True:\n  try: os.kill(-1, signal.SIGCONT)\n  except OSError: pass\nprint('started')",
+        "import os, signal, time\nif os.fork() == 0:\n while True:\n"
+        "  try: os.kill(-1, signal.SIGCONT)\n  except OSError: pass\nprint('started')",
         ("ok",),
         True,
     ),

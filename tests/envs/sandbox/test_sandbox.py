@@ -229,7 +229,10 @@ def test_between_programs_a_session_is_stopped(session):
 
 
 WAKERS = {
-    "an interval timer": "signal.signal(signal.SIGALRM, lambda *_: None); signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)",
+    "an interval timer": """
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+""",
     "threads that send signals": """
 def send():
     while True:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from tenfold.cli.main import main
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
+from tenfold.core.wording import readable
 from tenfold.data.sudoku import board_text
 from tenfold.data.sudoku_generator import generate
 from tenfold.papers.hrm import commands, recipe
@@ -225,6 +226,24 @@ def test_a_folder_that_does_not_hold_the_model_is_one_line_and_no_weight_is_made
         captured = capsys.readouterr()
         assert re.search(NO_MODELS[spoil], captured.err) and captured.err.count("\n") == 1, captured.err
         assert captured.out == "" and not (tmp_path / "out").exists()
+
+
+def test_an_exported_model_has_a_card_that_is_true(tmp_path, capsys):
+    """What it is, what it reads, the command that made it and what was measured; its example runs."""
+    small = "--training.steps 2 --training.evaluate-every 0 --data.num-train 32 --data.num-test 8 --device cpu"
+    words = ["run", "hrm", "--preset", "smoke", "--arms", "hrm", *small.split(), "--out", str(tmp_path / "run")]
+    assert main([*words, "--seeds", "4,"]) == 0
+    out = tmp_path / "out"
+    assert main(["export", "hrm", str(tmp_path / "run"), "--seed", "4", "--out", str(out)]) == 0
+    capsys.readouterr()
+    text = (out / "README.md").read_text()
+    model = Reasoner.from_pretrained(out)
+    assert f"with {sum(p.numel() for p in model.parameters()):,} parameters" in text
+    assert "Sudokus of 4x4 cells with boxes of 2x2" in text and "--seeds 4," in text and "hub" not in text.lower()
+    scores = json.loads((tmp_path / "run" / "cells" / "hrm" / "seed-4" / "scores.json").read_text())["metrics"]
+    assert f"| `test/exact_accuracy` | {readable(scores['test/exact_accuracy'])} |" in text
+    exec(text.partition("```python\n")[2].partition("```")[0], {})
+    assert len(capsys.readouterr().out.strip().splitlines()[-1]) == 16
 
 
 def test_export_overwrites_nothing(run_directory, tmp_path):

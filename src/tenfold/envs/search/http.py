@@ -3,8 +3,8 @@
 The request is ``POST`` of ``{"queries": […], "topk": k, "return_scores": true}``; the response has one list a query
 under ``result``, each item ``{"document": {"id": …, "contents": "title\\ntext"}, "score": …}``. Servers that say
 less are understood: ``title`` and ``text`` in place of ``contents``; ``contents`` of a single line, which is a text
-without title; a document that is its text alone; an item that is the document itself; no title; no score, which is 0; no
-id, which is a hash of title and text. Whatever goes wrong is a ``RetrievalError`` in one sentence. What may pass by
+without title; a document that is its text alone; an item that is the document itself; no title; no score, which is 0;
+no id, which is a hash of title and text. Whatever goes wrong is a ``RetrievalError`` in one sentence. What may pass by
 itself (no connection, too slow, status 429 or 5xx) is tried again, after a wait that doubles.
 """
 

@@ -17,6 +17,8 @@ from rich.text import Text
 
 from tenfold.core.damage import read_json
 from tenfold.core.errors import UserError
+from tenfold.papers.hrm.method import num_parameters
+from tenfold.papers.hrm.model_card import card, origin
 from tenfold.papers.hrm.reasoner import Reasoner, Solution
 
 Target = Annotated[Path, tyro.conf.Positional]
@@ -54,7 +56,7 @@ def solve(
 
 
 def export(run: Target, out: Path, arm: str = "hrm", seed: int = 0) -> None:
-    """Write a trained model as a folder that ``Reasoner.from_pretrained`` loads.
+    """Write a trained model as a folder that ``Reasoner.from_pretrained`` loads, with a card that says what it is.
 
     Args:
         run: a run directory.
@@ -65,10 +67,12 @@ def export(run: Target, out: Path, arm: str = "hrm", seed: int = 0) -> None:
     source = model_folder(run, arm, seed)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out is {out}, which exists and is not an empty folder")
-    _loaded(source)
+    reasoner = _loaded(source)
+    about = card(reasoner.core.config, reasoner.box, num_parameters(reasoner.core), str(out)) + origin(run, arm, seed)
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(source, temporary)
+    (temporary / "README.md").write_text(about, encoding="utf-8")
     if out.exists():
         out.rmdir()
     temporary.rename(out)

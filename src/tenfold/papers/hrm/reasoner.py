@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import PyTorchModelHubMixin
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from scipy.special import expit
 from torch import nn
 
@@ -21,7 +21,8 @@ from tenfold.core.seeding import numpy_generator
 from tenfold.data.sudoku import Box, Symmetries, board_text, parse_board, random_symmetries, to_boards, to_tokens
 from tenfold.papers.hrm.config import ReasonerConfig
 from tenfold.papers.hrm.inference import AllAnswers, answer_all, majority
-from tenfold.papers.hrm.method import RecursiveReasoner
+from tenfold.papers.hrm.method import RecursiveReasoner, num_parameters
+from tenfold.papers.hrm.model_card import card
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,10 @@ class Reasoner(nn.Module, PyTorchModelHubMixin):
         reasoner = cls(architecture=asdict(core.config), box=box, dtype=dtype)
         reasoner.core = core.eval()
         return reasoner
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """What the mixin writes beside the weights; its own card would speak of a hub."""
+        return ModelCard(card(self.core.config, self.box, num_parameters(self.core)))
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, architecture: Any = None, **given: Any) -> "Reasoner":
