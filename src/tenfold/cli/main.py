@@ -11,6 +11,7 @@ Exit status: 0 done, 2 bad input, 130 stopped on request.
 import difflib
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,12 +62,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except OSError as error:
-        if error.errno not in NOT_WRITTEN:
+        if error.errno not in NOT_WRITTEN and not _was_named(error, words):
             raise
-        print(
-            f"tenfold: cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}", file=sys.stderr
-        )
+        print(f"tenfold: {': '.join(filter(None, [_path_of(error), error.strerror]))}", file=sys.stderr)
         return 2
+
+
+def _path_of(error: OSError) -> str:
+    """The path that an error is about; empty where it names none."""
+    return os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else ""
+
+
+def _was_named(error: OSError, words: Sequence[str]) -> bool:
+    """Whether an error is about a path that the user typed, or one made from it, and so is no defect."""
+    name = _path_of(error)
+    paths = [word for word in words if len(word) > 1 and not word.startswith("-")]
+    return len(name) > 1 and any(name.startswith(path) or path.startswith(name) for path in paths)
 
 
 def _dispatch(words: list[str]) -> int:
