@@ -29,6 +29,22 @@ def test_build_then_search(tenfold, corpus, tmp_path, engine):
     assert tenfold("index", "search", tmp_path / "index", "Arno", "--json") == (0, "", "")
 
 
+def test_korean_is_found_by_the_documented_command_and_the_tokenizer_is_kept(tenfold, tmp_path):
+    corpus, index = tmp_path / "corpus.jsonl", tmp_path / "index"
+    rows = [
+        {"id": 1, "title": "", "text": "한강이 서울을 가로지른다."},
+        {"id": 2, "title": "", "text": "부산은 항구다."},
+    ]
+    corpus.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+    assert tenfold("index", "build", corpus, "--out", index)[0] == 0
+    status, output, _ = tenfold("index", "search", index, "한강")
+    assert status == 0 and "한강이 서울을 가로지른다." in output and "부산" not in output
+    assert tenfold("index", "build", corpus, "--out", index, "--tokenizer", "words")[0] == 0
+    assert tenfold("index", "search", index, "한강") == (0, "nothing was found\n", "")
+    status, _, error = tenfold("index", "build", corpus, "--out", index, "--engine", "tantivy", "--tokenizer", "words")
+    assert status == 2 and "does nothing with the engine tantivy" in error
+
+
 def test_a_corpus_that_changed_or_moved(tenfold, corpus, tmp_path):
     index = tmp_path / "index"
     tenfold("index", "build", corpus, "--out", index)

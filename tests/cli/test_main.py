@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -79,10 +80,36 @@ def test_a_paper_owns_a_verb_by_name_by_run_or_alone(paper_root, tried_out, tenf
     )
     run = tmp_path / "some_run"
     run.mkdir()
-    (run / "run.json").write_text(json.dumps({"paper": "with_verb"}))
+    (run / "run.json").write_text(json.dumps({"paper": "with_verb", "arms": [], "seeds": []}))
     assert tenfold("polish", "with_verb", "silver", "--times", "3") == (0, "silver 3\n", "")
     assert tenfold("polish", run) == (0, "some_run 1\n", "")
     assert tenfold("polish", "silver") == (0, "silver 1\n", "")
-    (run / "run.json").write_text(json.dumps({"paper": "hrm"}))
+    (run / "run.json").write_text(json.dumps({"paper": "hrm", "arms": [], "seeds": []}))
     status, _, err = tenfold("polish", run)
     assert status == 2 and "is a run of hrm, which has no verb 'polish'" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "tenfold: No space left on device\n"),
+        (PermissionError(errno.EACCES, "Permission denied", "/srv/x"), "tenfold: /srv/x: Permission denied\n"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "mine.tmp"), "tenfold: mine.tmp: No such file\n"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", b"a/file"), "tenfold: a/file: Not a directory\n"),
+    ],
+)
+def test_storage_that_fails_is_one_line_for_every_verb(tenfold, monkeypatch, error, line):
+    def fail(words):
+        raise error
+
+    monkeypatch.setattr("tenfold.cli.env.main", fail)
+    assert tenfold("env", "mine", "a/file/run") == (2, "", line)
+
+
+def test_a_file_that_nobody_named_is_a_defect_and_keeps_its_traceback(tenfold, monkeypatch):
+    def fail(words):
+        raise FileNotFoundError(errno.ENOENT, "No such file", "/usr/lib/template.html")
+
+    monkeypatch.setattr("tenfold.cli.env.main", fail)
+    with pytest.raises(FileNotFoundError):
+        tenfold("env", "mine")

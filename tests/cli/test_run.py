@@ -43,6 +43,19 @@ def test_other_seeds_are_refused(text):
         parse_seeds(text)
 
 
+@pytest.mark.parametrize("text", ["99999999999", "10001"])
+def test_more_seeds_than_anyone_runs_are_refused_at_once(text):
+    with pytest.raises(UserError, match=rf"--seeds is {text}; allowed: at most 10,000 seeds; for the seed .*: {text},"):
+        parse_seeds(text)
+    assert parse_seeds(f"{text},") == (int(text),)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "9" * 19, "1," + "9" * 5000])
+def test_endless_numbers_are_no_seeds(text):
+    with pytest.raises(UserError, match=r"--seeds has a number of .* digits; allowed: at most 18"):
+        parse_seeds(text, PLAN)
+
+
 def test_more_seeds_than_planned_are_named_one_by_one():
     with pytest.raises(UserError, match="--seeds is 4, but the verdict is planned on 3 seeds, 10, 11, 12; name others"):
         parse_seeds("4", PLAN)

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tenfold.core.cell import Cell, StopFlag, is_main_process, read_seconds, read_stages
+from tenfold.core.errors import UserError
 from tenfold.core.types import Stage
 
 
@@ -237,3 +238,15 @@ def test_the_display_hears_of_stages_that_are_made_and_not_of_those_that_are_fou
     warm(arm_of(tmp_path, "sem", display=display), clock, 1.0)
     warm(arm_of(tmp_path, "baseline", display=display), clock, 1.0)
     assert display.shown == ["begin warm-start", "end"]
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{", "null", "[1]", '{"train/loss": 1}', '{"step": "x"}', '{"step": 1, "a/b": "x"}', "\0\0"]
+)
+def test_a_damaged_line_in_the_midst_of_a_log_is_named(tmp_path, line):
+    """Only the last line may be torn by a kill; a line in the midst was damaged by something else."""
+    cell = Cell(arm="a", seed=0, directory=tmp_path)
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1, "a/b": 1}}\n{line}\n{{"step": 2, "a/b": 2}}\n')
+    for read in (cell.curves, lambda: cell.rewind(2)):
+        with pytest.raises(UserError, match=r"metrics\.jsonl is damaged \(line 2 .*\); delete that line"):
+            read()

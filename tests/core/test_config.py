@@ -13,6 +13,7 @@ from tenfold.core.config import (
     leaves,
     nearest,
     parse,
+    read_settings,
     refuse_idle,
     to_plain,
     to_yaml,
@@ -213,3 +214,22 @@ def test_a_field_that_does_not_act_is_refused_unless_it_is_at_its_default():
 
 def test_nearest_falls_back_to_all_names():
     assert nearest("zzz", ["hrm", "msa"]) == "known: hrm, msa"
+
+
+HOSTILE = {
+    "itself": "a: &a [*a]\n",
+    "itself in a mapping": "a: &a {b: *a}\n",
+    "deep": "a: " + "[" * 3000 + "]" * 3000,
+    "deep mappings": "".join("  " * depth + "a:\n" for depth in range(3000)),
+    "many times itself": "a: &a [1,2,3,4,5,6,7,8,9]\n"
+    + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(9)),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_yaml_without_end_is_one_sentence(tmp_path, kind):
+    path = tmp_path / "a.yaml"
+    path.write_text(HOSTILE[kind])
+    with pytest.raises(UserError, match=r"a\.yaml.*(nests too deep|refers to itself)") as refused:
+        read_settings(path)
+    assert "\n" not in str(refused.value)

@@ -60,6 +60,52 @@ def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_start_that_was_killed_between_its_first_two_writes_is_begun_again(tmp_path):
+    """What it leaves is its configuration, and perhaps a temporary file; another configuration is somebody's own."""
+    for leftover in ("", ".run.json.7.tmp"):
+        folder = tmp_path / f"run{leftover}"
+        folder.mkdir()
+        (folder / "config.yaml").write_text("rate: 0.5\n")
+        if leftover:
+            (folder / leftover).write_text("{")
+        with pytest.raises(UserError, match=rf"is not a run directory: .* goes on with --out {folder}"):
+            RunDirectory.open(folder)
+        with pytest.raises(UserError, match="is not empty"):
+            RunDirectory.create(folder, FACTS, "rate: 0.7\n")
+        assert RunDirectory.create(folder, FACTS, "rate: 0.5\n").facts() == FACTS
+
+
+DAMAGES = ("", "{", "[1", "null", "[]", "{}", '"text"', "\0\0\0", "[" * 100_000)
+
+
+@pytest.mark.parametrize("content", DAMAGES, ids=range(len(DAMAGES)))
+def test_a_damaged_file_of_a_run_is_named_with_what_to_do(tmp_path, content):
+    run = RunDirectory.create(tmp_path / "run", FACTS, "{}\n")
+    run.write_scores("hrm", 1, Scores({"test/exact": 0.5}))
+    (run.cell("hrm", 1) / "scores.json").write_text(content)
+    (run.cell("hrm", 1) / "seconds.json").write_text(content)
+    with pytest.raises(
+        UserError, match=r"scores\.json is damaged \(.*\); delete it, and `tenfold run hrm --resume .*run`"
+    ):
+        run.scores("hrm", 1)
+    with pytest.raises(UserError, match=r"seconds\.json is damaged \(.*\); delete it; the time"):
+        run.seconds("hrm", 1)
+    (run.path / "run.json").write_text(content)
+    with pytest.raises(UserError, match=r"run\.json is damaged \(.*\); put back a copy of it, or begin a new run"):
+        run.facts()
+    if content != "{}":
+        (run.path / "config.yaml").write_text(content if content != "{" else "a: [")
+        with pytest.raises(UserError, match=r"config\.yaml is damaged \(.*\); put back"):
+            run.config()
+
+
+def test_a_damaged_note_of_what_a_folder_is_about_is_named(tmp_path):
+    claim_folder(tmp_path, "about.yaml", {"seed": 1}, Settings())
+    (tmp_path / "about.yaml").write_text("seed: [")
+    with pytest.raises(UserError, match=r"about\.yaml is damaged \(it is no YAML\); give another --out"):
+        claim_folder(tmp_path, "about.yaml", {"seed": 1}, Settings())
+
+
 def test_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="not empty"):

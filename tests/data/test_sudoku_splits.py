@@ -8,7 +8,7 @@ from tenfold.data.sudoku import random_symmetries, to_boards
 from tenfold.data.sudoku_canonical import canonical_forms, canonical_puzzles, row_keys
 from tenfold.data.sudoku_generator import generate
 from tenfold.data.sudoku_solver import solve
-from tenfold.data.sudoku_splits import SudokuPuzzles, generated_sudoku_split, sudoku_split
+from tenfold.data.sudoku_splits import SudokuPuzzles, _classes, generated_sudoku_split, sudoku_split
 
 SIZES = {"num_train": 30, "num_test": 15, "num_augmentations": 5, "seed": 0}
 
@@ -41,7 +41,9 @@ def test_a_pool_of_disguised_copies_is_split_by_class(minimal_9x9):
     pool = SudokuPuzzles(symmetries.apply(repeated.puzzles), symmetries.apply(repeated.solutions), repeated.ratings)
     split = sudoku_split(pool, (3, 3), num_train=100, num_test=40, num_augmentations=0, seed=0)
     assert not classes(split.train_puzzles, (3, 3), "grids") & classes(split.test_puzzles, (3, 3), "grids")
-    with pytest.raises(UserError, match=r"num_train = 161 and num_test = 40 need more than the 200 puzzles"):
+    with pytest.raises(
+        UserError, match=r"num_train = 161 and num_test = 40: the 200 puzzles at hand are of \d+ classes"
+    ):
         sudoku_split(pool, (3, 3), num_train=161, num_test=40, num_augmentations=0, seed=0)
 
 
@@ -83,8 +85,33 @@ def test_without_a_number_everything_that_training_leaves_is_tested():
         assert len(split.test_puzzles) == 150 - left_out
 
 
+@pytest.mark.parametrize("separate", ["puzzles", "grids"])
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("copies", [(2,), (3, 2), (2, 2, 2)])
+def test_doubled_puzzles_are_split_whenever_whole_classes_allow_it(separate, seed, copies):
+    """With nothing to spare: each class must go to one side as a whole, though the first ones drawn would not fit."""
+    made = generate(60, (2, 3), seed=1)
+    first = np.unique(_classes(made, (2, 3), separate), return_index=True)[1]
+    order = np.concatenate(
+        [np.repeat(one, copies[place] if place < len(copies) else 1) for place, one in enumerate(first[:8])]
+    )
+    puzzles = made.take(order)
+    split = sudoku_split(
+        puzzles, (2, 3), num_train=len(order) - 2, num_test=2, num_augmentations=0, seed=seed, separate=separate
+    )
+    assert (len(split.train_puzzles), len(split.test_puzzles)) == (len(order) - 2, 2)
+    trained, tested = (set(keys_of(part, (2, 3), separate)) for part in (split.train_puzzles, split.test_puzzles))
+    assert not trained & tested
+
+
+def test_what_is_said_of_too_many_copies_is_true():
+    made = generate(1, (2, 3), seed=1)
+    with pytest.raises(UserError, match=r"the 5 puzzles at hand are of 1 classes .* no split of that size was found"):
+        sudoku_split(made.take(np.zeros(5, dtype=int)), (2, 3), num_train=2, num_test=2, num_augmentations=0, seed=0)
+
+
 def test_too_few_classes_are_reported():
-    with pytest.raises(UserError, match=r"separate = 'grids' only"):
+    with pytest.raises(UserError, match=r"separate = 'grids'.*, but one with \d+ and \d+"):
         sudoku_split(
             generate(10, (2, 2), seed=0), (2, 2), num_train=8, num_test=8, num_augmentations=0, seed=0
         )  # fmt: skip

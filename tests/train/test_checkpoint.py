@@ -172,6 +172,93 @@ def test_a_damaged_tail_of_the_newest_checkpoint_costs_only_the_steps_since_the_
     assert_same(resume(tmp_path), tmp_path, whole)
 
 
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def zero(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+DAMAGES = (cut, empty, zero, lambda path: path.unlink())
+FILES = ("model.safetensors", "optimizer.bin", "optimizer_1.bin", "random_states_0.pkl", "rank-0.pt", checkpoint.MARKER)
+
+
+@pytest.fixture(scope="module")
+def stopped_run(tmp_path_factory):
+    """A training with the checkpoints 6 and 7."""
+    directory = tmp_path_factory.mktemp("stopped")
+    with pytest.raises(Interrupted):
+        run(stopping_cell(directory, 7))
+    return directory
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_warning(tmp_path, whole, stopped_run, name):
+    for number, damage in enumerate(DAMAGES[: 3 if name == checkpoint.MARKER else 4]):
+        directory = tmp_path / str(number)
+        shutil.copytree(stopped_run, directory)
+        damage(directory / "checkpoints" / "step-00000007" / name)
+        with pytest.warns(UserWarning, match=rf"step-00000007/{name} is .*; going on from step-00000006"):
+            resumed = checkpoint.newest_whole(directory / "checkpoints")
+        assert resumed.name == "step-00000006"
+    with pytest.warns(UserWarning, match="going on from step-00000006"):
+        assert_same(resume(directory), directory, whole)
+
+
+def test_where_no_checkpoint_is_whole_nothing_is_begun_anew_unasked(tmp_path, stopped_run):
+    shutil.copytree(stopped_run, tmp_path / "run")
+    folder = tmp_path / "run" / "checkpoints"
+    for step in (6, 7):
+        cut(folder / f"step-0000000{step}" / "optimizer.bin")
+    with pytest.raises(UserError, match=rf"optimizer.bin is damaged .* no older .* delete {folder} to train from the"):
+        resume(tmp_path / "run")
+
+
+def test_a_damaged_checkpoint_beyond_the_training_does_not_push_out_whole_ones(tmp_path, stopped_run):
+    shutil.copytree(stopped_run, tmp_path / "run")
+    cut(tmp_path / "run" / "checkpoints" / "step-00000007" / "model.safetensors")
+    with pytest.warns(UserWarning, match="going on from"), pytest.raises(Interrupted) as stopped:
+        train(
+            make_model(),
+            optimizers,
+            step_function,
+            replace(CONFIG, keep_checkpoints=1, checkpoint_every=100),
+            stopping_cell(tmp_path / "run", 7),
+            initial_carry=initial_carry,
+        )
+    assert checkpoint.newest_whole(tmp_path / "run" / "checkpoints") == stopped.value.checkpoint
+
+
+def test_checkpoints_of_earlier_versions_have_no_list_of_files_and_are_looked_through_all_the_same(
+    tmp_path, whole, stopped_run
+):
+    shutil.copytree(stopped_run, tmp_path / "run")
+    folder = tmp_path / "run" / "checkpoints"
+    for step in (6, 7):
+        (folder / f"step-0000000{step}" / checkpoint.MARKER).write_text("1\n")
+    assert checkpoint.newest_whole(folder).name == "step-00000007"
+    cut(folder / "step-00000007" / "random_states_0.pkl")
+    with pytest.warns(UserWarning, match="random_states_0.pkl"):
+        assert_same(resume(tmp_path / "run"), tmp_path / "run", whole)
+
+
+def test_everything_is_on_the_disk_before_the_checkpoint_has_its_name(tmp_path, monkeypatch):
+    """A loss of power may undo what was not synced, in any order."""
+    synced = []
+    monkeypatch.setattr(checkpoint, "sync", lambda path: synced.append(path.relative_to(tmp_path).as_posix()))
+    run(stopping_cell(tmp_path), replace(CONFIG, steps=3))
+    temporary = "checkpoints/step-00000003.tmp"
+    before = synced[: synced.index(f"{temporary}/{checkpoint.MARKER}")]
+    names = {path.name for path in (tmp_path / "checkpoints" / "step-00000003").iterdir()} - {checkpoint.MARKER}
+    assert {f"{temporary}/{name}" for name in names} | {temporary} == set(before)
+    assert synced[-1] == "checkpoints", "the new name, too"
+
+
 def test_a_checkpoint_of_another_number_of_processes_is_refused(tmp_path):
     with pytest.raises(Interrupted) as stopped:
         run(stopping_cell(tmp_path, 2))

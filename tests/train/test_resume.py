@@ -104,6 +104,20 @@ def test_a_checkpoint_of_another_number_of_processes_is_refused(tmp_path):
         train("grpo", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json", "COMPLETE"]
+)
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_warning(tmp_path, whole, name):
+    with pytest.raises(Interrupted):
+        train("sft", tmp_path, stop=5)
+    newest, before = sorted((tmp_path / "checkpoints").iterdir(), reverse=True)[:2]
+    (newest / name).write_bytes(
+        (newest / name).read_bytes()[: (newest / name).stat().st_size // 2 if name != "COMPLETE" else 0]
+    )
+    with pytest.warns(UserWarning, match=rf"{newest.name}/{name} is damaged .*; going on from {before.name}"):
+        assert_same(weights_of(train("sft", tmp_path)), tmp_path, whole("sft"))
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("kind", ["sft", "grpo"])
 def test_a_killed_training_ends_as_one_that_was_not(tmp_path, kind):
@@ -148,7 +162,9 @@ def test_two_processes_with_half_of_each_batch_end_as_one(tmp_path, two_processe
     for name, value in alone.items():
         torch.testing.assert_close(together[name], value, rtol=0, atol=1e-5)
     curves = cell_of(kind, two_processes / kind).curves()
-    assert (two_processes / kind / "checkpoints" / "step-00000008" / checkpoint.MARKER).read_text() == "2\n"
+    assert (two_processes / kind / "checkpoints" / "step-00000008" / checkpoint.MARKER).read_text().splitlines()[
+        0
+    ] == "2"
     losses = [value for _, value in curves["train/loss"]]
     assert len(losses) == 3 and all(value == value for value in losses)
 

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError("the runs have no finished arm in common")
     console = Console()
     for letter, path in zip(_letters(len(runs)), runs, strict=True):
-        console.print(f"{letter}  {path}", highlight=False, soft_wrap=True)
+        console.print(f"{letter}  {path}", highlight=False, soft_wrap=True, markup=False)
     for arm in shared:
         console.print(_table(arm, [scores[arm] for scores in runs.values()], command.metrics))
     return 0

@@ -27,6 +27,9 @@ class BuildCommand:
     engine: Literal["bm25", "tantivy"] = "bm25"
     """How words are matched. bm25: as they are, in memory (extra search); tantivy: as stems of English words, on disk
     (extra tantivy)."""
+    tokenizer: Literal["script", "words"] = "script"
+    """What bm25 compares; kept in the index. script: words, and in Korean, Chinese, Japanese, Thai and other scripts
+    without spaces between words single characters and pairs; words: runs of letters and digits in every script."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
 def _build(command: BuildCommand) -> None:
     from tenfold.envs.search.index import build_index
 
-    retriever = build_index(command.corpus, command.out, command.engine)
+    retriever = build_index(command.corpus, command.out, command.engine, command.tokenizer)
     print(f"{len(retriever.passages)} passages of {command.corpus} indexed in {command.out}")
 
 

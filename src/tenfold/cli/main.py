@@ -9,8 +9,9 @@ Exit status: 0 done, 2 bad input, 130 stopped on request.
 """
 
 import difflib
+import errno
 import importlib
-import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,9 @@ VERBS = {
     "new": ("NAME", "start a paper folder that runs and passes the conformance tests"),
 }
 
+NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""What storage does to any verb that writes: it is full, or may not be written to."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
@@ -58,6 +62,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `tenfold list | head -1`
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if error.errno not in NOT_WRITTEN and not _was_named(error, words):
+            raise
+        print(f"tenfold: {': '.join(filter(None, [_path_of(error), error.strerror]))}", file=sys.stderr)
+        return 2
+
+
+def _path_of(error: OSError) -> str:
+    """The path that an error is about; empty where it names none."""
+    return os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else ""
+
+
+def _was_named(error: OSError, words: Sequence[str]) -> bool:
+    """Whether an error is about a path that the user typed, or one made from it, and so is no defect."""
+    name = _path_of(error)
+    paths = [word for word in words if len(word) > 1 and not word.startswith("-")]
+    return len(name) > 1 and any(name.startswith(path) or path.startswith(name) for path in paths)
 
 
 def _dispatch(words: list[str]) -> int:
@@ -92,9 +113,10 @@ def _owner(verb: str, owners: Sequence[Paper], words: list[str]) -> tuple[Paper,
     target = words[0] if words else ""
     if target in names:
         return find(target), words[1:]
-    facts = Path(target) / "run.json"
-    if target and facts.is_file():
-        name = str(json.loads(facts.read_text())["paper"]).partition("/")[0]
+    if target and (Path(target) / "run.json").is_file():
+        from tenfold.core.directory import RunDirectory
+
+        name = str(RunDirectory(Path(target)).facts()["paper"]).partition("/")[0]
         if name not in names:
             raise UserError(
                 f"{target} is a run of {name}, which has no verb {verb!r}; papers with it: {', '.join(names)}"

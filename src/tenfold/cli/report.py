@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
             from tenfold.core.results import publish
 
             for written in [*publish(path, Path.cwd(), command.supersedes), *_digest(Path.cwd())]:
-                console.print(f"Published: {written}", soft_wrap=True, highlight=False)
+                console.print(f"Published: {written}", soft_wrap=True, highlight=False, markup=False)
     return 0
 
 
@@ -100,7 +100,7 @@ def _show(report: Report, file: Path, console: Console) -> None:
 
     print_report(report, console, file.parent)
     print_published(report, console)
-    console.print(f"\nReport: {file}", soft_wrap=True, highlight=False)
+    console.print(f"\nReport: {file}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _newest_run() -> Path:

@@ -17,7 +17,7 @@ import tyro
 
 from tenfold.cli.dry_run import print_plan
 from tenfold.core import discovery
-from tenfold.core.config import differences, from_yaml, nearest, parse
+from tenfold.core.config import differences, from_yaml, nearest, parse, to_yaml
 from tenfold.core.discovery import Study
 from tenfold.core.errors import UserError
 from tenfold.core.extras import require_extras
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tenfold.core.types import Report
 
 Config = TypeVar("Config")
+MOST_SEEDS, MOST_DIGITS = 10_000, 18
+"""How many seeds a number may stand for, and how long the number of one may be."""
 PRESET_DTYPES = {"smoke": "float32", "laptop": "float32", "gpu": "bfloat16", "paper": "bfloat16"}
 
 Preset = Literal["smoke", "laptop", "gpu", "paper"]
@@ -152,6 +154,8 @@ class Asked:
 
         command = self.command
         require_extras(_extras_of(self.recipe, command.config), self.study.name)
+        if hasattr(self.recipe, "refuse_unfit"):
+            self.recipe.refuse_unfit(command.config)
         _refuse_absent_device(command.device)
         _warn_of_memory(self.recipe, command.config, command.device)
         new = self.preset.replace(":", "-")
@@ -183,7 +187,7 @@ def _show(report: "Report", directory: Path) -> None:
         console = Console()
         print_report(report, console, directory)
         print_published(report, console)
-        console.print(f"\nReport: {directory / 'report.html'}", soft_wrap=True, highlight=False)
+        console.print(f"\nReport: {directory / 'report.html'}", soft_wrap=True, highlight=False, markup=False)
 
 
 def parse_seeds(text: str, plan: Sequence[int] = ()) -> tuple[int, ...]:
@@ -210,6 +214,9 @@ def parse_seeds(text: str, plan: Sequence[int] = ()) -> tuple[int, ...]:
         return tuple(plan)
     if not words or not all(word.isdecimal() for word in words) or text.strip() == "0":
         raise UserError(f"--seeds is {text!r}; allowed: plan, a number such as 3, or seeds with commas such as 0,4,7")
+    longest = max(words, key=len)
+    if len(longest) > MOST_DIGITS:
+        raise UserError(f"--seeds has a number of {len(longest)} digits; allowed: at most {MOST_DIGITS}")
     if len(words) == 1 and "," not in text:
         return _first_seeds(int(text), plan)
     seeds = tuple(int(word) for word in words)
@@ -220,6 +227,10 @@ def parse_seeds(text: str, plan: Sequence[int] = ()) -> tuple[int, ...]:
 
 def _first_seeds(count: int, plan: Sequence[int]) -> tuple[int, ...]:
     """The first seeds of the plan; 0, 1 and so on where nothing is planned."""
+    if not plan and count > MOST_SEEDS:
+        raise UserError(
+            f"--seeds is {count}; allowed: at most {MOST_SEEDS:,} seeds; for the seed {count} alone: {count},"
+        )
     if not plan:
         return tuple(range(count))
     if count > len(plan):
@@ -352,7 +363,7 @@ def _refuse_unfit(study: Study, command: RunCommand[Any]) -> None:
 
     require_extras(study.extras, study.name)
     if command.out is not None and not is_run(command.out):
-        refuse_occupied(command.out)
+        refuse_occupied(command.out, to_yaml(command.config))
 
 
 def _announce(study: Study, command: RunCommand[Any], seeds: Sequence[int]) -> None:

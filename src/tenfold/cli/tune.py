@@ -43,6 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     command = tyro.cli(TuneCommand, args=arguments, prog="tenfold tune")
     from tenfold.core.cell import Cell
     from tenfold.core.directory import claim_folder
+    from tenfold.core.writing import writing_to
     from tenfold.study.tuning import chosen_fields, try_rates, with_value
     from tenfold.train.distributed import require_device
 
@@ -54,7 +55,6 @@ def main(arguments: Sequence[str]) -> int:
     config = discovery.preset_config(study.name, command.preset)
     fields = chosen_fields(command.fields, recipe.GRID)
     facts = {"paper": study.name, "preset": command.preset, "seed": command.seed}
-    claim_folder(command.out, ABOUT, facts, config)  # what arms share may depend on a rate of the preset
 
     def score(field: str, rate: float) -> Any:
         cell = Cell(
@@ -67,6 +67,8 @@ def main(arguments: Sequence[str]) -> int:
         return recipe.validation_score(with_value(config, field, rate), field, cell)
 
     trials = [(field, rate) for field in fields for rate in command.rates or recipe.GRID[field]]
-    try_rates(trials, score, command.out / FILE)
+    with writing_to(command.out, "once it can be written to, the same command goes on"):
+        claim_folder(command.out, ABOUT, facts, config)  # what arms share may depend on a rate of the preset
+        try_rates(trials, score, command.out / FILE)
     print(f"all trials: {command.out / FILE}")
     return 0

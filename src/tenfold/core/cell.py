@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from tenfold.core.damage import damaged, read_json
+from tenfold.core.errors import UserError
 from tenfold.core.files import number, to_json, write_atomically
 from tenfold.core.types import Stage
 
@@ -288,8 +290,15 @@ class Cell:
     def _lines(self) -> Iterator[dict[str, Any]]:
         if not self._log_path.exists():
             return
-        for line in self._log_path.read_bytes().split(b"\n")[:-1]:  # what follows the last newline is torn
-            yield json.loads(line)
+        whole = self._log_path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is torn
+        for place, text in enumerate(whole, 1):
+            try:
+                line = json.loads(text)
+                read = {"step": int(line.pop("step"))} | {name: number(value) for name, value in line.items()}
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                advice = "delete that line, whose values are then missing among the curves"
+                raise damaged(self._log_path, f"line {place} is no step with its metrics", advice) from None
+            yield read
 
     def _cut_torn_line(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -323,7 +332,13 @@ class _PartOfDisplay:
 def read_seconds(directory: Path) -> float:
     """The seconds stored for the cell in ``directory``; 0 for a cell that was never begun."""
     path = directory / "seconds.json"
-    return float(json.loads(path.read_text())["seconds"]) if path.exists() else 0.0
+    if not path.exists():
+        return 0.0
+    advice = "delete it; the time that was spent until then is not counted any more"
+    try:
+        return float(read_json(path, advice)["seconds"])
+    except (TypeError, KeyError, ValueError) as error:
+        raise (error if isinstance(error, UserError) else damaged(path, "it holds no seconds", advice)) from None
 
 
 def read_stages(shared_directory: Path) -> dict[str, Stage]:

@@ -28,6 +28,8 @@ from tenfold.core.errors import UserError
 from tenfold.core.files import finite_or_none
 
 ConfigType = TypeVar("ConfigType")
+MOST_YAML_NODES = 100_000
+"""Keys and values of a YAML file, each counted as often as it is referred to."""
 
 
 @dataclass(frozen=True)
@@ -153,13 +155,31 @@ def read_settings(path: Path) -> list[Setting]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{path}:{line}: not YAML: {error.problem}") from None
+    except RecursionError:
+        raise UserError(f"{path}: nests too deep; a configuration is groups of fields with values") from None
     if root is None:
         return []
+    _refuse_endless(root, path)
     if not isinstance(root, yaml.MappingNode):
         found = "a list" if isinstance(root, yaml.SequenceNode) else repr(root.value)
         place = f"{path}:{root.start_mark.line + 1}"
         raise UserError(f"{place}: a configuration is a mapping of field names to values, not {found}")
     return list(_settings_of_node(root, "", path))
+
+
+def _refuse_endless(root: yaml.Node, path: Path) -> None:
+    """Refuse what refers to itself, or to so much of itself that reading it would not end."""
+    waiting, seen = [root], 0
+    while waiting:
+        node, seen = waiting.pop(), seen + 1
+        if seen > MOST_YAML_NODES:
+            raise UserError(
+                f"{path}: refers to itself, or has over {MOST_YAML_NODES:,} values; a configuration has some hundreds"
+            )
+        if isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
 
 
 def convert_settings(config_type: type, settings: Iterable[Setting]) -> dict[str, Any]:

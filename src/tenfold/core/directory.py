@@ -9,8 +9,8 @@ A cell is finished when its ``scores.json`` is there: it is written last, and at
 ``./runs``, below the directory named by the environment variable ``TENFOLD_RUNS``, or where ``--out`` says.
 """
 
-import json
 import os
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,9 +21,13 @@ import yaml
 
 from tenfold.core.cell import is_main_process, read_seconds, read_stages
 from tenfold.core.config import field_values, to_yaml
+from tenfold.core.damage import damaged, read_json
 from tenfold.core.errors import UserError
 from tenfold.core.files import number, to_json, write_atomically
 from tenfold.core.types import Scores
+
+NEEDED_FACTS = ("paper", "arms", "seeds")
+"""Without these, ``run.json`` says nothing."""
 
 
 def runs_root() -> Path:
@@ -50,11 +54,11 @@ def claim_folder(out: Path, name: str, facts: Mapping[str, Any], config: Any, *,
         return
     file, about = out / name, yaml.safe_dump(dict(facts), sort_keys=False, allow_unicode=True) + to_yaml(config)
     if not file.is_file():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if out.exists() and (not out.is_dir() or not all(map(_is_leftover, out.iterdir()))):
             raise UserError(f"--out is {out}; allowed: a new or empty folder, or one that has a {name}")
         write_atomically(file, about)
         return
-    stored, asked = field_values(yaml.safe_load(file.read_text())), field_values(yaml.safe_load(about))
+    stored, asked = field_values(_plain_yaml(file, "give another --out")), field_values(yaml.safe_load(about))
     for field in {**stored, **asked}:
         before, now = (values.get(field, "absent") for values in (stored, asked))
         if before != now and field not in ignored:
@@ -123,7 +127,7 @@ class RunDirectory:
         Raises:
             UserError: ``path`` is a file or a folder with something in it.
         """
-        refuse_occupied(path)
+        refuse_occupied(path, config_yaml)
         write_atomically(path / "config.yaml", config_yaml)
         run = cls(path)
         run.write_facts(facts)
@@ -137,12 +141,24 @@ class RunDirectory:
             UserError: there is no run in ``path``.
         """
         if not is_run(path):
-            raise UserError(f"{path} is not a run directory: a run has the files run.json and config.yaml")
+            begun = (path / "config.yaml").is_file() and not (path / "run.json").exists()
+            hint = f"; a start that was cut short goes on with --out {path}" if begun else ""
+            raise UserError(f"{path} is not a run directory: a run has the files run.json and config.yaml{hint}")
         return cls(path)
 
     def facts(self) -> dict[str, Any]:
-        """``run.json``: paper, preset, arms, seeds, command, commit, date, hardware, versions and so on."""
-        return dict(json.loads((self.path / "run.json").read_text()))
+        """``run.json``: paper, preset, arms, seeds, command, commit, date, hardware, versions and so on.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        path = self.path / "run.json"
+        advice = "put back a copy of it, or begin a new run"
+        facts = read_json(path, advice)
+        missing = [name for name in NEEDED_FACTS if not isinstance(facts, dict) or name not in facts]
+        if missing:
+            raise damaged(path, f"it does not say {missing[0]}", advice)
+        return dict(facts)
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:
         """Replace ``run.json``."""
@@ -150,11 +166,15 @@ class RunDirectory:
 
     def config_yaml(self) -> str:
         """``config.yaml`` as text."""
-        return (self.path / "config.yaml").read_text()
+        return (self.path / "config.yaml").read_text(encoding="utf-8")
 
     def config(self) -> dict[str, Any]:
-        """``config.yaml`` as plain data."""
-        return dict(yaml.safe_load(self.config_yaml()) or {})
+        """``config.yaml`` as plain data.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        return _plain_yaml(self.path / "config.yaml", "put back a copy of it, or begin a new run")
 
     def cell(self, arm: str, seed: int) -> Path:
         """The directory of one (arm, seed)."""
@@ -178,8 +198,18 @@ class RunDirectory:
         return (self.cell(arm, seed) / "scores.json").exists()
 
     def scores(self, arm: str, seed: int) -> Scores:
-        """The stored scores of a finished cell."""
-        return scores_from_plain(json.loads((self.cell(arm, seed) / "scores.json").read_text()))
+        """The stored scores of a finished cell.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        path = self.cell(arm, seed) / "scores.json"
+        advice = f"delete it, and `{resuming(self.path, self.facts()['paper'])}` measures that cell again"
+        plain = read_json(path, advice)
+        try:
+            return scores_from_plain(plain)
+        except (TypeError, KeyError, ValueError, AttributeError):
+            raise damaged(path, "it does not hold the scores of a cell", advice) from None
 
     def write_scores(self, arm: str, seed: int, scores: Scores) -> None:
         """Store the scores of a cell, which makes it finished."""
@@ -207,15 +237,47 @@ class RunDirectory:
         return {"cell_seconds": seconds, "seconds": round(total, 1)}
 
 
-def refuse_occupied(path: Path) -> None:
+def refuse_occupied(path: Path, config_yaml: str) -> None:
     """Refuse a folder for a new run that holds something.
+
+    A start that was killed between its first two writes leaves its configuration alone, and is begun again.
+
+    Args:
+        path: the folder.
+        config_yaml: the resolved configuration.
 
     Raises:
         UserError: ``path`` is a file, or a folder with something in it.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        hint = "a run is there; continue it with --resume" if is_run(path) else "allowed is a new or empty directory"
-        raise UserError(f"the run directory {path} is not empty: {hint}")
+    if not path.exists():
+        return
+    if path.is_dir():
+        held = [one.name for one in path.iterdir() if not _is_leftover(one)]
+        if not held or (held == ["config.yaml"] and (path / "config.yaml").read_bytes() == config_yaml.encode()):
+            return
+    hint = "a run is there; continue it with --resume" if is_run(path) else "allowed is a new or empty directory"
+    raise UserError(f"the run directory {path} is not empty: {hint}")
+
+
+def resuming(path: Path, paper: str) -> str:
+    """The command that goes on with a run, as a shell takes it."""
+    return shlex.join(["tenfold", "run", paper, "--resume", str(path)])
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether this is what an atomic write leaves when it is killed."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+def _plain_yaml(path: Path, advice: str) -> dict[str, Any]:
+    """The fields of a YAML file that tenfold wrote."""
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        raise damaged(path, "it is no YAML", advice) from None
+    if not isinstance(plain, dict):
+        raise damaged(path, "it holds no fields", advice)
+    return plain
 
 
 def is_run(path: Path) -> bool:

@@ -4,13 +4,13 @@ An entry is what one run measured, as plain data. Those that were made before th
 :data:`SINCE_PLANS`, stay readable, and are never edited.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tenfold.core.checkout import ROOT
+from tenfold.core.damage import read_json
 from tenfold.core.errors import UserError
 from tenfold.core.files import number, to_json, write_atomically
 from tenfold.core.types import Claim, Gate, Judgement
@@ -69,7 +69,7 @@ def read(path: Path) -> list[Run]:
     """
     if not path.exists():
         return []
-    runs = json.loads(path.read_text())
+    runs = read_json(path, "put back the file as the repository has it")
     validate(runs, str(path))
     return list(runs)
 

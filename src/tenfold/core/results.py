@@ -11,7 +11,6 @@ made before there were plans say "no plan recorded" and keep the verdicts of the
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from tenfold.core.checkout import is_checkout
 from tenfold.core.claims import judge_all, what_it_says
+from tenfold.core.damage import read_json
 from tenfold.core.directory import RunDirectory
 from tenfold.core.discovery import find_study, studies
 from tenfold.core.entries import (
@@ -109,7 +109,7 @@ def run_from_directory(run_directory: Path) -> Run:
     json_path, html_path = run_directory / "report.json", run_directory / "report.html"
     if not json_path.is_file() or not html_path.is_file():
         raise UserError(f"{run_directory} has no report: finish the run, or write one with `tenfold report`")
-    report = json.loads(json_path.read_text())
+    report = read_json(json_path, "write it again with `tenfold report`")
     if report.get("changed", {}) is None:
         raise UserError(f"{run_directory}: paper {report['paper']!r} has no preset here to compare the run with")
     report["report_sha256"] = hashlib.sha256(html_path.read_bytes()).hexdigest()

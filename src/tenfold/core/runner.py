@@ -14,6 +14,7 @@ import json
 import os
 import random
 import secrets
+import shlex
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ from tenfold.core import machine
 from tenfold.core.cell import Cell, StopFlag, is_main_process, read_stages
 from tenfold.core.claims import judge_all
 from tenfold.core.config import to_plain, to_yaml
-from tenfold.core.directory import RunDirectory, cell_order, is_run, scores_from_plain, scores_to_plain
+from tenfold.core.directory import RunDirectory, cell_order, is_run, resuming, scores_from_plain, scores_to_plain
 from tenfold.core.discovery import recipe_module, studies
 from tenfold.core.entries import published_here
 from tenfold.core.errors import Interrupted, UserError
@@ -42,6 +43,7 @@ from tenfold.core.results import looks_before, looks_of_run
 from tenfold.core.seeding import key_to_seed
 from tenfold.core.stated import claims_hash, method_source
 from tenfold.core.types import Claim, Looks, Picture, Plan, Report, Scores
+from tenfold.core.writing import writing_to
 
 OTHER_CODE, OTHER_CLAIMS = "the code changed within the run", "the claims changed after the run began"
 
@@ -96,14 +98,27 @@ def execute(
         The report; rank 0 has written it as ``report.html`` and ``report.json``.
 
     Raises:
-        UserError: an unknown arm, a directory with something else in it, or a run of something else.
+        UserError: an unknown arm, a directory with something else in it, or a run of something else; another process
+            that writes to the directory; a directory that is damaged, full, removed or cannot be written to.
         Interrupted: a stop was requested; everything is saved and a message has said how to go on.
     """
-    console = Console() if console is None else console
     asked = {"paper": paper, "preset": preset, "seeds": list(seeds), "arms": list(arms)}
     session = _session_facts(command, device, dtype)
-    run = RunDirectory(directory)
-    facts = _planned_facts(run, asked | session, config, recipe)
+    resume = resuming(directory, paper)
+    with writing_to(directory, f"once it can be written to, go on with `{resume}`, or give another --out"):
+        return _execute(RunDirectory(directory), asked, session, recipe, config, console or Console())
+
+
+def _execute(
+    run: RunDirectory,
+    asked: Mapping[str, Any],
+    session: Mapping[str, Any],
+    recipe: Recipe,
+    config: Any,
+    console: Console,
+) -> Report:
+    paper, directory = asked["paper"], run.path
+    facts = _planned_facts(run, {**asked, **session}, config, recipe)
     cells = cell_order(facts["arms"], facts["seeds"])
     scores = {cell: run.scores(*cell) for cell in cells if run.is_finished(*cell)}
     pending = [cell for cell in cells if cell not in scores]
@@ -116,7 +131,7 @@ def execute(
     except (Interrupted, KeyboardInterrupt) as stopped:
         if is_main_process():
             reason = str(stopped) or "stopped at once; a resumed run continues from the newest checkpoint"
-            message = f"{reason}\nTo continue: tenfold run {paper} --resume {directory}"
+            message = f"{reason}\nTo continue: {resuming(directory, paper)}"
             console.print(message, markup=False, highlight=False, soft_wrap=True)
         raise
     if not pending and is_main_process():
@@ -134,7 +149,8 @@ def _write_or_say(report: Report, recipe: Recipe, directory: Path, console: Cons
     try:
         write_report(report, recipe.figures(report), directory)
     except KeyboardInterrupt:
-        message = f"All cells are finished; only the report was cut short. To write it: tenfold report {directory}"
+        command = shlex.join(["tenfold", "report", str(directory)])
+        message = f"All cells are finished; only the report was cut short. To write it: {command}"
         console.print(message, markup=False, highlight=False, soft_wrap=True)
         raise
 
@@ -288,6 +304,8 @@ def _run_cells(
     scores = {}
     with _signals_set(stop), display or nullcontext():
         for arm, seed in pending:
+            if is_main_process():
+                RunDirectory.open(run.path)  # it may have been removed meanwhile
             if stop.requested and single_process:  # several processes agree on a stop inside training
                 raise Interrupted(0, run.path)
             cell = Cell(

@@ -6,12 +6,14 @@ thinned to 200 points, so that a run takes some kilobytes.
 
 import gzip
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tenfold.core.cell import read_stages
+from tenfold.core.damage import damaged
 from tenfold.core.directory import RunDirectory, cell_order, scores_from_plain, scores_to_plain
 from tenfold.core.discovery import recipe_module, studies
 from tenfold.core.entries import Run
@@ -110,7 +112,10 @@ def thinned(points: Sequence[Point], most: int = POINTS) -> list[Point]:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    return dict(json.loads(gzip.decompress(path.read_bytes())))
+    try:
+        return dict(json.loads(gzip.decompress(path.read_bytes())))
+    except (OSError, EOFError, zlib.error, ValueError):
+        raise damaged(path, "it is no whole archive", "put back the file as the repository has it") from None
 
 
 def _plain(run: RunDirectory, seeds: Sequence[int]) -> dict[str, Any]:

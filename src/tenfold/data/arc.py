@@ -309,9 +309,11 @@ def _offsets(pairs: Sequence[Pair], generator: np.random.Generator) -> list[tupl
 
 def _read_task(path: Path, evaluation: bool) -> ArcTask:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         parts = [[(pair["input"], pair["output"]) for pair in content[part]] for part in ("train", "test")]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 (byte {error.start + 1}); allowed is JSON in UTF-8.") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path} is no ARC task; it needs lists train and test whose items have input and output."
         ) from error
@@ -326,11 +328,27 @@ def _as_grids(pairs: Sequence[tuple[Any, Any]], where: str) -> tuple[Pair, ...]:
 
 
 def _as_grid(rows: Any, where: str) -> np.ndarray:
+    rows = rows.tolist() if isinstance(rows, np.ndarray) else rows
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise UserError(f"{where} has a grid that is no list of rows: {_short(rows)}; a grid is a list of lists.")
+    others = [cell for row in rows for cell in row if type(cell) is not int]
+    if others:
+        cell = _short(others[0])
+        raise UserError(f"{where} has the cell {cell} in a grid; cells are whole numbers, the colours 0..9.")
     if len({len(row) for row in rows}) != 1:
         raise UserError(f"{where} has a grid with rows of unequal length; grids must be rectangles.")
-    grid = np.asarray(rows)
-    if min(grid.shape) < 1 or max(grid.shape) > CANVAS:
-        raise UserError(f"{where} has a grid of {grid.shape[0]}x{grid.shape[1]} cells, but sides must be 1..{CANVAS}.")
-    if grid.min() < 0 or grid.max() >= NUM_COLOURS:
-        raise UserError(f"{where} has the colour {grid.min() if grid.min() < 0 else grid.max()}, but colours are 0..9.")
-    return grid.astype(np.uint8)
+    sides = len(rows), len(rows[0])
+    if not all(1 <= side <= CANVAS for side in sides):
+        raise UserError(f"{where} has a grid of {sides[0]}x{sides[1]} cells, but sides must be 1..{CANVAS}.")
+    colours = [cell for row in rows for cell in row]
+    if min(colours) < 0 or max(colours) >= NUM_COLOURS:
+        raise UserError(
+            f"{where} has the colour {min(colours) if min(colours) < 0 else max(colours)}, but colours are 0..9."
+        )
+    return np.array(rows, dtype=np.uint8)
+
+
+def _short(value: Any) -> str:
+    """A value of JSON, cut to a length that fits a sentence."""
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"

@@ -1,20 +1,17 @@
-"""Readers for Sudoku puzzles in CSV files, plain or gzipped.
+"""Sudokus of files, checked: plain or gzipped, in any of the forms of :mod:`tenfold.data.sudoku_text`.
 
-Three kinds are told apart by their header:
+Three kinds are told apart by their columns:
 
-- ``puzzle,solution,clues,guesses``: solved puzzles with the number of guesses a solver needed;
+- puzzle, solution and perhaps guesses: solved puzzles with the number of guesses a solver needed;
 - ``source,question,answer,rating``: Sudoku-Extreme; the rating counts the backtracks of another solver;
-- a lone ``puzzle`` column, with or without header: the solution is computed and must be the only one.
+- puzzles alone: the solution is computed and must be the only one.
 
 The board size follows from the length of the first puzzle. Solutions in a file are checked against the rules and the
 givens; that they are the only ones is taken from the file.
 """
 
-import csv
-import gzip
-import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
@@ -29,18 +26,20 @@ from tenfold.data.sudoku import (
     units,
 )
 from tenfold.data.sudoku_solver import solve
+from tenfold.data.sudoku_text import BOX_OF_CELLS as BOX_OF_CELLS
+from tenfold.data.sudoku_text import read_table
 
-_COLUMNS = {"puzzle": ("puzzle", "solution", "guesses"), "question": ("question", "answer", "rating")}
-
-BOX_OF_CELLS: dict[int, Box] = {16: (2, 2), 36: (2, 3), 64: (2, 4), 81: (3, 3)}
-"""The box shape that a board's number of cells stands for, unless another is asked for."""
+MOST_GUESSES = 20_000
+"""Of one puzzle, while its solution is searched: a minute at most. The hardest known 9x9 puzzles need some 3,000."""
+MOST_DIGITS = 18
+"""Of a rating, which is kept in 64 bits."""
 
 
 def read_sudoku_csv(path: Path, box: Box | None = None) -> SudokuPuzzles:
     """Read all puzzles of a file.
 
     Args:
-        path: a ``.csv`` or ``.csv.gz`` file, see the head of this module for its columns.
+        path: a file of one of the forms of :mod:`tenfold.data.sudoku_text`, gzipped where its name ends in ``.gz``.
         box: box shape; ``None`` takes it from the length of the first puzzle.
 
     Returns:
@@ -51,82 +50,28 @@ def read_sudoku_csv(path: Path, box: Box | None = None) -> SudokuPuzzles:
         UserError: for a file, row or value that cannot be used; rows count from 1, without the header.
     """
     path = Path(path)
-    header, rows = _read_rows(path)
+    table = read_table(path)
     if box is None:
-        box = _guess_box(rows, header, path)
-    puzzle_name, solution_name, rating_name = _COLUMNS["question" if "question" in header else "puzzle"]
-    puzzles = _parse_column(_column(rows, header, puzzle_name, path), box, f"{path}: {puzzle_name}")
-    _check_conflicts(puzzles, box, f"{path}: {puzzle_name}")
-    if solution_name not in header:
+        box = _guess_box(table["puzzle"][0], path)
+    puzzles = _parse_column(table["puzzle"], box, f"{path}: puzzle")
+    _check_conflicts(puzzles, box, f"{path}: puzzle")
+    if "solution" not in table:
         return _solve_all(puzzles, box, path)
-    solutions = _parse_column(_column(rows, header, solution_name, path), box, f"{path}: {solution_name}")
-    _check_solutions(puzzles, solutions, box, f"{path}: {solution_name}")
-    ratings = {}
-    if rating_name in header:
-        ratings[rating_name] = _parse_numbers(_column(rows, header, rating_name, path), f"{path}: {rating_name}")
+    solutions = _parse_column(table["solution"], box, f"{path}: solution")
+    _check_solutions(puzzles, solutions, box, f"{path}: solution")
+    rating = next((name for name in ("guesses", "rating") if name in table), None)
+    ratings = {} if rating is None else {rating: _parse_numbers(table[rating], f"{path}: {rating}")}
     return SudokuPuzzles(puzzles, solutions, ratings)
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    if path.is_dir():
-        raise UserError(f"{path} is a folder, not a CSV file; a puzzle file is a .csv or .csv.gz.")
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; a puzzle file is a .csv or .csv.gz.")
-    try:
-        with _open_text(path) as file:
-            rows = [row for row in csv.reader(file) if row]
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: line {_first_line_not_utf8(path)} is not UTF-8; allowed is UTF-8 text.") from None
-    except (gzip.BadGzipFile, zlib.error, EOFError):
-        raise UserError(f"{path} is not a whole gzip file, which its name says it is.") from None
-    except csv.Error as error:
-        raise UserError(f"{path} is not CSV ({error}); a row is a puzzle, or a puzzle with its solution.") from None
-    header = rows[0] if rows and any(name in rows[0] for name in _COLUMNS) else ["puzzle"]
-    body = rows[1:] if rows and header is rows[0] else rows
-    if not body:
-        raise UserError(f"{path} holds no puzzle; a row is a puzzle, or a puzzle with its solution.")
-    return header, body
-
-
-def _open_text(path: Path) -> TextIO:
-    """The file as UTF-8 text, with or without the byte-order mark that spreadsheets write."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", newline="", encoding="utf-8-sig")
-    return open(path, newline="", encoding="utf-8-sig")
-
-
-def _first_line_not_utf8(path: Path) -> int:
-    """The number, from 1, of the first line that cannot be decoded."""
-
-    def is_utf8(line: bytes) -> bool:
-        try:
-            line.decode()
-        except UnicodeDecodeError:
-            return False
-        return True
-
-    with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
-        return next(number for number, line in enumerate(file, start=1) if not is_utf8(line))
-
-
-def _column(rows: list[list[str]], header: list[str], name: str, path: Path) -> list[str]:
-    index = header.index(name)
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
-            raise UserError(f"{path}: row {number} has {len(row)} columns, but the columns are {','.join(header)}.")
-    return [row[index] for row in rows]
-
-
-def _guess_box(rows: list[list[str]], header: list[str], path: Path) -> Box:
-    name = "question" if "question" in header else "puzzle"
-    length = len(_column(rows[:1], header, name, path)[0])
-    if length not in BOX_OF_CELLS:
+def _guess_box(puzzle: str, path: Path) -> Box:
+    if len(puzzle) not in BOX_OF_CELLS:
         allowed = ", ".join(str(cells) for cells in BOX_OF_CELLS)
-        raise UserError(f"{path}: {name} of row 1 has {length} cells, but boards have {allowed}.")
-    return BOX_OF_CELLS[length]
+        raise UserError(f"{path}: puzzle of row 1 has {len(puzzle)} cells, but boards have {allowed}.")
+    return BOX_OF_CELLS[len(puzzle)]
 
 
-def _parse_column(texts: list[str], box: Box, where: str) -> np.ndarray:
+def _parse_column(texts: Sequence[str], box: Box, where: str) -> np.ndarray:
     """[N, cells] uint8 from one text for each board, all at once; a wrong one is reported by the slow parser."""
     n = board_size(box)
     value = np.full(256, 255, dtype=np.uint8)
@@ -167,15 +112,23 @@ def _check_solutions(puzzles: np.ndarray, solutions: np.ndarray, box: Box, where
             )
 
 
-def _parse_numbers(texts: list[str], where: str) -> np.ndarray:
+def _parse_numbers(texts: Sequence[str], where: str) -> np.ndarray:
     for number, text in enumerate(texts, start=1):
-        if not text.strip().isdecimal():
-            raise UserError(f"{where} of row {number} is {text!r}, but it must be a whole number from 0 up.")
+        if not text.isdecimal() or len(text) > MOST_DIGITS:
+            text = text if len(text) <= 40 else f"{text[:40]}…"
+            wanted = f"a whole number from 0 up, of at most {MOST_DIGITS} digits"
+            raise UserError(f"{where} of row {number} is {text!r}, but it must be {wanted}.")
     return np.array([int(text) for text in texts], dtype=np.int64)
 
 
 def _solve_all(puzzles: np.ndarray, box: Box, path: Path) -> SudokuPuzzles:
-    found = solve(puzzles, box, limit=2)
+    found = solve(puzzles, box, limit=2, most_guesses=MOST_GUESSES)
+    if found.given_up.any():
+        row = int(found.given_up.argmax()) + 1
+        raise UserError(
+            f"{path}: {MOST_GUESSES:,} guesses did not show that puzzle of row {row} has exactly one solution; leave "
+            "it out, or give its solution in a column of its own."
+        )
     if (found.counts != 1).any():
         row = int((found.counts != 1).argmax())
         problem = "no solution" if found.counts[row] == 0 else "more than one solution"

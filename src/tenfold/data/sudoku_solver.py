@@ -35,21 +35,24 @@ class Solutions:
         counts: [N] int64, number of solutions found, at most the limit asked for.
         guesses: [N] int64, trial placements before the first solution (all of them where there is none).
         rounds: [N] int64, propagation rounds before the first solution.
+        given_up: [N] bool, whether the search ended at the most trial placements that it was allowed.
     """
 
     boards: np.ndarray
     counts: np.ndarray
     guesses: np.ndarray
     rounds: np.ndarray
+    given_up: np.ndarray
 
 
-def solve(boards: np.ndarray, box: Box, limit: int = 1) -> Solutions:
+def solve(boards: np.ndarray, box: Box, limit: int = 1, most_guesses: int | None = None) -> Solutions:
     """Search every board for up to ``limit`` solutions.
 
     Args:
         boards: [N, cells] uint8, 0 for empty cells.
         box: box shape.
         limit: 1 to solve, 2 to learn whether the solution is the only one.
+        most_guesses: trial placements of one board after which its search is given up; ``None`` for no end.
 
     Example:
         >>> from tenfold.data.sudoku import board_text, parse_board
@@ -57,7 +60,7 @@ def solve(boards: np.ndarray, box: Box, limit: int = 1) -> Solutions:
         >>> board_text(found.boards[0]), int(found.counts[0])
         ('1243342143122134', 1)
     """
-    return search(candidates(boards, box), box, limit)
+    return search(candidates(boards, box), box, limit, most_guesses=most_guesses)
 
 
 def candidates(boards: np.ndarray, box: Box) -> np.ndarray:
@@ -67,7 +70,13 @@ def candidates(boards: np.ndarray, box: Box) -> np.ndarray:
     return bits[boards]
 
 
-def search(masks: np.ndarray, box: Box, limit: int = 1, generator: np.random.Generator | None = None) -> Solutions:
+def search(
+    masks: np.ndarray,
+    box: Box,
+    limit: int = 1,
+    generator: np.random.Generator | None = None,
+    most_guesses: int | None = None,
+) -> Solutions:
     """:func:`solve` for boards given as candidate masks, so that single digits can be forbidden in a cell.
 
     Args:
@@ -76,13 +85,13 @@ def search(masks: np.ndarray, box: Box, limit: int = 1, generator: np.random.Gen
         limit: stop a board after this many solutions.
         generator: when given, ties between cells and the order of digits are drawn at random instead of
             taken in order; results then depend on the batch.
+        most_guesses: as in :func:`solve`.
     """
-    parts = [
-        _Search(masks[begin : begin + _CHUNK], box, limit, generator).run() for begin in range(0, len(masks), _CHUNK)
-    ]
+    chunks = [masks[begin : begin + _CHUNK] for begin in range(0, len(masks), _CHUNK)]
+    parts = [_Search(chunk, box, limit, generator, most_guesses).run() for chunk in chunks]
     if not parts:
         empty = np.zeros(0, dtype=np.int64)
-        return Solutions(np.zeros(masks.shape, dtype=np.uint8), empty, empty, empty)
+        return Solutions(np.zeros(masks.shape, dtype=np.uint8), empty, empty, empty, empty.astype(bool))
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])}
     return Solutions(**joined)
 
@@ -90,18 +99,27 @@ def search(masks: np.ndarray, box: Box, limit: int = 1, generator: np.random.Gen
 class _Search:
     """Depth-first search of all boards in step: each step propagates the current node of every unfinished board."""
 
-    def __init__(self, masks: np.ndarray, box: Box, limit: int, generator: np.random.Generator | None) -> None:
+    def __init__(
+        self,
+        masks: np.ndarray,
+        box: Box,
+        limit: int,
+        generator: np.random.Generator | None,
+        most_guesses: int | None = None,
+    ) -> None:
         count, cells = masks.shape
         self.box = box
         self.limit = limit
         self.generator = generator
+        self.most_guesses = most_guesses
+        self.trials = np.zeros(count, dtype=np.int64)
         self.nodes = np.ascontiguousarray(masks.T)
         self.owner = np.arange(count)
         self.depth = np.zeros(count, dtype=np.int64)
         self.saved = np.zeros((count, 4, cells), dtype=np.uint16)
         self.saved_cell = np.zeros((count, 4), dtype=np.int64)
         zeros = np.zeros(count, dtype=np.int64)
-        self.found = Solutions(np.zeros((count, cells), dtype=np.uint8), zeros, zeros.copy(), zeros.copy())
+        self.found = Solutions(np.zeros((count, cells), dtype=np.uint8), zeros, zeros.copy(), zeros.copy(), zeros > 0)
 
     def run(self) -> Solutions:
         while len(self.owner):
@@ -139,6 +157,10 @@ class _Search:
     def _next_trial(self) -> None:
         """Go on with the next digit of the newest saved cell, or end the boards that have none left."""
         searching = (self.depth[self.owner] > 0) & (self.found.counts[self.owner] < self.limit)
+        if self.most_guesses is not None:
+            spent = searching & (self.trials[self.owner] >= self.most_guesses)
+            self.found.given_up[self.owner[spent]] = True
+            searching &= ~spent
         boards = self.owner[searching]
         top = self.depth[boards] - 1
         cell = self.saved_cell[boards, top]
@@ -149,6 +171,7 @@ class _Search:
         rest = options & ~trial
         self.saved[boards, top, cell] = rest
         self.depth[boards] -= rest == 0
+        self.trials[boards] += 1
         self.found.guesses[boards] += self.found.counts[boards] == 0
         self.nodes, self.owner = np.ascontiguousarray(nodes.T), boards
 

@@ -73,9 +73,11 @@ def sudoku_split(
     """
     train, test = _choose(puzzles, box, num_train, num_test, seed, separate)
     if len(train) < num_train or len(test) < (1 if num_test is None else num_test):
+        num_classes = len(np.unique(_classes(puzzles, box, separate)))
         raise UserError(
-            f"num_train = {num_train} and num_test = {num_test} need more than the {len(puzzles)} puzzles at hand: "
-            f"with separate = {separate!r} only {len(train)} and {len(test)} can be had."
+            f"num_train = {num_train} and num_test = {num_test}: the {len(puzzles)} puzzles at hand are of "
+            f"{num_classes} classes that must not be split (separate = {separate!r}: equal up to symmetry), and no "
+            f"split of that size was found, but one with {len(train)} and {len(test)}."
         )
     return _build(puzzles.take(train), puzzles.take(test), box, num_augmentations, seed)
 
@@ -133,11 +135,7 @@ def _choose(
 
     Without a number of test puzzles the training set is filled first.
     """
-    if separate == "grids":
-        forms = canonical_forms(puzzles.solutions, box)
-    else:
-        forms = canonical_puzzles(puzzles.puzzles, puzzles.solutions, box)
-    classes = np.unique(row_keys(forms), return_inverse=True)[1]
+    classes = _classes(puzzles, box, separate)
     generator = numpy_generator(seed, "split")
     rank = generator.permutation(classes.max() + 1)[classes]
     order = np.lexsort((generator.random(len(classes)), rank))
@@ -146,7 +144,43 @@ def _choose(
         return generator.permutation(train), generator.permutation(order[~np.isin(rank[order], rank[train])])
     test = order[:num_test]
     free = order[~np.isin(rank[order], rank[test])]
+    if len(free) < num_train:  # a class went to the test in part, and what is left of it is lost
+        whole = _whole_classes(rank[order], num_test, len(order) - num_train)
+        test, free = order[whole][:num_test], order[~whole]
     return generator.permutation(free)[:num_train], generator.permutation(test)
+
+
+def _classes(puzzles: SudokuPuzzles, box: Box, separate: Separation) -> np.ndarray:
+    """[N] int, equal for puzzles that a split must not separate."""
+    if separate == "grids":
+        forms = canonical_forms(puzzles.solutions, box)
+    else:
+        forms = canonical_puzzles(puzzles.puzzles, puzzles.solutions, box)
+    return np.unique(row_keys(forms), return_inverse=True)[1]
+
+
+def _whole_classes(classes: np.ndarray, least: int, most: int) -> np.ndarray:
+    """[N] bool: classes that together hold at least ``least`` and at most ``most`` items, as far as one finds them.
+
+    Tried in the given order, then the large ones first, which the small ones fill up.
+
+    Args:
+        classes: [N] int, the class of each item.
+        least: items wanted.
+        most: items that may be taken.
+    """
+    sizes = np.bincount(classes)
+    in_order = classes[np.sort(np.unique(classes, return_index=True)[1])]
+    taken: list[int] = []
+    for attempt in (in_order, in_order[np.argsort(-sizes[in_order], kind="stable")]):
+        taken, held = [], 0
+        for one in attempt:
+            if held < least and held + sizes[one] <= most:
+                taken.append(int(one))
+                held += sizes[one]
+        if held >= least:
+            break
+    return np.isin(classes, taken)
 
 
 def _build(train: SudokuPuzzles, test: SudokuPuzzles, box: Box, num_augmentations: int, seed: int) -> SudokuSplit:

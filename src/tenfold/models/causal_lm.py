@@ -10,11 +10,12 @@ text of two symbols deviate by more than a tenth of a bit.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from tenfold.core.damage import read_json, shapes_in
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import key_to_seed
 
@@ -70,14 +71,28 @@ def load_causal_lm(folder: Path) -> "PreTrainedModel":
     """The model in a folder that ``save_pretrained`` wrote, in evaluation mode, showing no progress bar.
 
     Raises:
-        UserError: the folder holds no model.
+        UserError: the folder holds no causal language model, or not all of its weights.
     """
     from transformers import AutoModelForCausalLM
 
+    advice = "allowed: a folder with a causal language model that save_pretrained wrote"
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder} holds no config.json; allowed: a folder that save_pretrained wrote")
-    with _without_progress_bars():
-        return AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+        raise UserError(f"{folder} holds no config.json; {advice}")
+    read_json(folder / "config.json", advice)
+    for file in folder.glob("*.safetensors"):
+        shapes_in(file, advice)
+    try:
+        with _without_progress_bars():
+            load: Any = AutoModelForCausalLM.from_pretrained
+            model, told = load(folder, local_files_only=True, output_loading_info=True)
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{folder} cannot be loaded as a causal language model ({reason}); {advice}") from error
+    made_up = sorted(told["missing_keys"]) + sorted(str(key) for key in told["mismatched_keys"])
+    if made_up:
+        raise UserError(f"{folder} lacks the weight {made_up[0]}, or has it in another size; {advice}")
+    loaded: PreTrainedModel = model.eval()
+    return loaded
 
 
 @contextmanager

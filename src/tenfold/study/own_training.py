@@ -29,6 +29,7 @@ from tenfold.core.cell import Cell
 from tenfold.core.config import differences, leaf_types, leaves
 from tenfold.core.directory import claim_folder
 from tenfold.core.errors import UserError
+from tenfold.core.writing import writing_to
 from tenfold.policies import Policy
 from tenfold.study.tuning import with_value
 from tenfold.train.distributed import device_of
@@ -61,16 +62,17 @@ def train_in(paper: str, module: OwnTraining, config: Any, data: Path, cell: Cel
 
     Raises:
         UserError: something cannot be used, such as a device that is not there, before anything is written; or the
-            folder is about something else.
+            folder is about something else, is held by another process, or cannot be written to.
     """
     device_of(cell)
     data_sha256 = sha256_of(data)
     given = module.read(config, cell.arm)
     facts = {"paper": paper, "arm": cell.arm, "seed": cell.seed, "dtype": cell.dtype, "data_sha256": data_sha256}
-    claim_folder(cell.directory, ABOUT, facts, _with_whole_paths(config), ignored=_naming(data, config))
-    policy = module.train(config, cell.arm, given, cell)
-    if policy is not None:
-        save_trained(policy, cell)
+    with writing_to(cell.directory, "once it can be written to, the same command goes on"):
+        claim_folder(cell.directory, ABOUT, facts, _with_whole_paths(config), ignored=_naming(data, config))
+        policy = module.train(config, cell.arm, given, cell)
+        if policy is not None:
+            save_trained(policy, cell)
 
 
 def _naming(data: Path, config: Any) -> list[str]:

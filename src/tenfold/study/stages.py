@@ -7,11 +7,13 @@ configuration and the seed alone.
 """
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tenfold.core.cell import Cell
+from tenfold.core.cell import FINISHED, Cell
+from tenfold.core.damage import damaged, fault_of
 from tenfold.core.files import to_json, write_atomically
 from tenfold.policies import Policy, load_policy
 from tenfold.train.distributed import broadcast, device_of, num_launched, wait_for_everyone
@@ -46,6 +48,7 @@ def made_once(
     """
     with cell.shared(name) as stage:
         if agreed(stage.is_finished(), stage):
+            _refuse_damaged(stage.directory)
             return load(stage.directory)
         made = make(stage)
         if stage.is_main:
@@ -53,6 +56,15 @@ def made_once(
         stage.finish()
         wait_for_everyone(stage.device)
         return load(stage.directory)  # as all who find it will: what it is may not depend on who makes it
+
+
+def _refuse_damaged(folder: Path) -> None:
+    """Look through what a stage has left, but for the checkpoints that it needs no more."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != "checkpoints"]
+        for file in (Path(place) / name for name in names):
+            if (fault := fault_of(file)) is not None and file.name != FINISHED:
+                raise damaged(file, fault, f"delete {folder}, and this stage is made again")
 
 
 def policy_made_once(cell: Cell, name: str, make: Callable[[Cell], Policy]) -> Policy:

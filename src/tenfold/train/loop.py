@@ -180,7 +180,7 @@ class _Loop:
 
     def resume(self) -> None:
         """Continue from the newest complete checkpoint, if there is one."""
-        newest = checkpoint.newest_complete(self.folder)
+        newest = checkpoint.newest_whole(self.folder)
         if newest is None:
             self.cell.rewind(0)
             return

@@ -357,7 +357,7 @@ class Watcher(TrainerCallback):
         """
         self.trainer = trainer
         trainer.remove_callback(PrinterCallback)
-        newest = checkpoint.newest_complete(self.folder)
+        newest = checkpoint.newest_whole(self.folder)
         self._sweep()
         try:
             if newest is None:

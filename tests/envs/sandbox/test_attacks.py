@@ -271,6 +271,38 @@ ESCAPES = {
         " attempt(call, number, 0, 0, 0, 0, 0)",
         ("ok",),
     ),
+    "watches what others open": Attack(
+        PRELUDE + "import fcntl\nfolder = os.open(os.path.dirname(os.__file__), os.O_RDONLY)\n"
+        "file = os.open(os.__file__, os.O_RDONLY)\n"
+        "attempt(fcntl.fcntl, folder, 1026, 1)\nattempt(fcntl.fcntl, file, 1024, fcntl.F_RDLCK)\n"
+        "for watch in (libc.inotify_init, lambda: libc.inotify_init1(0)):\n if watch() >= 0: print('ESCAPED')",
+        ("ok",),
+    ),
+    "locks what is installed": Attack(
+        PRELUDE + "import fcntl\nfile = os.open(os.__file__, os.O_RDONLY)\n"
+        "attempt(fcntl.flock, file, fcntl.LOCK_EX)\nattempt(fcntl.flock, file, fcntl.LOCK_SH)",
+        ("ok",),
+    ),
+    "takes from limits of the whole machine": Attack(
+        PRELUDE + "import fcntl\nfrom_here = ctypes.c_ulong()\n"
+        "if libc.syscall({'x86_64': 206}.get(os.uname().machine, 0), 60_000, ctypes.byref(from_here)) == 0:\n"
+        " print('ESCAPED')\nattempt(fcntl.fcntl, os.pipe()[1], 1031, 1 << 20)",
+        ("ok",),
+    ),
+    "signals of its choice from timers and pipes": Attack(
+        PRELUDE + "import fcntl\nevent, timer = (ctypes.c_int * 16)(), ctypes.c_void_p()\nevent[2] = 18\n"
+        "if libc.timer_create(0, event, ctypes.byref(timer)) == 0: print('ESCAPED')\n"
+        "attempt(fcntl.fcntl, os.pipe()[0], 10, 18)\nattempt(os.kill, os.getpid(), 18)\nattempt(os.kill, -1, 18)\n"
+        "attempt(signal.pthread_kill, threading.get_ident(), 18)",
+        ("ok",),
+    ),
+    "piles up signals": Attack(
+        PRELUDE + "signal.pthread_sigmask(signal.SIG_BLOCK, [40])\n"
+        "sent = 0\nwhile sent < 10_000 and libc.sigqueue(os.getpid(), 40, 0) == 0: sent += 1\n"
+        "print('ESCAPED' if sent > 200 else 'bounded')",
+        ("ok",),
+        says="bounded",
+    ),
     "other numbers for the same calls": Attack(
         PRELUDE + "attempt(call, 0x40000000 + 41, 2, 1, 0)\nattempt(call, 435, 0, 0)", ("ok",)
     ),
@@ -317,7 +349,8 @@ CHILDREN = {
     ),
     "command that prints for ever": Attack("import subprocess\nsubprocess.run(['/usr/bin/yes'])", ("timeout",), True),
     "children stop and continue each other": Attack(
-        "import os, signal, time\nif os.fork() == 0:\n while True: os.kill(-1, signal.SIGCONT)\nprint('started')",
+        "import os, signal, time\nif os.fork() == 0:\n while True:\n"
+        "  try: os.kill(-1, signal.SIGCONT)\n  except OSError: pass\nprint('started')",
         ("ok",),
         True,
     ),

@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 
 import psutil
 import pytest
@@ -112,7 +113,54 @@ def test_the_collector_cuts_what_comes_in_pieces_like_the_whole(characters, leng
     for start in range(0, len(encoded), 997):
         collector.feed(encoded[start : start + 997])
     assert collector.result() == (cut(text, characters).encode(), len(text))
-    assert len(collector.head) + len(collector.tail) <= 8 * characters + 128
+    assert len(collector.head) + len(collector.tail) <= 2 * characters
+
+
+PIECES = (
+    b"\n",
+    b"\n" * 30,
+    b"a",
+    b"bc\n",
+    "ß".encode(),
+    "€".encode()[:2],
+    "😀".encode()[:3],
+    b"\xff",
+    b"\x80\x80",
+    b"\xc3",
+    b"x" * 50,
+)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_comes_is_cut_and_counted_like_the_whole(seed):
+    """Line ends in masses at the end and in the midst, bytes that are no text, and characters in two pieces."""
+    random = Random(seed)
+    parts = [random.choice(PIECES) for _ in range(random.randrange(1, 60))]
+    characters = random.choice([2, 3, 10, 41])
+    collector = Collector(characters)
+    for part in parts:
+        collector.feed(part)
+    text = b"".join(parts).decode(errors="replace")
+    assert collector.result() == (cut(text.rstrip("\n"), characters).encode(), len(text))
+
+
+def test_the_end_of_a_long_output_with_many_line_ends_is_its_end(session):
+    execution = session.run("print('start' + 'x' * 10_000 + 'the end' + chr(10) * 200_000)")
+    assert execution.output.startswith("start") and execution.output.endswith("the end")
+    assert execution.num_characters == 210_013
+
+
+def test_bytes_that_are_no_text_count_as_what_stands_for_them(session):
+    execution = session.run("import os; _ = os.write(1, bytes([0xff] * 100 + [0x80] * 100))")
+    assert execution.output == "\ufffd" * 200 and execution.num_characters == 200
+
+
+@pytest.mark.parametrize(("number", "name"), [(40, "40"), (34, "SIGRTMIN"), (9, "SIGKILL"), (11, "SIGSEGV")])
+def test_what_was_printed_before_a_signal_ended_the_interpreter_is_kept(number, name, sandbox):
+    with sandbox.open() as session:
+        execution = session.run(f"import os; print('x', flush=True); os.kill(os.getpid(), {number})")
+    assert execution.status == "killed"
+    assert execution.output.startswith(f"x\n\nError: the interpreter was ended: signal {name}.")
 
 
 @pytest.mark.parametrize(
@@ -178,6 +226,56 @@ def test_between_programs_a_session_is_stopped(session):
         time.sleep(0.01)
     first = int(session.run("print(count)").output)
     assert int(session.run("import time; time.sleep(0.1); print(count)").output) > first
+
+
+WAKERS = {
+    "an interval timer": """
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+""",
+    "threads that send signals": """
+def send():
+    while True:
+        try: os.kill(os.getpid(), signal.SIGCONT)
+        except OSError: pass
+for thread in range(3): threading.Thread(target=send, daemon=True).start()
+""",
+    "a timer with a signal of one's choice": """
+signal.signal(signal.SIGCONT, lambda *_: None)
+event = (ctypes.c_int * 16)()
+event[2], event[3] = 18, 0  # SIGCONT, by a signal
+timer = ctypes.c_void_p()
+if libc.timer_create(0, event, ctypes.byref(timer)) == 0:
+    libc.timer_settime(timer, 0, (ctypes.c_long * 4)(0, 10_000_000, 0, 10_000_000), None)
+""",
+}
+
+
+@pytest.mark.parametrize("waker", WAKERS)
+def test_no_timer_wakes_an_idle_session(waker, session):
+    """The processor time of a session that is left alone does not grow, whatever it has armed."""
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    session.run("import ctypes, os, signal, threading\nlibc = ctypes.CDLL(None, use_errno=True)")
+    ours = [process for process in psutil.Process().children(recursive=True) if process.pid not in before]
+    session.run("def spin():\n while True: pass\nthreading.Thread(target=spin, daemon=True).start()")
+    session.run(WAKERS[waker])
+    until = time.monotonic() + 5
+    while not any(process.status() == psutil.STATUS_STOPPED for process in ours):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    used = [sum(process.cpu_times()[:2]) for process in ours]
+    time.sleep(0.5)
+    assert sum(sum(process.cpu_times()[:2]) for process in ours) - sum(used) < 0.1
+
+
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="the kernel has no such preference")
+def test_sessions_go_first_when_memory_runs_out(sandbox):
+    with sandbox.open() as session:
+        session.run("")
+        parent = psutil.Process(sandbox._parent._process.pid)
+        for process in (parent, *parent.children(recursive=True)):
+            assert int(Path(f"/proc/{process.pid}/oom_score_adj").read_text()) == 1000
+    assert int(Path("/proc/self/oom_score_adj").read_text()) < 1000
 
 
 def test_many_threads_use_many_sessions(sandbox):
@@ -373,7 +471,8 @@ def test_system_calls_have_the_numbers_of_the_kernel_s_headers(column):
         pytest.skip("the kernel's headers are not installed: apt install linux-libc-dev")
     known = dict(re.findall(pattern, Path(path).read_text()))
     others = {"clone": confine.CLONE, "clone3": confine.CLONE3, "fork": confine.FORK, "prlimit64": confine.PRLIMIT}
-    for name, numbers in {**confine.SYSTEM_CALLS, **confine.SIGNALS, **others}.items():
+    others["fcntl"] = confine.FCNTL
+    for name, numbers in {**confine.SYSTEM_CALLS, **confine.SIGNALS, **confine.SIGNALS_TO_THREADS, **others}.items():
         number = numbers[column]
         assert (None if number is None else str(number)) == known.get(name), name
 

@@ -87,12 +87,38 @@ NOT_UNDERSTOOD = [
     b'{"result": [[], []]}',
     b'{"result": [3]}',
     b'{"result": [[3]]}',
-    b'{"result": [["a plain text"]]}',
-    json.dumps({"result": [[{**ITEM, "score": None}]]}).encode(),
+    b'{"result": [[null]]}',
+    json.dumps({"result": [[{**ITEM, "score": "high"}]]}).encode(),
+    json.dumps({"result": [[{**ITEM, "score": float("nan")}]]}).encode(),
     json.dumps({"result": [[{**ITEM, "document": {"id": 1}}]]}).encode(),
     json.dumps({"result": [[{**ITEM, "document": {"id": 1, "contents": 3}}]]}).encode(),
-    json.dumps({"result": [[{**ITEM, "document": {"id": 1, "title": None, "text": "x"}}]]}).encode(),
+    json.dumps({"result": [[{**ITEM, "document": {"id": 1, "title": 3, "text": "x"}}]]}).encode(),
+    json.dumps({"result": [[{**ITEM, "document": {"id": 1, "title": "t", "text": None}}]]}).encode(),
 ]
+
+LESS = [
+    ({"document": {"id": 1, "contents": '"Rome"\na\nb'}, "score": 1}, ("1", "Rome", "a\nb", 1.0)),
+    ({"document": {"id": 1, "contents": "A text without a title."}}, ("1", "", "A text without a title.", 0.0)),
+    ({"document": {"id": "1", "title": None, "text": "x"}, "score": None}, ("1", "", "x", 0.0)),
+    ({"document": {"id": "1", "text": "x"}, "score": 2}, ("1", "", "x", 2.0)),
+    ({"id": "1", "contents": "t\nx"}, ("1", "t", "x", 0.0)),
+    ({"id": "1", "title": "t", "contents": "t\nx", "score": 0.5}, ("1", "t", "x", 0.5)),
+    ({"id": "1", "title": "t", "contents": "x\ny"}, ("1", "t", "x\ny", 0.0)),
+]
+
+
+@pytest.mark.parametrize(("item", "passage"), LESS)
+def test_a_server_that_says_less_is_understood(url, behaviour, item, passage):
+    behaviour.script = [json.dumps({"result": [[item]]}).encode()]
+    assert retriever(url).search(["Seine"], 5) == [[Passage(*passage)]]
+
+
+def test_documents_without_an_id_are_told_apart_by_their_text(url, behaviour):
+    items = ["한강이 흐른다.", {"document": "Rome\nis old"}, {"document": {"text": "x"}}, "한강이 흐른다."]
+    behaviour.script = [json.dumps({"result": [items]}).encode()]
+    (found,) = retriever(url).search(["Seine"], 5)
+    assert [(one.title, one.text) for one in found] == [("", items[0]), ("Rome", "is old"), ("", "x"), ("", items[0])]
+    assert len({one.id for one in found}) == 3 and found[0].id == found[3].id
 
 
 @pytest.mark.parametrize("body", NOT_UNDERSTOOD)

@@ -1,5 +1,7 @@
 """Losses by hand, the encoder that is trained first, and a predictor that begins to learn."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,33 @@ def test_a_predictor_learns_and_comes_back_from_disk_with_its_own_encoder(tmp_pa
         assert torch.equal(loaded.predictor(still, times), model(still, times))
     with pytest.raises(UserError, match="frames of 8x8 pixels: this model was trained with 16x16"):
         loaded.features(frames[..., :8, :8])
+
+
+def without_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def with_cut_weights(folder):
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-9])
+
+
+def with_another_width(folder):
+    facts = json.loads((folder / "config.json").read_text())
+    facts["predictor"]["width"] *= 2
+    (folder / "config.json").write_text(json.dumps(facts))
+
+
+def with_cut_facts(folder):
+    (folder / "config.json").write_text((folder / "config.json").read_text()[:40])
+
+
+@pytest.mark.parametrize("spoil", [without_weights, with_cut_weights, with_another_width, with_cut_facts])
+def test_a_world_model_that_is_not_whole_is_one_line(spoil, tmp_path, make_model):
+    save_world_model(WorldModel(make_model(dim=24), frozen(small_vision_model(TINY, 16, 0), DISCS), 16), tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(UserError, match=rf"{tmp_path}.*(missing|damaged|shape)") as refused:
+        load_world_model(tmp_path)
+    assert "\n" not in str(refused.value)
 
 
 def test_features_of_another_encoder_are_refused(tmp_path, make_model):

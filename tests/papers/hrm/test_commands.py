@@ -2,15 +2,19 @@
 
 import csv
 import json
+import re
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 from tenfold.cli.main import main
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
+from tenfold.core.wording import readable
 from tenfold.data.sudoku import board_text
 from tenfold.data.sudoku_generator import generate
 from tenfold.papers.hrm import commands, recipe
@@ -161,6 +165,87 @@ def test_an_exported_folder_loads_and_solves_like_the_run(run_directory, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["mine"], "nothing temporary is left"
 
 
+def no_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def cut_weights(folder):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def other_weights(folder):
+    save_file({"weight": torch.zeros(2, 2)}, folder / "model.safetensors")
+
+
+def one_weight_less(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("core.answer_head.weight")
+    save_file(weights, folder / "model.safetensors")
+
+
+def other_sizes(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["architecture"]["hidden_size"] *= 2
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def an_encoder(folder):
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert", "hidden_size": 32}))
+
+
+def other_fields(folder):
+    (folder / "config.json").write_text(json.dumps({"architecture": {"hidden": 3}, "box": [2, 2], "dtype": "float32"}))
+
+
+def broken_json(folder):
+    (folder / "config.json").write_text('{"architecture": {')
+
+
+NO_MODELS = {
+    no_weights: r"model\.safetensors is missing",
+    cut_weights: r"model\.safetensors is damaged \(it has .* bytes, and its header speaks of",
+    other_weights: r"model\.safetensors lacks the weight core\.",
+    one_weight_less: r"model\.safetensors lacks the weight core\.answer_head\.weight",
+    other_sizes: r"model\.safetensors has core\.\S+ of shape",
+    an_encoder: r"config\.json describes no reasoner",
+    other_fields: r"config\.json describes no reasoner",
+    broken_json: r"config\.json is damaged \(it ends early",
+}
+
+
+@pytest.mark.parametrize("spoil", NO_MODELS, ids=lambda spoil: spoil.__name__)
+def test_a_folder_that_does_not_hold_the_model_is_one_line_and_no_weight_is_made_up(
+    spoil, run_directory, tmp_path, capsys
+):
+    folder = tmp_path / "model"
+    shutil.copytree(run_directory / "cells/hrm/seed-0/model", folder)
+    spoil(folder)
+    for words in (["solve", "hrm", folder, "--puzzle", PUZZLE], ["export", "hrm", folder, "--out", tmp_path / "out"]):
+        assert main([str(word) for word in words]) == 2
+        captured = capsys.readouterr()
+        assert re.search(NO_MODELS[spoil], captured.err) and captured.err.count("\n") == 1, captured.err
+        assert captured.out == "" and not (tmp_path / "out").exists()
+
+
+def test_an_exported_model_has_a_card_that_is_true(tmp_path, capsys):
+    """What it is, what it reads, the command that made it and what was measured; its example runs."""
+    small = "--training.steps 2 --training.evaluate-every 0 --data.num-train 32 --data.num-test 8 --device cpu"
+    words = ["run", "hrm", "--preset", "smoke", "--arms", "hrm", *small.split(), "--out", str(tmp_path / "run")]
+    assert main([*words, "--seeds", "4,"]) == 0
+    out = tmp_path / "out"
+    assert main(["export", "hrm", str(tmp_path / "run"), "--seed", "4", "--out", str(out)]) == 0
+    capsys.readouterr()
+    text = (out / "README.md").read_text()
+    model = Reasoner.from_pretrained(out)
+    assert f"with {sum(p.numel() for p in model.parameters()):,} parameters" in text
+    assert "Sudokus of 4x4 cells with boxes of 2x2" in text and "--seeds 4," in text and "hub" not in text.lower()
+    scores = json.loads((tmp_path / "run" / "cells" / "hrm" / "seed-4" / "scores.json").read_text())["metrics"]
+    assert f"| `test/exact_accuracy` | {readable(scores['test/exact_accuracy'])} |" in text
+    exec(text.partition("```python\n")[2].partition("```")[0], {})
+    assert len(capsys.readouterr().out.strip().splitlines()[-1]) == 16
+
+
 def test_export_overwrites_nothing(run_directory, tmp_path):
     (tmp_path / "empty").mkdir()
     commands.export(run_directory, tmp_path / "empty")
@@ -242,6 +327,26 @@ def test_train_needs_no_ratings(columns, tmp_path):
     file = write_csv(tmp_path / "puzzles.csv", 20, columns=columns)
     assert train(file, tmp_path / "out", steps=1) == 0
     assert (tmp_path / "out" / "model" / "config.json").is_file()
+
+
+def test_doubled_puzzles_can_be_trained_on_at_every_seed(tmp_path, capsys):
+    """Ten puzzles, of which two are one: whichever is drawn for the test, a split of eight and two exists."""
+    lines = write_csv(tmp_path / "nine.csv", 9, columns=("puzzle",)).read_text().splitlines()
+    (tmp_path / "ten.csv").write_text("\n".join([*lines, lines[1]]) + "\n")
+    for seed in range(4):
+        assert train(tmp_path / "ten.csv", tmp_path / str(seed), "--seed", seed, steps=1) == 0, capsys.readouterr().err
+
+
+def test_another_task_needs_models_of_its_size_and_the_flags_that_are_named_give_them(tmp_path, capsys):
+    maze = "--data.task maze --data.maze-size 7 --data.maze-min-path 6 --data.num-train 32 --data.num-test 4"
+    sudoku = "--data.box-columns 3 --data.clues 0 --evaluation.symmetry-votes 0"
+    small = "--training.steps 2 --training.evaluate-every 0 --training.checkpoint-every 2 --data.num-validation 4"
+    words = ["run", "hrm", "--preset", "smoke", *f"{maze} {sudoku} {small} --device cpu".split()]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "sequence_length = 16: mazes of 7x7 have 6 tokens and 49 cells; add --arms.plain.vocab-size 6" in error
+    assert error.count("\n") == 1 and not (tmp_path / "run").exists()
+    assert main([*words, *error.partition("; add ")[2].split(), "--out", str(tmp_path / "run")]) == 0
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,15 @@ def questions_in(path, verifier="exact", layout="json_lines"):
     return read_file(TaskConfig("questions", str(path), str(path), layout, verifier=verifier), path)
 
 
+@pytest.mark.parametrize(("answer", "text"), [(4.0, "4"), (4, "4"), (0.5, "0.5"), ("4.0", "4.0")])
+def test_numbers_in_json_are_read_as_everywhere(answer, text, tmp_path):
+    assert big_math_digits([{"problem": "?", "answer": answer, "llama8b_solve_rate": 0.5}])[0].answers == (text,)
+    assert hotpotqa_modified([hotpot_row(0) | {"answer": answer}], 0)[0].answers == (text,)
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"prompt": "?", "answer": answer}))
+    assert questions_in(path)[0].answers == (text,)
+
+
 def test_an_answer_that_the_verifier_cannot_read_is_named(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a", "answer": "2"}\n{"prompt": "b", "answer": ["3", "$$"]}')

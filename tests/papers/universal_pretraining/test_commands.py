@@ -5,11 +5,14 @@ import re
 from dataclasses import replace
 
 import pytest
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPT2Config
 
 from tenfold.cli.main import main
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
+from tenfold.models.byte_transformer import byte_transformer_config
+from tenfold.models.causal_lm import causal_lm, save_causal_lm
 from tenfold.papers.universal_pretraining import commands, recipe, timing
 from tenfold.papers.universal_pretraining import config as presets
 from tenfold.papers.universal_pretraining.optimization import build_model
@@ -64,6 +67,76 @@ def test_evaluate_refuses_no_windows_and_longer_ones_than_the_model_reads(tmp_pa
         commands.evaluate(tmp_path, windows=0, context=32)
     with pytest.raises(UserError, match=r"context = 33: .* was made for at most 32"):
         commands.evaluate(tmp_path, context=33)
+
+
+def without_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def with_cut_weights(folder):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def with_fewer_weights(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights.pop(sorted(weights)[-1])
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def with_another_width(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": config["intermediate_size"] * 2}))
+
+
+def of_an_encoder(folder):
+    (folder / "config.json").write_text(json.dumps({"model_type": "vit", "hidden_size": 32}))
+
+
+def of_no_known_kind(folder):
+    (folder / "config.json").write_text("{}")
+
+
+def with_broken_json(folder):
+    (folder / "config.json").write_text('{"model_type": ')
+
+
+SPOILT = (
+    without_weights,
+    with_cut_weights,
+    with_fewer_weights,
+    with_another_width,
+    of_an_encoder,
+    of_no_known_kind,
+    with_broken_json,
+)
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers' own about the weights it would make up
+@pytest.mark.parametrize("spoil", SPOILT, ids=lambda spoil: spoil.__name__)
+def test_evaluate_of_a_folder_without_the_model_is_one_line_and_no_table(spoil, tmp_path, capsys):
+    folder = tmp_path / "model"
+    save_causal_lm(causal_lm(byte_transformer_config(width=16, layers=1, heads=2), seed=0), folder)
+    spoil(folder)
+    capsys.readouterr()
+    assert (
+        main(
+            [
+                "evaluate",
+                "universal_pretraining",
+                str(folder),
+                "--tasks",
+                "bitsflip",
+                "--windows",
+                "2",
+                "--context",
+                "32",
+            ]
+        )
+        == 2
+    )
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.splitlines()[-1].startswith(f"tenfold: {folder}"), captured.err
 
 
 def test_evaluate_refuses_what_is_no_byte_model(tmp_path):

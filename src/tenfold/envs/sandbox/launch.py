@@ -40,6 +40,8 @@ ENVIRONMENT = {
     "MPLCONFIGDIR": "/tmp",
 }
 HOW_TO_ALLOW = "or pass allow_unsafe=True to run programs without isolation"
+FIRST_TO_GO = ("/bin/sh", "-c", '{ echo 1000 > /proc/self/oom_score_adj; } 2> /dev/null; exec "$@"', "sh")
+"""What the kernel is to end first when memory runs out: sessions, before the process that trains."""
 START = "import sys; sys.path.insert(0, {0!r}); from inside.warm_parent import main; main()"
 
 
@@ -94,7 +96,7 @@ class Parent:
         def keep() -> None:
             try:
                 self._process = subprocess.Popen(
-                    command,
+                    [*FIRST_TO_GO, *command],
                     env=ENVIRONMENT,
                     pass_fds=descriptors,
                     stdin=subprocess.DEVNULL,

@@ -59,7 +59,8 @@ class Execution:
         status: ``ok``; ``error``: an exception ended it; ``timeout``: it was stopped at its deadline; ``killed``: the
             interpreter ended with it; ``refused``: it was not run. After ``timeout`` and ``killed`` the names of the
             session are lost, and the output says so.
-        num_characters: length of the output before the cut.
+        num_characters: length of the output before the cut, line ends at its end included; bytes that are no UTF-8
+            count as the replacement characters that stand for them.
     """
 
     output: str

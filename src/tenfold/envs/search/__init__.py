@@ -1,7 +1,7 @@
 """Search engines that a policy, or anyone, can query: batch first, deterministic, safe to share between threads."""
 
 from tenfold.data.passages import Passage, corpus_hash, read_passages
-from tenfold.envs.search.bm25 import BM25, indexed_text, words
+from tenfold.envs.search.bm25 import BM25, indexed_text
 from tenfold.envs.search.cache import CachedRetriever
 from tenfold.envs.search.dense import Dense, Encoder
 from tenfold.envs.search.encoders import hashed_ngrams
@@ -16,13 +16,14 @@ from tenfold.envs.search.tool import (
     SearchResult,
     SearchSession,
     SearchTool,
-    count_words,
     cut_to_tokens,
     numbered,
 )
+from tenfold.envs.search.words import TOKENIZERS, Tokenizer, count_words, words
 
 __all__ = [
     "BM25",
+    "TOKENIZERS",
     "CachedRetriever",
     "Dense",
     "Encoder",
@@ -37,6 +38,7 @@ __all__ = [
     "SearchSession",
     "SearchTool",
     "Tantivy",
+    "Tokenizer",
     "build_index",
     "corpus_hash",
     "count_words",

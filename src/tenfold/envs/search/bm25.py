@@ -1,12 +1,9 @@
 """Search by words: BM25 by the package bm25s (extra ``search``), embedded, in memory, deterministic.
 
-Title and text are indexed together. A passage is found only if it shares a word with the query: nothing is returned
-with a score of zero. Words are runs of letters and digits, in small letters, without the most frequent English ones;
-there is no stemming. For languages that put no spaces between words, give a ``tokenize`` of your own.
+Title and text are indexed together. A passage is found only if it shares a word with the query, or, in scripts without
+spaces, a pair of characters (``tenfold.envs.search.words``): nothing is returned with a score of zero.
 """
 
-import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,24 +13,10 @@ import bm25s
 from tenfold.core.errors import UserError
 from tenfold.data.passages import Passage, corpus_hash
 from tenfold.envs.search.retriever import best, check_corpus, check_k, scored
+from tenfold.envs.search.words import BY_SCRIPT, TOKENIZERS, WORDS, Tokenizer, tokenizer_named
 
-WORD = re.compile(r"\w+")
-LUCENE_STOP_WORDS = """
-a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to
-was will with
-"""
-STOP_WORDS = frozenset(LUCENE_STOP_WORDS.split())
-
-
-def words(text: str) -> list[str]:
-    """The words that BM25 compares: Unicode-normalised, case folded, without Lucene's list of English stop words.
-
-    Example:
-        >>> words("The ﬁrst Café of Rome, no. 1")
-        ['first', 'café', 'rome', '1']
-    """
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    return [word for word in WORD.findall(plain) if word not in STOP_WORDS]
+TOKENIZER = "tokenizer.txt"
+"""The file of an index that names how its texts were taken apart; indexes without it are of words."""
 
 
 def indexed_text(passage: Passage) -> str:
@@ -53,7 +36,8 @@ class BM25:
         passages: the corpus.
         k1: how slowly the weight of a word saturates when it is repeated in a passage.
         b: how far long passages are marked down, from 0 (not at all) to 1.
-        tokenize: text to the words that are compared, for passages and queries alike.
+        tokenize: how texts are taken apart: a ``Tokenizer``, its name (``script`` or ``words``), or a function from a
+            text to what is compared, for passages and queries alike.
 
     Raises:
         UserError: the corpus is empty, repeats an id or has no words, or a number is out of range.
@@ -70,7 +54,7 @@ class BM25:
         *,
         k1: float = 0.9,
         b: float = 0.4,
-        tokenize: Callable[[str], list[str]] = words,
+        tokenize: Tokenizer | str | Callable[[str], list[str]] = BY_SCRIPT,
     ) -> None:
         check_corpus(passages)
         if k1 < 0 or not 0 <= b <= 1:
@@ -78,9 +62,9 @@ class BM25:
         self.passages = tuple(passages)
         self.corpus_hash = corpus_hash(passages)
         self.k1, self.b = k1, b
-        self._tokenize = tokenize
+        self.tokenizer = _tokenizer(tokenize)
         self._scorer = bm25s.BM25(k1=k1, b=b, method="lucene")
-        documents = [tokenize(indexed_text(passage)) for passage in passages]
+        documents = [self.tokenizer.passages(indexed_text(passage)) for passage in passages]
         if not any(documents):
             raise UserError(f"passages: none of the {len(passages)} has a word; allowed: at least one with a word")
         self._scorer.index(documents, show_progress=False)
@@ -91,7 +75,7 @@ class BM25:
         return [self._search_one(query, k) for query in queries]
 
     def _search_one(self, query: str, k: int) -> list[Passage]:
-        token_ids = self._scorer.get_tokens_ids(self._tokenize(query))
+        token_ids = self._scorer.get_tokens_ids(self.tokenizer.queries(query))
         if not token_ids:
             return []
         scores_N = self._scorer.get_scores_from_ids(token_ids)
@@ -105,16 +89,18 @@ class BM25:
         Raises:
             UserError: it was made with a ``tokenize`` of your own, which a file cannot hold.
         """
-        if self._tokenize is not words:
-            raise UserError("tokenize: an index with a tokenizer of your own cannot be saved; allowed: the default")
+        if TOKENIZERS.get(self.tokenizer.name) is not self.tokenizer:
+            known = " or ".join(TOKENIZERS)
+            raise UserError(f"tokenize: an index with a tokenizer of your own cannot be saved; allowed: {known}")
         self._scorer.save(folder, show_progress=False)
+        (folder / TOKENIZER).write_text(f"{self.tokenizer.name}\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, passages: Sequence[Passage]) -> "BM25":
         """The index that ``save`` wrote, over the same passages.
 
         Raises:
-            UserError: the index is over another number of passages.
+            UserError: the index is over another number of passages, or of a tokenizer that this version has not.
         """
         scorer: Any = bm25s.BM25.load(folder, show_progress=False)
         if scorer.scores["num_docs"] != len(passages):
@@ -125,5 +111,13 @@ class BM25:
         loaded.passages = tuple(passages)
         loaded.corpus_hash = corpus_hash(passages)
         loaded.k1, loaded.b = scorer.k1, scorer.b
-        loaded._tokenize, loaded._scorer = words, scorer
+        named = folder / TOKENIZER
+        loaded.tokenizer = tokenizer_named(named.read_text(encoding="utf-8").strip()) if named.is_file() else WORDS
+        loaded._scorer = scorer
         return loaded
+
+
+def _tokenizer(given: Tokenizer | str | Callable[[str], list[str]]) -> Tokenizer:
+    if isinstance(given, Tokenizer):
+        return given
+    return tokenizer_named(given) if isinstance(given, str) else Tokenizer("own", given, given)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import key_to_seed
-from tenfold.envs.search.bm25 import words
+from tenfold.envs.search.words import words
 
 
 def hashed_ngrams(dimension: int = 512) -> Callable[[Sequence[str]], NDArray[np.float32]]:

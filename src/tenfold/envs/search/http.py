@@ -1,12 +1,16 @@
 """Search on a server, in the wire format of Search-R1's retrieval server, by the standard library.
 
 The request is ``POST`` of ``{"queries": […], "topk": k, "return_scores": true}``; the response has one list a query
-under ``result``, each item ``{"document": {"id": …, "contents": "title\\ntext"}, "score": …}``. A document may have
-``title`` and ``text`` in place of ``contents``. Whatever goes wrong is a ``RetrievalError`` in one sentence. What may
-pass by itself (no connection, too slow, status 429 or 5xx) is tried again, after a wait that doubles.
+under ``result``, each item ``{"document": {"id": …, "contents": "title\\ntext"}, "score": …}``. Servers that say
+less are understood: ``title`` and ``text`` in place of ``contents``; ``contents`` of a single line, which is a text
+without title; a document that is its text alone; an item that is the document itself; no title; no score, which is 0;
+no id, which is a hash of title and text. Whatever goes wrong is a ``RetrievalError`` in one sentence. What may pass by
+itself (no connection, too slow, status 429 or 5xx) is tried again, after a wait that doubles.
 """
 
+import hashlib
 import json
+import math
 import urllib.error
 import urllib.parse
 from collections.abc import Sequence
@@ -89,13 +93,31 @@ def _passages(url: str, response: bytes, num_queries: int, k: int) -> list[list[
         raise RetrievalError(f"{url}: the response is not that of a retrieval server ({told})") from None
 
 
-def _passage(item: dict[str, Any]) -> Passage:
-    document = item["document"]
-    if "contents" in document:
-        title, _, text = document["contents"].partition("\n")
-        title = title.strip('"')
+def _passage(item: dict[str, Any] | str) -> Passage:
+    document = item["document"] if isinstance(item, dict) and "document" in item else item
+    score = item.get("score") if isinstance(item, dict) else None
+    if isinstance(document, str):
+        document = {"contents": document}
+    title, text = _title_and_text(document)
+    identity = document.get("id")
+    if identity is None:
+        identity = hashlib.blake2b(f"{title}\n{text}".encode(), digest_size=8).hexdigest()
+    number = 0.0 if score is None else float(score)
+    if math.isnan(number):
+        raise ValueError("a score that is no number")
+    return Passage(str(identity), title, text, number)
+
+
+def _title_and_text(document: dict[str, Any]) -> tuple[str, str]:
+    """Title and text of a document; the title may be missing, and stands above the text where it has no place."""
+    title = document.get("title")
+    if "contents" not in document:
+        title, text = "" if title is None else title, document["text"]
+    elif title is None:
+        first, newline, rest = document["contents"].partition("\n")
+        title, text = (first.strip('"'), rest) if newline else ("", first)
     else:
-        title, text = document["title"], document["text"]
+        text = document["contents"].removeprefix(f'"{title}"\n').removeprefix(f"{title}\n")
     if not isinstance(title, str) or not isinstance(text, str):
         raise TypeError(f"title = {title!r}, text = {text!r}")
-    return Passage(str(document["id"]), title, text, float(item["score"]))
+    return title, text

@@ -18,6 +18,7 @@ from tenfold.core.files import to_json, write_atomically
 from tenfold.data.passages import Passage, corpus_hash, read_passages
 from tenfold.envs.search.bm25 import BM25
 from tenfold.envs.search.tantivy_engine import Tantivy
+from tenfold.envs.search.words import BY_SCRIPT, tokenizer_named
 
 Engine = Literal["bm25", "tantivy"]
 MANIFEST = "index.json"
@@ -26,13 +27,14 @@ FORMAT = 1
 KEYS = {"engine", "files", "corpus", "corpus_hash"}
 
 
-def build_index(corpus: Path, folder: Path, engine: Engine = "bm25") -> BM25 | Tantivy:
+def build_index(corpus: Path, folder: Path, engine: Engine = "bm25", tokenizer: str = BY_SCRIPT.name) -> BM25 | Tantivy:
     """Index a corpus file, and keep the index in a folder.
 
     Args:
         corpus: JSON lines with ``id``, ``title`` and ``text``.
         folder: a new or empty folder, or one with an index, which is replaced.
         engine: ``bm25`` (words as they are, in memory) or ``tantivy`` (stemmed English words, on disk).
+        tokenizer: of bm25: ``script`` (words, in scripts without spaces characters) or ``words``; kept in the index.
 
     Returns:
         The retriever, as ``load_index`` gives it.
@@ -50,10 +52,13 @@ def build_index(corpus: Path, folder: Path, engine: Engine = "bm25") -> BM25 | T
         'Rome'
     """
     _check_folder(folder)
+    if engine == "tantivy" and tokenizer != BY_SCRIPT.name:
+        raise UserError(f"tokenizer = {tokenizer}: does nothing with the engine tantivy, which stems English words")
+    tokenizer_named(tokenizer)
     passages = read_passages(corpus)
     files = folder / f"{engine}-{uuid.uuid4().hex[:12]}"
     try:
-        retriever = _write(passages, files, engine)
+        retriever = _write(passages, files, engine, tokenizer)
         manifest = {
             "format": FORMAT,
             "engine": engine,
@@ -106,10 +111,10 @@ def load_index(folder: Path, corpus: Path | None = None) -> BM25 | Tantivy:
         raise UserError(f"{folder}: the index is damaged ({error}); build it again") from None
 
 
-def _write(passages: list[Passage], files: Path, engine: Engine) -> BM25 | Tantivy:
+def _write(passages: list[Passage], files: Path, engine: Engine, tokenizer: str) -> BM25 | Tantivy:
     if engine == "tantivy":
         return Tantivy(passages, folder=files)
-    retriever = BM25(passages)
+    retriever = BM25(passages, tokenize=tokenizer)
     retriever.save(files)
     return retriever
 

@@ -12,8 +12,9 @@ from typing import Any
 from tenfold.core.errors import UserError
 from tenfold.core.extras import require_extras
 from tenfold.data.passages import Passage, corpus_hash
-from tenfold.envs.search.bm25 import indexed_text, words
+from tenfold.envs.search.bm25 import indexed_text
 from tenfold.envs.search.retriever import check_corpus, check_k, scored
+from tenfold.envs.search.words import words
 
 WRITER_BYTES = 256 * 2**20
 """Memory of the writer: a corpus whose inverted lists fit becomes one segment."""

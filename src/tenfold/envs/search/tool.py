@@ -7,7 +7,6 @@ from capitals and spacing, is answered again from memory, flagged, and counted. 
 paper may word in its own way, for a small vocabulary say.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +14,7 @@ from typing import Any
 from tenfold.core.errors import UserError
 from tenfold.data.passages import Passage
 from tenfold.envs.search.retriever import RetrievalError, Retriever, check_k
-
-TOKEN = re.compile(r"\w+|[^\w\s]")
+from tenfold.envs.search.words import count_words, places_to_cut
 
 
 @dataclass(frozen=True)
@@ -54,16 +52,6 @@ class SearchResult:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def count_words(text: str) -> int:
-    """A rough number of tokens that needs no tokenizer: words and punctuation marks.
-
-    Example:
-        >>> count_words("Rome is on the Tiber.")
-        6
-    """
-    return len(TOKEN.findall(text))
-
-
 def numbered(rank: int, passage: Passage) -> str:
     """One passage as a policy reads it, ``rank`` counted from 1.
 
@@ -78,7 +66,8 @@ def cut_to_tokens(text: str, limit: int, count_tokens: Callable[[str], int], mar
     """``text`` within ``limit`` tokens: as many of its words as fit together with ``mark``, which shows the cut.
 
     Args:
-        text: cut between words, so that what is left is text as it was.
+        text: cut between words, or, in scripts without spaces and in words above 40 characters, between characters as a
+            reader sees them, so that what is left is text as it was.
         limit: most tokens of what is returned.
         count_tokens: the number of tokens of a text, as the policy's tokenizer counts.
         mark: follows the last word; if not even that fits, the result is empty.
@@ -88,10 +77,12 @@ def cut_to_tokens(text: str, limit: int, count_tokens: Callable[[str], int], mar
         'Rome is on the Tiber.'
         >>> cut_to_tokens("Rome is on the Tiber.", 5, count_words)
         'Rome is...'
+        >>> cut_to_tokens("한강이 서울을 가로지른다.", 7, count_words)
+        '한강이 서...'
     """
     if count_tokens(text) <= limit:
         return text
-    ends = [match.end() for match in re.finditer(r"\S+", text)]
+    ends = places_to_cut(text)
     if not ends or count_tokens(mark) > limit:
         return ""
     fits, too_many = 0, len(ends)  # numbers of words; the count grows with the text, up to a token at the seam

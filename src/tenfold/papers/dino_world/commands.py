@@ -86,7 +86,7 @@ def forecast(
     console.print(_losses(tested))
     for name, content in draw_own(model, filmed, tested, settings).items():
         write_atomically(out / name, content)
-        console.print(f"wrote {out / name}")
+        console.print(f"wrote {out / name}", markup=False)
     console.print(
         "One split of what one camera saw: an illustration. Where the mean of the place wins, it is said above."
     )

@@ -4,7 +4,6 @@ A folder holds ``config.json`` (size, action numbers, encoder's identity), ``mod
 ``encoder``. A predictor never meets features of another encoder: the identity is a hash of its weights.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from tenfold.core.damage import read_json, refuse_other_weights
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
 from tenfold.models.frame_encoder import FrameEncoder
@@ -59,6 +59,8 @@ def save_weights(model: nn.Module, file: Path) -> None:
 
 def load_weights(model: Module, file: Path) -> Module:
     """Fill a module of the same architecture with what :func:`save_weights` wrote."""
+    shapes = {name: weight.shape for name, weight in model.state_dict().items()}
+    refuse_other_weights(file, shapes, "it was written for another model, or not whole")
     model.load_state_dict(load_file(file))
     return model
 
@@ -86,8 +88,10 @@ def load_world_model(folder: Path, device: torch.device | str = "cpu") -> WorldM
     """
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder} holds no world model: it has no {CONFIG}")
-    facts = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    if "predictor" not in facts:
+    facts = read_json(
+        folder / CONFIG, "allowed: the folder of a model that a run or `tenfold forecast dino_world` wrote"
+    )
+    if not isinstance(facts, dict) or "predictor" not in facts:
         raise UserError(f"{folder} holds another kind of model: its {CONFIG} names no predictor")
     with quiet():
         encoder = FrameEncoder.from_pretrained(str(folder / ENCODER)).to(device)

@@ -15,7 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tenfold.core.damage import read_json
 from tenfold.core.errors import UserError
+from tenfold.papers.hrm.method import num_parameters
+from tenfold.papers.hrm.model_card import card, origin
 from tenfold.papers.hrm.reasoner import Reasoner, Solution
 
 Target = Annotated[Path, tyro.conf.Positional]
@@ -44,8 +47,7 @@ def solve(
             f"only {str(run)!r} is given; a run and a puzzle are needed: tenfold solve hrm RUN --puzzle BOARD"
         )
     folder = model_folder(run, arm, seed)
-    with contextlib.redirect_stdout(io.StringIO()):  # huggingface_hub prints that it reads a local folder
-        reasoner = Reasoner.from_pretrained(folder)
+    reasoner = _loaded(folder)
     console = Console(highlight=False)
     puzzles = ["".join(text.split()) for text in puzzle]
     solutions = reasoner.solve(puzzles, segments=segments, symmetry_votes=symmetry_votes)
@@ -54,7 +56,7 @@ def solve(
 
 
 def export(run: Target, out: Path, arm: str = "hrm", seed: int = 0) -> None:
-    """Write a trained model as a folder that ``Reasoner.from_pretrained`` loads.
+    """Write a trained model as a folder that ``Reasoner.from_pretrained`` loads, with a card that says what it is.
 
     Args:
         run: a run directory.
@@ -65,13 +67,23 @@ def export(run: Target, out: Path, arm: str = "hrm", seed: int = 0) -> None:
     source = model_folder(run, arm, seed)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out is {out}, which exists and is not an empty folder")
+    reasoner = _loaded(source)
+    about = card(reasoner.core.config, reasoner.box, num_parameters(reasoner.core), str(out)) + origin(run, arm, seed)
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(source, temporary)
+    (temporary / "README.md").write_text(about, encoding="utf-8")
     if out.exists():
         out.rmdir()
     temporary.rename(out)
     print(f"wrote {out}; load it with Reasoner.from_pretrained({str(out)!r})")
+
+
+def _loaded(folder: Path) -> Reasoner:
+    """The reasoner in a folder; anything else there is refused in one line."""
+    read_json(folder / "config.json", "allowed: a folder that `tenfold export hrm` or save_pretrained wrote")
+    with contextlib.redirect_stdout(io.StringIO()):  # huggingface_hub prints that it reads a local folder
+        return Reasoner.from_pretrained(folder)
 
 
 def model_folder(run: Path, arm: str, seed: int) -> Path:

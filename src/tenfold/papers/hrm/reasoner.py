@@ -5,21 +5,24 @@ Weights and architecture are stored as ``model.safetensors`` and ``config.json``
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import PyTorchModelHubMixin
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from scipy.special import expit
 from torch import nn
 
+from tenfold.core.damage import refuse_other_weights
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import numpy_generator
 from tenfold.data.sudoku import Box, Symmetries, board_text, parse_board, random_symmetries, to_boards, to_tokens
 from tenfold.papers.hrm.config import ReasonerConfig
 from tenfold.papers.hrm.inference import AllAnswers, answer_all, majority
-from tenfold.papers.hrm.method import RecursiveReasoner
+from tenfold.papers.hrm.method import RecursiveReasoner, num_parameters
+from tenfold.papers.hrm.model_card import card
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,25 @@ class Reasoner(nn.Module, PyTorchModelHubMixin):
         reasoner = cls(architecture=asdict(core.config), box=box, dtype=dtype)
         reasoner.core = core.eval()
         return reasoner
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """What the mixin writes beside the weights; its own card would speak of a hub."""
+        return ModelCard(card(self.core.config, self.box, num_parameters(self.core)))
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, architecture: Any = None, **given: Any) -> "Reasoner":
+        """The mixin's way to read weights, after a check of them: by itself it would make up those that are missing."""
+        advice = "allowed: a folder that `tenfold export hrm` or save_pretrained wrote"
+        known = {field.name for field in fields(ReasonerConfig)}
+        if not isinstance(architecture, dict) or not set(architecture) <= known:
+            raise UserError(
+                f"{Path(model_id) / 'config.json'} describes no reasoner: its architecture is not one; {advice}"
+            )
+        given["strict"] = True
+        if (folder := Path(model_id)).is_dir():
+            shapes = {name: weight.shape for name, weight in cls(architecture).state_dict().items()}
+            refuse_other_weights(folder / "model.safetensors", shapes, advice)
+        return super()._from_pretrained(model_id=model_id, architecture=architecture, **given)
 
     def solve(
         self, puzzles: Sequence[str], *, segments: int = 0, symmetry_votes: int = 0, batch_size: int = 256

@@ -31,6 +31,7 @@ from tenfold.papers.hrm.training import (
     cost_of_a_row,
     flops_of_a_step,
     prepared,
+    refuse_other_grids,
     train_reasoner,
 )
 from tenfold.study.tuning import with_value
@@ -112,6 +113,11 @@ PLAN = Plan(
 def extras(config: Config) -> tuple[str, ...]:
     """The optional parts that a configuration needs."""
     return ("arc",) if config.data.task == "arc" else ()
+
+
+def refuse_unfit(config: Config) -> None:
+    """Refuse what cannot be trained, before a run has a folder."""
+    refuse_other_grids(config)
 
 
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
@@ -236,6 +242,7 @@ def estimate(config: Config) -> dict[str, float]:
 
     Memory is that of the hungriest arm in float32: weights, gradient, two moments, average, and what a step keeps.
     """
+    refuse_other_grids(config)
     t, models = config.training, [architecture_of(config, arm) for arm in ARMS.values()]
     examples = config.data.num_train * 1.0 or _ARC_PUZZLES * _ARC_EXAMPLES
     steps = t.steps or t.epochs * examples / t.batch_size

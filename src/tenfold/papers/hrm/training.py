@@ -15,11 +15,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tenfold.core.cell import Cell
+from tenfold.core.errors import UserError
 from tenfold.core.seeding import key_to_seed
 from tenfold.data.puzzles import GroupSampler, total_steps
 from tenfold.optim import AdamATan2, SparseSignSGD, warmup_cosine
 from tenfold.papers.hrm.config import Config, EvaluationConfig, RatesConfig, ReasonerConfig, TrainingConfig
-from tenfold.papers.hrm.data import HeldOut, Puzzles, load_puzzles
+from tenfold.papers.hrm.data import HeldOut, Puzzles, grid_of, load_puzzles
 from tenfold.papers.hrm.halting import Carry, Rows, StepOptions, empty_carry, training_step, unwrapped
 from tenfold.papers.hrm.inference import AllAnswers, answer_all
 from tenfold.papers.hrm.method import RecursiveReasoner
@@ -73,8 +74,27 @@ class Study:
 
 def prepared(config: Config, arm: Arm, seed: int, cell: Cell) -> Study:
     """A training with the puzzles of its seed, and with the steps that its epochs amount to."""
+    refuse_other_grids(config)
     puzzles = load_puzzles(config.data, seed)
     return Study(with_steps(config, puzzles), arm, seed, cell, puzzles)
+
+
+def refuse_other_grids(config: Config) -> None:
+    """Refuse models made for grids of another size than the data's, as after a change of ``data.task`` alone.
+
+    Raises:
+        UserError: with all flags that make the models fit.
+    """
+    tokens, cells, grids = grid_of(config.data)
+    models = {name: getattr(config.arms, name) for name in ("plain", "hrm", "trm")}
+    wrong = [name for name, model in models.items() if (model.vocab_size, model.sequence_length) != (tokens, cells)]
+    if wrong:
+        model = models[wrong[0]]
+        flags = [f"--arms.{name}.vocab-size {tokens} --arms.{name}.sequence-length {cells}" for name in wrong]
+        raise UserError(
+            f"arms.{wrong[0]}.vocab_size = {model.vocab_size} and sequence_length = {model.sequence_length}: "
+            f"{grids} have {tokens} tokens and {cells} cells; add {' '.join(flags)}"
+        )
 
 
 def with_steps(config: Config, puzzles: Puzzles) -> Config:

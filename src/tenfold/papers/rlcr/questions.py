@@ -16,6 +16,7 @@ from typing import Any
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import numpy_generator
 from tenfold.data.json_lines import read_json_lines
+from tenfold.data.questions import answer_text
 from tenfold.eval.exact_match import exact_match, squad_match
 from tenfold.eval.math_match import math_match
 from tenfold.papers.rlcr.config import TaskConfig
@@ -119,7 +120,7 @@ def hotpotqa_modified(rows: Iterable[Mapping[str, Any]], seed: int) -> list[Ques
         dropped |= set(generator.permutation(others)[: 2 - num_hidden].tolist())
         prompt = f"{row['question']}\n\n{_paragraphs(row['context'], dropped)}"
         if len(prompt) < MOST_CHARACTERS:
-            answer, key, facts = str(row["answer"]), str(row["_id"]), {NUM_HIDDEN: num_hidden}
+            answer, key, facts = _answer_of(row), str(row["_id"]), {NUM_HIDDEN: num_hidden}
             found.append(Question(prompt, (answer,), key, source="hotpotqa", facts=facts))
     return found
 
@@ -132,6 +133,11 @@ def _paragraphs(context: Sequence[Any], dropped: set[int]) -> str:
     return "\n".join(kept)
 
 
+def _answer_of(row: Mapping[str, Any]) -> str:
+    """The answer as text; a number reads as everywhere, 4 and not 4.0."""
+    return answer_text(row["answer"]) or str(row["answer"])
+
+
 def big_math_digits(rows: Iterable[Mapping[str, Any]]) -> list[Question]:
     """Rows of Big-Math whose answer is a short number and whose solve rate is above 0 and below 0.75.
 
@@ -140,7 +146,7 @@ def big_math_digits(rows: Iterable[Mapping[str, Any]]) -> list[Question]:
     """
     found = []
     for number, row in enumerate(rows, start=1):
-        answer, rate = str(row["answer"]).strip(), row["llama8b_solve_rate"]
+        answer, rate = _answer_of(row).strip(), row["llama8b_solve_rate"]
         is_short_number = _is_number(answer) and len(answer) < MOST_ANSWER
         if is_short_number and rate is not None and 0 < rate < SOLVE_RATE:
             found.append(Question(row["problem"], (answer,), str(number), source="big-math"))

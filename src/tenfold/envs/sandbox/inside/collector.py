@@ -1,6 +1,6 @@
 """Keeps the beginning and the end of an output of any length in bounded memory."""
 
-CONTINUATION = bytes(range(0x80, 0xC0))  # bytes of UTF-8 that begin no character
+import codecs
 
 
 def cut(text: str, characters: int) -> str:
@@ -17,6 +17,9 @@ def cut(text: str, characters: int) -> str:
 class Collector:
     """Collects bytes, and gives their text cut to the first and last half of ``characters``.
 
+    Bytes that are no UTF-8 become replacement characters, and count as these. Line ends at the end of the output are
+    only counted: whether they are at its end shows when more comes.
+
     Example:
         >>> collector = Collector(4)
         >>> for part in (b"0123", b"456789"):
@@ -27,23 +30,37 @@ class Collector:
 
     def __init__(self, characters: int) -> None:
         self.characters = characters
-        self.kept = 4 * characters + 64  # a character has at most four bytes
-        self.head = b""
-        self.tail = b""
-        self.num_characters = 0
+        self.half = characters // 2
+        self.head = ""  # the first characters, as many as are kept if there are no more
+        self.tail = ""  # the last ones, as many as are kept of a longer output
+        self.length = 0  # up to the line ends that may be the last
+        self.line_ends = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    @property
+    def num_characters(self) -> int:
+        """The length of what has come so far, in characters, line ends at its end included."""
+        return self.length + self.line_ends
 
     def feed(self, part: bytes) -> None:
         """Add bytes to the output."""
-        self.num_characters += len(part.translate(None, CONTINUATION))
-        room = self.kept - len(self.head)
-        if room > 0:
-            self.head += part[:room]
-            part = part[room:]
-        if part:
-            self.tail = (self.tail + part[-self.kept :])[-self.kept :]
+        self._add(self._decoder.decode(part))
 
     def result(self) -> tuple[bytes, int]:
         """The cut output in UTF-8, without line ends at its end, and its length in characters before the cut."""
-        # Head and tail are longer than the halves that are kept, so what was between them is not missed.
-        text = (self.head + self.tail).decode(errors="replace").rstrip("\n")
-        return cut(text, self.characters).encode(), self.num_characters
+        self._add(self._decoder.decode(b"", final=True))
+        text = self.head if self.length <= self.characters else f"{self.head[: self.half]}...{self.tail}"
+        return text.encode(), self.num_characters
+
+    def _add(self, text: str) -> None:
+        shown = text.rstrip("\n")
+        if not shown:
+            self.line_ends += len(text)
+            return
+        between = "\n" * min(self.line_ends, self.characters)
+        room = self.characters - len(self.head)
+        if room > 0:
+            self.head += (between + shown[:room])[:room]
+        self.tail = (self.tail + between + shown[-self.half :])[-self.half :]
+        self.length += self.line_ends + len(shown)
+        self.line_ends = len(text) - len(shown)

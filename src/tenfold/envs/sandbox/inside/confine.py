@@ -15,6 +15,7 @@ NEW_MOUNTS, NEW_USERS, NEW_PROCESSES = 0x0002_0000, 0x1000_0000, 0x2000_0000
 NO_SETUID, NO_DEVICES, NO_EXECUTION = 2, 4, 8
 SET_DUMPABLE, SET_SECCOMP, SET_NO_NEW_PRIVILEGES, SET_PARENT_DEATH_SIGNAL = 4, 22, 38, 1
 THREADS = 32
+PENDING_SIGNALS = 128
 ALLOW, DENY, ABSENT, KILL = 0x7FFF_0000, 0x0005_0001, 0x0005_0026, 0x8000_0000  # DENY: EPERM, ABSENT: ENOSYS
 OTHER_ABI = 0x4000_0000  # numbers of x32, a second door to the same system calls
 CLONE_THREAD, CLONE_NAMESPACES = 0x0001_0000, 0x7E02_0000
@@ -68,12 +69,24 @@ SYSTEM_CALLS = {  # name: number on x86_64, number on aarch64
     "syslog": (103, 116),
     "settimeofday": (164, 170),
     "clock_settime": (227, 112),
+    "timer_create": (222, 107),  # could send SIGCONT to an idle session, which is stopped; setitimer cannot
+    "io_setup": (206, 0),  # takes from a limit of the whole machine
+    "inotify_init": (253, None),  # shows which installed files others use; likewise F_NOTIFY and F_SETLEASE below
+    "inotify_init1": (294, 26),
+    "flock": (73, 32),  # on an installed file it would block whoever else locks it
     "modify_ldt": (154, None),
     "iopl": (172, None),
     "ioperm": (173, None),
 }
 SIGNALS = {"kill": (62, 129), "pidfd_send_signal": (424, 424), "rt_sigqueueinfo": (129, 138)}
+SIGNALS_TO_THREADS = {"tkill": (200, 130), "tgkill": (234, 131), "rt_tgsigqueueinfo": (297, 240)}
+NUMBER_THIRD = ("tgkill", "rt_tgsigqueueinfo")
+"""Those whose third argument is the signal; it is the second of all others."""
+CONTINUE = 18
 FORK, VFORK, CLONE, CLONE3, PRLIMIT = (57, None), (58, None), (56, 220), (435, 435), (302, 261)
+FCNTL = (72, 25)
+FCNTL_COMMANDS = {"F_SETSIG": 10, "F_SETLEASE": 1024, "F_NOTIFY": 1026, "F_SETPIPE_SZ": 1031}
+"""Refused: signals of one's choice from a descriptor, news of installed files, and pipes that use up a user's share."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -132,6 +145,7 @@ def set_limits(*, memory_bytes: int, cpu_seconds: int, temporary_bytes: int, pro
     }
     if isolated:  # outside of an own namespace it would count every process of the user
         bounds[resource.RLIMIT_NPROC] = THREADS if processes == 1 else processes
+        bounds[resource.RLIMIT_SIGPENDING] = PENDING_SIGNALS
     for limit, bound in bounds.items():
         ceiling = resource.getrlimit(limit)[1]
         bound = bound if ceiling == resource.RLIM_INFINITY else min(bound, ceiling)
@@ -148,6 +162,8 @@ def deny_system_calls(code: bytes) -> None:
 @cache
 def system_call_filter(*, children: bool, signals: bool) -> bytes:
     """A program for the kernel's packet filter that refuses ``SYSTEM_CALLS``, which a computation does not need.
+
+    Nobody sends SIGCONT: it would undo that an idle session is stopped.
 
     A word of it is operation, jump if true, jump if false, operand. Built once, in the warm parent.
 
@@ -182,11 +198,16 @@ def system_call_filter(*, children: bool, signals: bool) -> bytes:
         number = numbers[column]
         return b"" if number is None else if_equal(number, then)
 
-    number, architecture, first_argument = 0, 4, 16
+    number, architecture, first_argument, second_argument, third_argument = 0, 4, 16, 24, 32
     words = load(architecture) + unless_equal(audit, give(KILL)) + load(number)
     words += if_any_bit(OTHER_ABI, give(DENY))
     for numbers in (*SYSTEM_CALLS.values(), *(() if signals else SIGNALS.values())):
         words += if_number(numbers, give(DENY))
+    for name, numbers in {**(SIGNALS if signals else {}), **SIGNALS_TO_THREADS}.items():
+        place = third_argument if name in NUMBER_THIRD else second_argument
+        words += if_number(numbers, load(place) + if_equal(CONTINUE, give(DENY)) + give(ALLOW))
+    commands = b"".join(if_equal(command, give(DENY)) for command in FCNTL_COMMANDS.values())
+    words += if_number(FCNTL, load(second_argument) + commands + give(ALLOW))
     words += if_number(CLONE3, give(ABSENT))  # its flags cannot be seen from here; libraries then use clone
     words += if_number(PRLIMIT, load(first_argument) + unless_equal(0, give(DENY)) + give(ALLOW))
     orphan = b"" if children else unless_any_bit(CLONE_THREAD, give(DENY))

@@ -177,7 +177,7 @@ class Guard:
         if not waiting.poll(100):
             return "it closed its own pipe"
         status = os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
-        return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        return f"signal {_name_of(-status)}" if status < 0 else f"exit status {status}"
 
     def _reap(self) -> None:
         """Forget orphans that have ended; they would count as processes."""
@@ -199,6 +199,14 @@ class Guard:
     def _end(self) -> NoReturn:
         self._signal(signal.SIGKILL)
         os._exit(0)
+
+
+def _name_of(number: int) -> str:
+    """The name of a signal; most real-time signals have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
 
 
 def _become_interpreter(tasks: int, answers: int, output: int, settings: Mapping[str, Any]) -> NoReturn:
