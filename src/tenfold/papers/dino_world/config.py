@@ -69,7 +69,7 @@ def laptop() -> Config:
     return Config(
         predictor=_SMALL_PREDICTOR,
         dino_wm=_SMALL_DINO_WM,
-        planner=PlannerConfig(samples=48, elites=6, iterations=4, horizon=4, deviation=0.8),
+        planner=PlannerConfig(samples=32, elites=6, iterations=3, horizon=4, deviation=0.8),
     )
 
 

@@ -142,7 +142,8 @@ def horizon_curve(study: Study, forecaster: Forecaster, clips: HeldOut) -> list[
 def surprise_metrics(
     study: Study, forecaster: Forecaster, encoder: FrameEncoder
 ) -> tuple[dict[str, float], Mapping[str, Any]]:
-    """Relative accuracy for each event, by mean and maximum over time; and the course of one pair."""
+    """Relative accuracy for each event, by mean (over all frames, and until soon after the event) and maximum over
+    time; and the course of surprise."""
     e = study.config.evaluation
     times_T = np.arange(e.pair_frames) * e.pair_spacing
     metrics: dict[str, float] = {}
@@ -155,6 +156,8 @@ def surprise_metrics(
             surprise(forecaster.direct, study.encoded(encoder, balls.frames), tau, e.context) for balls in pair
         )
         metrics[f"surprise/{event}"] = relative_accuracy(possible.mean(1), impossible.mean(1))
+        soon = slice(e.soon_frames - 1)  # the first frame has no surprise
+        metrics[f"surprise/{event}_soon"] = relative_accuracy(possible[:, soon].mean(1), impossible[:, soon].mean(1))
         metrics[f"surprise/{event}_by_maximum"] = relative_accuracy(possible.amax(1), impossible.amax(1))
         course[event] = {"possible": possible.mean(0).tolist(), "impossible": impossible.mean(0).tolist()}
     return metrics, course

@@ -161,7 +161,7 @@ class ClipsConfig:
 class TrainingConfig:
     """A training of a predictor; its learning rate is that of the arm."""
 
-    steps: int = 1200
+    steps: int = 1000
     """Optimizer steps."""
     batch_size: int = 16
     """Clips in a training step."""
@@ -239,7 +239,7 @@ class EvaluationConfig:
     """Clips whose present features the position probe is trained on."""
     probe_updates: int = 800
     """Training steps of the position probe."""
-    pairs: int = 300
+    pairs: int = 200
     """Pairs of a possible and an impossible video, for each kind of event."""
     pair_frames: int = 8
     """Frames of a video of such a pair."""
@@ -247,6 +247,9 @@ class EvaluationConfig:
     """Seconds between two frames of a video of such a pair."""
     event_frame: int = 5
     """Number of the first frame that shows the impossible event."""
+    soon_frames: int = 7
+    """Frames that the accuracy soon after the event is judged by: so many that copy-last is near chance where the ball
+    vanishes, for what moves in the possible video until then weighs as much as the vanishing."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -255,6 +258,11 @@ class EvaluationConfig:
         _above_0(self, "spacing", "pair_spacing")
         if self.event_frame >= self.pair_frames:
             raise UserError(f"event_frame = {self.event_frame}: allowed: below pair_frames = {self.pair_frames}")
+        if not self.event_frame < self.soon_frames <= self.pair_frames:
+            raise UserError(
+                f"soon_frames = {self.soon_frames}: allowed: above event_frame = {self.event_frame}, up to "
+                f"pair_frames = {self.pair_frames}"
+            )
         for horizon in self.horizons:
             if not 0 < horizon < float("inf"):
                 raise UserError(f"horizons = {self.horizons}: allowed: finite numbers above 0")
@@ -270,7 +278,7 @@ class ControlConfig:
     """Quality of the policy whose recordings are the labelled clips."""
     video: ClipsConfig = field(default_factory=lambda: ClipsConfig(longest=0.28))
     """Which frames the clips of video without actions take."""
-    video_training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=700))
+    video_training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=500))
     """How the predictor is trained on the video without actions."""
     labelled: int = 300
     """Number of clips with actions; they are the same ones for every arm."""
