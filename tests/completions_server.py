@@ -49,7 +49,7 @@ class StandIn:
         self.policy, self.name, self.context, self.processed, self.said = policy, name, context, processed, said
         self.script, self.requests, self.calls, self.failing = [], [], [], set()
         self.version, self.paused, self.under_way, self.most_under_way, self.delay = "default", False, 0, 0, 0.0
-        self.lock, self.adapters = threading.Lock(), {}
+        self.lock, self.adapters, self.lora_config = threading.Lock(), {}, None
 
     def models(self):
         served = [{"id": self.name, "max_model_len": self.context, "parent": None}]
@@ -61,7 +61,8 @@ class StandIn:
         if request["model"] != self.name and request["model"] not in self.adapters:
             return 404, {"error": {"message": f"The model `{request['model']}` does not exist."}}
         prompt = request["prompt"]
-        ids = self.policy.encode(prompt) if isinstance(prompt, str) else prompt
+        tokenizer = self.policy.tokenizer  # not ``Policy.encode``, which refuses what it has no tokens for
+        ids = tokenizer.encode(prompt, add_special_tokens=False) if isinstance(prompt, str) else prompt
         if len(ids) + request["max_tokens"] > self.context:
             return 400, {"error": {"message": f"This model's maximum context length is {self.context} tokens."}}
         with self.lock:
@@ -128,6 +129,8 @@ def handler(stand_in):
                 return self.answer(200, stand_in.models())
             if self.path == "/weight_info":
                 return self.answer(200, {"weight_version": stand_in.version})
+            if self.path == "/server_info?config_format=json":
+                return self.answer(200, {"vllm_config": {"lora_config": stand_in.lora_config}})
             self.answer(404, {"error": self.path})
 
         def do_POST(self):

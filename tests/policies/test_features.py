@@ -1,7 +1,5 @@
 """Features of a prompt reach the model with the prompt's tokens, once, and no two images share what was computed."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from acting import Echo, digits_policy

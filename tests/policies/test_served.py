@@ -211,7 +211,7 @@ def test_a_server_that_is_absent_or_has_another_model_is_told_apart(url, stand_i
 
 def test_another_tokenizer_is_found_out_by_a_probe(url):
     other = SimpleNamespace(policy=tiny(LETTERS[::-1]))
-    with pytest.raises(ServerError, match="reads a probe text as .*, and the given tokenizer as"):
+    with pytest.raises(ServerError, match=r"reads a probe text as .*, and the given tokenizer as"):
         connect(url, other)
 
 

@@ -163,4 +163,3 @@ class ChatServer:
             self.usage.prompt_tokens += prompt
             self.usage.completion_tokens += completion
         return completions
-

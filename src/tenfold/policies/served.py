@@ -7,14 +7,14 @@ The server speaks vLLM's completions endpoint (``POST URL/completions`` with ``r
 ``--logprobs-mode processed_logprobs``. It lives in an environment of its own, so that its pins never meet ours;
 ``docs/scaling-out.md`` has the commands, and the versions that are known to serve.
 
-A request is one turn of one trajectory. Requests of all rows are under way at the same time, up to the ``batch_size`` of
-the rollout, spread over the servers by the seed of the trajectory. After a reply the very tokens go back to a server,
-whose prefix cache keeps that cheap. What differs from sampling in process: noise is the server's own, seeded by
+A request is one turn of one trajectory. Requests of all rows are under way at the same time, up to the ``batch_size``
+of the rollout, spread over the servers by the seed of the trajectory. After a reply the very tokens go back to a
+server, whose prefix cache keeps that cheap. What differs from sampling in process: noise is the server's own, seeded by
 trajectory and turn, and repeatable only as far as its kernels are (they round differently in other batches); top-p is
 refused, for vLLM reports probabilities after truncation, and ours are those before it.
 
-Everything that a server could decide by itself is said in the request, since vLLM takes what is missing from the model's
-generation settings. When a rollout is given up, its requests are broken off, which makes vLLM drop them.
+Everything that a server could decide by itself is said in the request, since vLLM takes what is missing from the
+model's generation settings. When a rollout is given up, its requests are broken off, which makes vLLM drop them.
 """
 
 import json
@@ -22,6 +22,7 @@ import queue
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from tenfold.core.errors import UserError
@@ -90,6 +91,14 @@ class ServedPolicy:
         """
         return asked(self.transport, url, path, body)
 
+    def tell(self, url: str, path: str, body: Mapping[str, Any]) -> None:
+        """Ask for something whose answer says nothing more.
+
+        Raises:
+            ServerError: the server is not there, or refuses.
+        """
+        _answer(self.transport, url, path, body)
+
 
 def served_policy(
     url: str | Sequence[str],
@@ -148,18 +157,23 @@ def served_policy(
 
 
 def asked(transport: Transport, url: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-    """What a server answers, from JSON; ``None`` where the answer is empty.
+    """What a server answers, from JSON.
 
     Raises:
         ServerError: it is not there, refuses, or answers something else.
     """
+    answer = _answer(transport, url, path, body)
     try:
-        answer = transport.ask(url + path, body)
-        return json.loads(answer) if answer.strip() else None
-    except (Passing, Refusal) as error:
-        raise ServerError(f"{url}: {error}") from None
+        return json.loads(answer)
     except ValueError:
         raise ServerError(f"{url}{path}: the answer is no JSON") from None
+
+
+def _answer(transport: Transport, url: str, path: str, body: Mapping[str, Any] | None) -> bytes:
+    try:
+        return transport.ask(url + path, body)
+    except (Passing, Refusal) as error:
+        raise ServerError(f"{url}: {error}") from None
 
 
 def _find_model(transport: Transport, url: str, model: str) -> tuple[str, int]:
@@ -171,7 +185,9 @@ def _find_model(transport: Transport, url: str, model: str) -> tuple[str, int]:
         names, chosen = ", ".join(served), model or (base[0] if len(base) == 1 else "")
         context = int(served[chosen]["max_model_len"]) if chosen in served else 0
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise ServerError(f"{url}/models: the answer is not that of vLLM: no models with an id and max_model_len") from None
+        raise ServerError(
+            f"{url}/models: the answer is not that of vLLM: no models with an id and max_model_len"
+        ) from None
     if chosen not in served:
         raise ServerError(f"model = {model!r}: {url} does not serve it; allowed: {names}")
     return chosen, context
@@ -316,7 +332,10 @@ class ServedDecoder:
                 continue
             self._under_way.add(row)
             future = self._threads.submit(self._ask, row, list(row.ids), row.turn_start, len(row.loss_mask), row.budget)
-            future.add_done_callback(lambda future, row=row: self._returned.put((row, future)))
+            future.add_done_callback(partial(self._came_back, row))
+
+    def _came_back(self, row: Row, future: "Future[_SampledTurn]") -> None:
+        self._returned.put((row, future))
 
     def _ask(self, row: Row, ids: list[int], turn_start: int, num_completion: int, budget: int) -> _SampledTurn:
         url = self.policy.urls[row.seed % len(self.policy.urls)]
