@@ -42,7 +42,7 @@ class StandIn:
     """What the server does.
 
     ``script`` has an entry per completion to come: a status, bytes, ``"hang"`` or ``"cut"``; then it samples.
-    ``said`` replaces sampling: a function of the request to tokens and log-probabilities.
+    ``said`` replaces sampling: a function of prompt and request to tokens and log-probabilities.
     """
 
     def __init__(self, policy, name="tiny", context=64, processed=True, said=None):
@@ -66,7 +66,8 @@ class StandIn:
         if len(ids) + request["max_tokens"] > self.context:
             return 400, {"error": {"message": f"This model's maximum context length is {self.context} tokens."}}
         with self.lock:
-            token_ids, log_probs = (self.said or self._sampled)(ids, request)
+            sample = self.said if self.said and "allowed_token_ids" not in request else self._sampled
+            token_ids, log_probs = sample(ids, request)
         choice = {
             "text": self.policy.decode(token_ids),
             "token_ids": token_ids if request["return_token_ids"] else None,

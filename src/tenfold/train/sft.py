@@ -380,4 +380,4 @@ def sft(
         rows = draw_rows(len(prepared), steps * settings.batch_size, cell.seed, shares)
         trainer.train_dataset = prepared.select(rows)
         watcher.train(trainer)
-    return replace(policy, model=trainer.accelerator.unwrap_model(trainer.model).eval())
+    return replace(policy, model=watcher.whole_model().eval())

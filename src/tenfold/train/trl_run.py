@@ -37,6 +37,7 @@ from tenfold.optim import MuonClip
 from tenfold.train import checkpoint
 from tenfold.train.distributed import computes_on_cpu, num_launched, require_device
 from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings, SFTSettings
+from tenfold.train.sharding import Skeleton, sharding_of
 
 WINDOW = "window.json"
 # Clocks, counts that start anew in a resumed run, and a fraction that is not that of groups when scaled by the batch.
@@ -284,6 +285,7 @@ class Watcher(TrainerCallback):
         self.cycle, self.evaluate = cycle, evaluate
         self.folder = cell.directory / "checkpoints"
         self.trainer: Trainer | None = None
+        self.skeleton: Skeleton | None = None  # of a model that is sharded in training
         self.window: list[dict[str, float]] = []
         self.headline: dict[str, float] = {}
         self.saved: Path | None = None
@@ -337,6 +339,8 @@ class Watcher(TrainerCallback):
             Interrupted: after a checkpoint, when the cell was asked to stop.
         """
         self.trainer = trainer
+        assert trainer.model is not None
+        self.skeleton = Skeleton(trainer.model, without=LEFT_BEHIND) if sharding_of(trainer.accelerator) else None
         trainer.remove_callback(PrinterCallback)
         newest = checkpoint.newest_complete(self.folder)
         self._sweep()
@@ -350,6 +354,12 @@ class Watcher(TrainerCallback):
                 muon_clip.qk_clip.detach()
         if self.saved is not None and checkpoint.step_of(self.saved) < self.steps:
             raise Interrupted(checkpoint.step_of(self.saved), self.saved)
+
+    def whole_model(self) -> Any:
+        """The trained model; where it is sharded a copy that is not, which all processes must ask for."""
+        assert self.trainer is not None
+        trained = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        return trained if self.skeleton is None else self.skeleton.filled_from(trained)
 
     def _resume(self, newest: Path) -> None:
         assert self.trainer is not None
@@ -372,10 +382,10 @@ class Watcher(TrainerCallback):
 
     def _evaluate(self, step: int) -> None:
         assert self.evaluate is not None and self.trainer is not None
-        model: nn.Module = self.trainer.accelerator.unwrap_model(self.trainer.model)
-        model.eval()
+        trained: nn.Module = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        model = self.whole_model().eval()
         metrics = self.evaluate(model, step)
-        model.train()
+        trained.train()
         self.cell.log(step, metrics)
         self.headline = dict(list(metrics.items())[:1])
 

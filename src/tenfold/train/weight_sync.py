@@ -240,12 +240,12 @@ class FolderSync:
                 )
 
     def _require_full_reload(self, url: str) -> None:
-        """With adapters enabled vLLM 0.32 reads embeddings and norms anew, keeps all linear layers, and says nothing."""
+        """With adapters enabled vLLM 0.32 reads embeddings and norms anew and keeps all linear layers, silently."""
         config = self.policy.ask(_root(url), "/server_info?config_format=json")["vllm_config"]
         if config.get("lora_config"):
             raise ServerError(
-                f"{url}: was started with --enable-lora, and vLLM then keeps the old weights of linear layers; start it "
-                "without, or push the adapter alone (engine.adapters = alone)"
+                f"{url}: was started with --enable-lora, and vLLM then keeps the old weights of linear layers; start "
+                "it without, or push the adapter alone (engine.adapters = alone)"
             )
 
     def _read(self, url: str, folder: Path, version: int) -> None:
@@ -330,21 +330,27 @@ def merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         plain = name.removeprefix(PREFIX).replace(".base_layer.", ".").replace(CHECKPOINTED, "")
         if "lora_" in name or plain in tied:
             continue
-        whole = _whole(tensor)
+        merged = whole(tensor)
         if (delta := deltas.get(plain)) is not None:
             up, down, scale = delta
-            whole = whole + (_whole(up).float() @ _whole(down).float() * scale).to(whole.dtype)
-        yield plain, whole.cpu()
+            merged = merged + (whole(up).float() @ whole(down).float() * scale).to(merged.dtype)
+        yield plain, merged.cpu()
 
 
 def adapter_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """The weights of the default adapter by peft's names, on the CPU; all processes go through the whole iterator."""
     for name, tensor in model.state_dict(keep_vars=True).items():
         if "lora_" in name:
-            yield name.replace(".default", ""), _whole(tensor).cpu()
+            yield name.replace(".default", ""), whole(tensor).cpu()
 
 
-def _whole(tensor: Tensor) -> Tensor:
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor of a model, put together where it is sharded; all processes must call this then.
+
+    Example:
+        >>> whole(nn.Parameter(torch.ones(2)))
+        tensor([1., 1.])
+    """
     if hasattr(tensor, "ds_id"):  # DeepSpeed's ZeRO-3 leaves parameters empty between their uses
         from deepspeed.zero import GatheredParameters
 
