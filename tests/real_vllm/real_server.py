@@ -55,6 +55,9 @@ class Server:
         command = [ENVIRONMENT / "bin" / "vllm", "serve", self.folder, "--served-model-name", self.name]
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--dtype", self.dtype, "--enforce-eager"]
         command += ["--max-model-len", str(self.context), "--logprobs-mode", "processed_logprobs", *self.options]
+        # On the CPU a seeded request whose prompt is read in pieces ends the engine (vLLM 0.32.0: "CPU Generator does
+        # not use offset").
+        command += ["--no-enable-chunked-prefill"]
         inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
         with self.log.open("a") as log:
             self.process = subprocess.Popen(

@@ -79,7 +79,7 @@ def test_turns_end_at_stop_strings_and_equal_seeds_repeat(served, prompts):
     again = rollout(served, prompts, sampling, num_samples=8, seed=3)
     equal = sum(one.token_ids == other.token_ids for one, other in zip(said, again, strict=True))
     print(f"\nequal seeds: {equal} of {len(said)} completions repeat")
-    assert equal >= 0.9 * len(said), "other batches round in another way, and few completions notice"
+    assert equal >= 0.7 * len(said), "other batches round in another way, and few completions notice"
     other = rollout(served, prompts, sampling, num_samples=8, seed=4)
     assert sum(one.token_ids == two.token_ids for one, two in zip(said, other, strict=True)) < 4
 
