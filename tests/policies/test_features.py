@@ -1,7 +1,5 @@
 """Features of a prompt reach the model with the prompt's tokens, once, and no two images share what was computed."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from acting import Echo, digits_policy
@@ -10,7 +8,8 @@ from torch import nn
 from tenfold.core.errors import UserError
 from tenfold.core.types import Prompt, Reply
 from tenfold.policies import Policy, Sampling, ScriptedPolicy, character_tokenizer, rollout
-from tenfold.policies.vllm import VLLMPolicy
+from tenfold.policies.served import ServedPolicy
+from tenfold.policies.transport import Transport
 
 WIDTH, IMAGE = 16, 8  # the token of digits_policy that stands for an image: <answer>
 IDS = (9, IMAGE, IMAGE, 10, 11)
@@ -210,8 +209,8 @@ def test_a_model_whose_images_have_a_mask_of_their_own_is_refused(policy):
 
 def test_decoders_of_tokens_alone_refuse_features_by_name():
     scripted = ScriptedPolicy(character_tokenizer("ab"), lambda prompt, sample: "a")
-    engine = VLLMPolicy(None, SimpleNamespace(eos_token_id=2), 64, None)
-    for policy, name in ((scripted, "ScriptedPolicy"), (engine, "vllm_policy")):
+    engine = ServedPolicy(("http://127.0.0.1:9/v1",), "m", scripted.tokenizer, 64, frozenset([2]), Transport())
+    for policy, name in ((scripted, "ScriptedPolicy"), (engine, "a served policy")):
         with pytest.raises(UserError, match=rf"prompts\[1\]\.features = pixels: {name} takes tokens alone"):
             rollout(policy, [IDS, image(1)], Sampling(3))
     assert len(rollout(scripted, [Prompt((9, 10), "a")], Sampling(3))) == 1, "a key alone is served"

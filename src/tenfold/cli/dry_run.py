@@ -29,6 +29,10 @@ def print_plan(
     memory, parameters = guessed["memory_bytes"], guessed["parameters"]
     print(f"# largest model: {timing.count(parameters)} parameters" if math.isfinite(parameters) else _UNKNOWN_SIZE)
     print(f"# memory: {timing.size(memory)}" if math.isfinite(memory) else "# memory: unknown")
+    for line in guessed.get("gpus", ()):
+        print(f"# {line}")
+    if guessed.get("gpus") and not math.isfinite(guessed["seconds"]):
+        return  # the hours are among those lines
     print(f"# time: {_time(study, recipe, config, preset, guessed['seconds'])}")
 
 

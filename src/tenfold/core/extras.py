@@ -14,7 +14,6 @@ EXTRAS = {
     "math": "math_verify",
     "tantivy": "tantivy",
     "video": "av",
-    "vllm": "vllm",
 }
 """Extra of ``pyproject.toml`` to a module that it installs."""
 

@@ -1,14 +1,19 @@
 """POST to a server that may be busy: what may pass by itself is told apart, and tried again after a wait that doubles.
 
 The standard library does it. Who calls says what a refusal of the server means, and in which error it ends.
+:class:`Connections` opens requests that can be broken off, so that a server stops working on what nobody waits for.
 """
 
 import http.client
 import math
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import WeakSet
 
 CHUNK_BYTES = 2**16
 
@@ -36,9 +41,87 @@ def may_pass(status: int) -> bool:
     return status == 429 or status >= 500
 
 
+class Connections:
+    """Opens requests whose connections can be broken off from another thread; follows no redirection.
+
+    (A redirection would take the key along to another host.)
+
+    Example:
+        >>> connections = Connections()
+        >>> connections.break_off()
+        >>> connections.opener.open("http://127.0.0.1:9/")
+        Traceback (most recent call last):
+        urllib.error.URLError: <urlopen error broken off>
+    """
+
+    def __init__(self) -> None:
+        self.opener = urllib.request.build_opener(_Kept(self), _KeptSecure(self), _SameHost)
+        self._open: WeakSet[http.client.HTTPConnection] = WeakSet()
+        self._lock = threading.Lock()
+        self._broken_off = False
+
+    def break_off(self) -> None:
+        """End all requests under way, and refuse further ones."""
+        with self._lock:
+            self._broken_off = True
+            for connection in list(self._open):
+                _shut_down(connection)
+
+    def kept(self, kind: type[http.client.HTTPConnection]) -> Callable[..., http.client.HTTPConnection]:
+        """Makes connections of a kind that this object knows of."""
+        keep = self._keep
+
+        class KeptConnection(kind):  # type: ignore[valid-type, misc]
+            def connect(self) -> None:
+                keep(self)
+                super().connect()
+                keep(self)  # it may have been broken off meanwhile
+
+        return KeptConnection
+
+    def _keep(self, connection: http.client.HTTPConnection) -> None:
+        with self._lock:
+            self._open.add(connection)
+            if self._broken_off:
+                connection.close()
+                raise ConnectionAbortedError("broken off")
+
+
+class _Kept(urllib.request.HTTPHandler):
+    def __init__(self, connections: Connections) -> None:
+        super().__init__()
+        self._connection = connections.kept(http.client.HTTPConnection)
+
+    def http_open(self, request: Any) -> Any:
+        return self.do_open(self._connection, request)
+
+
+class _KeptSecure(urllib.request.HTTPSHandler):
+    def __init__(self, connections: Connections) -> None:
+        super().__init__()
+        self._connection = connections.kept(http.client.HTTPSConnection)
+
+    def https_open(self, request: Any) -> Any:
+        return self.do_open(self._connection, request)
+
+
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *given: Any, **named: Any) -> None:
+        return None
+
+
+def _shut_down(connection: http.client.HTTPConnection) -> None:
+    """Wake the thread that reads from a connection: it finds the end of it."""
+    if connection.sock is not None:
+        try:
+            connection.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:  # it has ended by itself
+            return
+
+
 def post(
     url: str,
-    body: bytes,
+    body: bytes | None,
     *,
     seconds: float,
     headers: Mapping[str, str] | None = None,
@@ -48,7 +131,7 @@ def post(
 
     Args:
         url: where to.
-        body: the JSON.
+        body: the JSON; ``None`` asks without one, by GET.
         seconds: until a try is given up: for the connection, for each silence, and for the answer as a whole.
         headers: further ones.
         opener: opens the request; by default urllib's own.

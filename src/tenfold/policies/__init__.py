@@ -12,6 +12,7 @@ from tenfold.policies.rollout import rollout
 from tenfold.policies.rows import Decoder, Row
 from tenfold.policies.sampling import Sampling
 from tenfold.policies.scripted import ScriptedPolicy
+from tenfold.policies.served import ServedPolicy, ServerError, served_policy
 from tenfold.policies.text_backends import LMBackend, Recorder, RolloutBackend, ScriptedBackend
 from tenfold.policies.tiny import character_tokenizer, tiny_policy
 
@@ -35,10 +36,13 @@ __all__ = [
     "Sampling",
     "ScriptedBackend",
     "ScriptedPolicy",
+    "ServedPolicy",
+    "ServerError",
     "character_tokenizer",
     "iCEM",
     "load_policy",
     "model_predictive_control",
     "rollout",
+    "served_policy",
     "tiny_policy",
 ]

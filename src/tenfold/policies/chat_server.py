@@ -1,26 +1,20 @@
 """A client for chat models behind HTTP, in the wire format that OpenAI's servers, vLLM, llama.cpp and others share.
 
-Text in, text out: the request is ``POST URL/chat/completions``. The standard library does it. What may pass by itself
-(no connection, too slow, status 429 or 5xx) is tried again, after a wait that doubles, or the one that the server asks
-for. Tokens are counted by what the server reports. The key is read from the environment at each request, and stands in
-no message, log or representation.
+Text in, text out: the request is ``POST URL/chat/completions``, sent by :class:`~tenfold.policies.transport.Transport`,
+which tries again what may pass by itself and keeps the key secret. Tokens are counted by what the server reports. For
+evaluation and for making data; a policy is trained on the tokens that it sampled, which
+:func:`~tenfold.policies.served.served_policy` gets.
 """
 
 import json
-import os
 import threading
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tenfold.core.errors import UserError
-from tenfold.core.posting import Passing, may_pass, post, tried_again
+from tenfold.core.posting import Passing
 from tenfold.core.types import Message
-
-LONGEST_WAIT = 60.0
+from tenfold.policies.transport import Refusal, Transport, require_address
 
 
 class ChatServerError(Exception):
@@ -91,16 +85,8 @@ class ChatServer:
     usage: Usage = field(default_factory=Usage)
 
     def __post_init__(self) -> None:
-        parts = urllib.parse.urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise UserError(f"url = {self.url!r}; allowed: an address that starts with http:// or https://")
-        if parts.username or parts.password:
-            raise UserError("url: has a name or a password in it; put the key into an environment variable")
-        if self.seconds <= 0 or self.retries < 0 or self.wait_seconds < 0:
-            raise UserError(
-                f"seconds = {self.seconds}, retries = {self.retries}, wait_seconds = {self.wait_seconds}; allowed: "
-                "seconds above 0, the others 0 or more"
-            )
+        require_address(self.url)
+        self._transport = Transport(self.key_variable, self.seconds, self.retries, self.wait_seconds)
         self._lock = threading.Lock()
 
     def generate(
@@ -148,45 +134,15 @@ class ChatServer:
         return completions[:n]
 
     def _request(self, body: Mapping[str, Any]) -> bytes:
-        data = json.dumps(body).encode()
+        url = f"{self.url.rstrip('/')}/chat/completions"
         try:
-            return tried_again(
-                lambda: self._post(data),
-                retries=self.retries,
-                wait_seconds=self.wait_seconds,
-                longest_wait=LONGEST_WAIT,
-                before_wait=self._count_retry,
-            )
-        except Passing as error:
+            return self._transport.ask(url, body, before_wait=self._count_retry)
+        except (Passing, Refusal) as error:
             raise ChatServerError(f"{self.url}: {error}") from None
 
     def _count_retry(self) -> None:
         with self._lock:
             self.usage.retries += 1
-
-    def _post(self, data: bytes) -> bytes:
-        key = os.environ.get(self.key_variable)
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        url = f"{self.url.rstrip('/')}/chat/completions"
-        try:
-            return post(url, data, seconds=self.seconds, headers=headers, opener=_OPENER)
-        except urllib.error.HTTPError as error:
-            raise self._refusal(error) from None
-
-    def _refusal(self, error: urllib.error.HTTPError) -> Exception:
-        """The exception for a status that is none of success, with the server's own words but without the key."""
-        with error:  # it holds the connection
-            said = " ".join(error.read(2000).decode(errors="replace").split())[:200]
-        key = os.environ.get(self.key_variable)
-        said = said.replace(key, "[key]") if key else said
-        message = f"status {error.code} {error.reason}" + (f": {said}" if said else "")
-        if not may_pass(error.code):
-            return ChatServerError(f"{self.url}: {message}")
-        try:
-            wait = float(error.headers.get("Retry-After") or 0)
-        except ValueError:
-            wait = 0.0
-        return Passing(message, wait)
 
     def _read(self, response: bytes) -> list[Completion]:
         try:
@@ -207,14 +163,3 @@ class ChatServer:
             self.usage.prompt_tokens += prompt
             self.usage.completion_tokens += completion
         return completions
-
-
-class _SameHost(urllib.request.HTTPRedirectHandler):
-    """Follows no redirection: the key would go along."""
-
-    def redirect_request(self, *given: Any, **named: Any) -> None:
-        """Refuse."""
-        return None
-
-
-_OPENER = urllib.request.build_opener(_SameHost)

@@ -107,11 +107,15 @@ def _run(turns: "_Turns", decoder: Decoder, rows: Sequence[Row]) -> None:
         while True:
             turns.take_replies(wait=False)
             sampled = decoder.step()
+            if sampled is None:  # a server is at work: replies are looked at meanwhile
+                continue
             if not sampled and not turns.take_replies(wait=True):
                 return
             for row, token, log_prob in sampled:
                 turns.take(row, token, log_prob)
     finally:
+        if (close := getattr(decoder, "close", None)) is not None:  # nobody waits any more for what is under way
+            close()
         turns.close()
 
 

@@ -79,13 +79,15 @@ class Decoder(Protocol):
     hands a prompt's features to its model or refuses them (:func:`refuse_features`).
     """
 
-    def step(self) -> Sequence[tuple[Row, int, float]]:
+    def step(self) -> Sequence[tuple[Row, int, float]] | None:
         """A sampled token and its log-probability for some rows, at most one each, none for a row that waits.
 
         Empty when every row is finished or waits, or where it is better to have more replies before sampling goes on.
         The noise of a token is keyed by ``row.seed`` and its index in the completion. Between two steps rows grow by
         the tokens given here and by those of an environment, begin or cease to wait, or are finished (``stop_reason``
-        is set).
+        is set). ``None`` says that tokens are under way, and that replies may be looked at before the next step.
+
+        A decoder may have a method ``close``, which is called when the rollout ends, in whichever way.
         """
         ...
 

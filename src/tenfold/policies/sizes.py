@@ -24,31 +24,33 @@ class ModelShape:
         layers: of attention.
         key_heads: of a layer.
         head_size: numbers of a key, and of a value.
+        width: of the residual stream.
     """
 
     parameters: float
     layers: int
     key_heads: int
     head_size: int
+    width: int
 
     def cache_bytes(self, number_bytes: float) -> float:
         """Keys and values of a token.
 
         Example:
-            >>> ModelShape(7.6e9, layers=28, key_heads=4, head_size=128).cache_bytes(2)
+            >>> ModelShape(7.6e9, layers=28, key_heads=4, head_size=128, width=3584).cache_bytes(2)
             57344
         """
         return 2 * self.layers * self.key_heads * self.head_size * number_bytes
 
 
 PUBLISHED = {
-    "smollm2-135m": ModelShape(134.5e6, 30, 3, 64),
-    "Qwen/Qwen2.5-1.5B-Instruct": ModelShape(1.54e9, 28, 2, 128),
-    "Qwen/Qwen2.5-7B": ModelShape(7.62e9, 28, 4, 128),
-    "Qwen/Qwen2.5-14B": ModelShape(14.8e9, 48, 8, 128),
-    "Qwen/Qwen2.5-32B-Instruct": ModelShape(32.8e9, 64, 8, 128),
-    "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": ModelShape(1.78e9, 28, 2, 128),
-    "deepseek-ai/DeepSeek-R1-Distill-Qwen-32B": ModelShape(32.8e9, 64, 8, 128),
+    "smollm2-135m": ModelShape(134.5e6, 30, 3, 64, 576),
+    "Qwen/Qwen2.5-1.5B-Instruct": ModelShape(1.54e9, 28, 2, 128, 1536),
+    "Qwen/Qwen2.5-7B": ModelShape(7.62e9, 28, 4, 128, 3584),
+    "Qwen/Qwen2.5-14B": ModelShape(14.8e9, 48, 8, 128, 5120),
+    "Qwen/Qwen2.5-32B-Instruct": ModelShape(32.8e9, 64, 8, 128, 5120),
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": ModelShape(1.78e9, 28, 2, 128, 1536),
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-32B": ModelShape(32.8e9, 64, 8, 128, 5120),
 }
 """Shapes of the models that presets name, from their published configurations: none is asked for on the hub."""
 
@@ -120,4 +122,4 @@ def shape_of(model: str) -> ModelShape | None:
     heads = config.num_attention_heads
     head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
     key_heads = getattr(config, "num_key_value_heads", None) or heads
-    return ModelShape(float(parameters), config.num_hidden_layers, key_heads, head_size)
+    return ModelShape(float(parameters), config.num_hidden_layers, key_heads, head_size, config.hidden_size)

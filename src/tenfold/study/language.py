@@ -90,15 +90,26 @@ def build_policy(
 
 
 def estimate_of(
-    policy: PolicyConfig, training: "GRPOSettings | SFTSettings", rows: int, reply_tokens: int = 0
-) -> dict[str, float]:
+    policy: PolicyConfig,
+    training: "GRPOSettings | SFTSettings",
+    rows: int,
+    reply_tokens: int = 0,
+    *,
+    examples: int = 0,
+    also: "Sequence[GRPOSettings | SFTSettings]" = (),
+) -> dict[str, Any]:
     """What training a loaded model takes, for the estimate of a recipe: see :mod:`tenfold.policies.sizes`.
+
+    ``gpus`` in it has sentences about named GPUs, see :mod:`tenfold.study.gpus`; none for a model of unknown shape, and
+    for a training whose steps depend on data that nobody has counted.
 
     Args:
         policy: of a model that is loaded.
         training: the hungriest one.
         rows: answers that an evaluation samples at the same time.
         reply_tokens: of such an answer with its prompt, and of what an environment adds to one in training.
+        examples: rows of data, where a training is a number of epochs over them.
+        also: further trainings that ``gpus`` is about.
     """
     from tenfold.policies.sizes import estimate_of_model
     from tenfold.train.settings import GRPOSettings
@@ -108,7 +119,7 @@ def estimate_of(
         of_a_round = training.prompts_per_step * training.num_generations * training.updates_per_generation
         rows = max(rows, min(training.rollout_batch_size or of_a_round, of_a_round))
         tokens, reference = max(tokens, training.max_prompt_length + training.max_completion_length), training.beta > 0
-    return estimate_of_model(
+    found: dict[str, Any] = estimate_of_model(
         policy.model,
         dtype=policy.dtype,
         rows=rows,
@@ -117,6 +128,45 @@ def estimate_of(
         adapters=training.lora.rank > 0,
         reference=reference,
     )
+    sentences = [_on_gpus(policy, each, rows, tokens, examples) for each in (training, *also)]
+    return found | {"gpus": [line for lines in sentences for line in lines]}
+
+
+def _on_gpus(
+    policy: PolicyConfig, training: "GRPOSettings | SFTSettings", rows: int, tokens: int, examples: int
+) -> list[str]:
+    """Sentences about named GPUs, where the shape of the model and the number of steps are known."""
+    from tenfold.policies.sizes import BYTES_OF, shape_of
+    from tenfold.study.gpus import Work, lines_about
+    from tenfold.train.settings import GRPOSettings
+
+    shape = shape_of(policy.model)
+    if shape is None:
+        return []
+    if isinstance(training, GRPOSettings):
+        batch, steps = training.prompts_per_step * training.num_generations, training.steps
+        sampled = float(batch * steps // training.num_iterations * training.max_completion_length)
+        length = max(tokens, 1)
+    else:
+        batch, sampled, length = training.batch_size, 0.0, training.max_length or tokens
+        rows, steps = 0, training.total_steps(examples) if examples else training.steps
+    if not steps or not length:
+        return []
+    work = Work(
+        kind="one reinforcement" if sampled else "one fine-tuning",
+        number_bytes=BYTES_OF[policy.dtype],
+        batch=batch,
+        pieces=training.gradient_accumulation,
+        length=length,
+        steps=steps,
+        checkpointing=training.gradient_checkpointing,
+        adapters=training.lora.rank > 0,
+        reference=isinstance(training, GRPOSettings) and training.beta > 0,
+        rows=rows,
+        sampled=sampled,
+        cache_number_bytes=BYTES_OF["bfloat16" if training.mixed_precision == "bf16" else policy.dtype],
+    )
+    return lines_about(shape, work)
 
 
 def placed(policy: "Policy", cell: "Cell") -> "Policy":

@@ -13,14 +13,16 @@ does, where trl would count it as truncated; tokens of an environment are left o
 that was sampled, with all but a final end-of-sequence token; a reward that is not a number is an error; the reference
 for the KL divergence is a copy of the initial model, not a model loaded anew by its name; the divergence is not
 multiplied by the ratio (trl's default since DeepSeek-V3.2), for the publications here do not; what trl could do and
-this cannot is refused by name. The loss above is trl's; another one takes its place where a
-:class:`~tenfold.train.policy_loss.PolicyLoss` is named. Not covered: FSDP's sharded generation, images.
+this cannot is refused by name; with a served engine the model may be sharded (FSDP2, ZeRO-3). The loss above is trl's;
+another one takes its place where a :class:`~tenfold.train.policy_loss.PolicyLoss` is named. Not covered: sampling from
+a sharded model, images.
 """
 
 import copy
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -42,6 +44,7 @@ from tenfold.train.grpo_refusals import (
     check_loss,
     require_nothing_of_trls_loss,
     require_served,
+    require_unsharded,
     require_whole_cycles,
     require_whole_groups,
 )
@@ -54,7 +57,9 @@ from tenfold.train.scoring import (
     said_text,
     without_variance,
 )
+from tenfold.train.served_engine import ServedEngine, served_engine
 from tenfold.train.settings import GRPOSettings
+from tenfold.train.sharding import prepared_reference
 from tenfold.train.trl_run import (
     Evaluate,
     Watcher,
@@ -107,6 +112,7 @@ class RolloutGRPOTrainer(GRPOTrainer):
         prompt_of: makes the prompt of a row, with a key and features; by default the column ``prompt`` is encoded,
             which rewards read in any case. Features go into sampling and into the loss, so all prompts of a batch have
             features of the same names and sizes.
+        engine: servers that sample; by default the trained model does, which must then be whole on each process.
         **options: as for ``GRPOTrainer``.
 
     Raises:
@@ -135,13 +141,14 @@ class RolloutGRPOTrainer(GRPOTrainer):
         mask_replies: bool = True,
         policy_loss: PolicyLoss | None = None,
         prompt_of: PromptOf | None = None,
+        engine: ServedEngine | None = None,
         **options: Any,
     ) -> None:
         if prompt_of is not None and max_prompt_length:
             raise UserError(
                 f"max_prompt_length = {max_prompt_length}: must be 0 with prompt_of, whose prompts are whole"
             )
-        self.prompt_of = prompt_of
+        self.prompt_of, self.engine = prompt_of, engine
         self.environment_of, self.max_prompt_length = environment, max_prompt_length
         self.rollout_batch_size, self.mask_truncated = rollout_batch_size, args.mask_truncated_completions
         self.sampling = Sampling(args.max_completion_length, args.temperature, args.top_p, stop, count_replies)
@@ -173,9 +180,13 @@ class RolloutGRPOTrainer(GRPOTrainer):
                 **options,
             )
         self.args.beta, self.beta = args.beta, beta
+        if (engine := self.engine) is None:
+            require_unsharded(self.accelerator)
+        else:
+            engine.attach(self)
         if reference is not None:
             add_fused_lm_head(bare(reference), temperature=self.temperature)
-            self.ref_model = self.accelerator.prepare_model(reference.eval(), evaluation_mode=True)
+            self.ref_model = prepared_reference(reference.eval(), self.accelerator)
 
     @staticmethod
     def _rollout_for(prompts: list[Any], trainer: "RolloutGRPOTrainer") -> dict[str, Any]:
@@ -190,14 +201,18 @@ class RolloutGRPOTrainer(GRPOTrainer):
             batch = f"per_device_eval_batch_size = {len(prompts)}"
             raise UserError(f"{batch}: must be a multiple of num_generations_eval = {num_samples}, for whole groups")
         first, rows = prompts[::num_samples], self.rows[::num_samples]
-        wrapped = unwrap_model_for_generation(
-            self.model_wrapped, self.accelerator, gather_deepspeed3_params=self.args.ds3_gather_for_generation
+        wrapped = (
+            nullcontext(self.model)
+            if self.engine
+            else unwrap_model_for_generation(
+                self.model_wrapped, self.accelerator, gather_deepspeed3_params=self.args.ds3_gather_for_generation
+            )
         )
         with wrapped as model, self.accelerator.autocast():
             policy = Policy(model.eval(), self.processing_class)
             encoded = [self._encode(policy, prompt, row) for prompt, row in zip(first, rows, strict=True)]
             trajectories = rollout(
-                policy,
+                policy if self.engine is None else self.engine.policy,
                 encoded,
                 self.sampling,
                 num_samples=num_samples,
@@ -247,6 +262,8 @@ class RolloutGRPOTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.rows = inputs
         scored = super()._generate_and_score_completions(inputs)
+        if self.engine is not None:
+            self.engine.require_alike(self._metrics["train" if self.model.training else "eval"])
         if any(self.features):
             scored["features"] = self.features  # trl shuffles and splits what is in here with the completions
         return scored
@@ -406,7 +423,9 @@ def grpo(
     arguments = shared_arguments(settings, cell, settings.steps, sequences) | grpo_arguments(settings)
     prompts = settings.steps // settings.num_iterations * settings.prompts_per_step
     lora = make_lora(settings.lora, policy.model)
-    watcher = Watcher(cell, settings, settings.steps, sequences, settings.cycle, evaluate)
+    engine = served_engine(settings.engine, policy, cell, has_adapters=lora is not None)
+    cycle = settings.cycle * settings.engine.push_every
+    watcher = Watcher(cell, settings, settings.steps, sequences, cycle, evaluate)
     config = with_extra(GRPOConfig, arguments, extra or {}, OPEN_OF_GRPO)
     with weights_alone_change(policy.model), quiet():
         trainer = RolloutGRPOTrainer(
@@ -423,6 +442,7 @@ def grpo(
             mask_replies=mask_replies,
             policy_loss=policy_loss,
             prompt_of=prompt_of,
+            engine=engine,
             train_dataset=dataset.select(draw_rows(len(dataset), prompts, cell.seed)),
             callbacks=[watcher],
             optimizers=(make_optimizer(policy.model, settings.optimizer, settings.lora), None),

@@ -13,6 +13,7 @@ from tenfold.core.config import refuse_idle
 from tenfold.core.errors import UserError
 from tenfold.train.distributed import num_launched
 from tenfold.train.settings import GRPOSettings
+from tenfold.train.sharding import sharding_of
 
 # What :func:`tenfold.policies.rollout` does not do and would ignore, with the values that ask for nothing.
 NOT_SERVED: dict[str, tuple[Any, ...]] = {
@@ -47,6 +48,7 @@ SETTINGS_OF_TRLS_LOSS = (
     "importance_sampling_level",
     "beta",
     "entropy_coefficient",
+    "engine.importance_cap",
 )
 
 
@@ -66,6 +68,12 @@ def check_cycle(settings: GRPOSettings) -> None:
             raise UserError(
                 f"{name} = {value}: must be a multiple of updates_per_generation * num_iterations = {settings.cycle}"
             )
+    pushes = settings.cycle * settings.engine.push_every
+    if settings.checkpoint_every % pushes:
+        raise UserError(
+            f"checkpoint_every = {settings.checkpoint_every}: must be a multiple of {pushes} steps, from one push of "
+            "the weights to the next (engine.push_every), for a resumed run begins with a push"
+        )
     round_prompts = settings.prompts_per_step * settings.updates_per_generation
     if round_prompts % num_launched():
         raise UserError(
@@ -112,6 +120,16 @@ def _require_nothing_of_trls_loss(values: Mapping[str, Any], of_trls_loss: Mappi
     for name, nothing in of_trls_loss.items():
         if name in values and values[name] not in nothing:
             raise UserError(f"{name} = {values[name]!r}: belongs to trl's loss, which policy_loss replaces")
+
+
+def require_unsharded(accelerator: Any) -> None:
+    """Sampling in process runs the whole model on every process."""
+    kind = sharding_of(accelerator)
+    if kind:
+        raise UserError(
+            f"engine.name = in_process: the model is sharded over processes ({kind}), and sampling needs it whole; "
+            "allowed: served"
+        )
 
 
 def require_served(args: Any, options: Mapping[str, Any]) -> None:

@@ -158,6 +158,46 @@ class SFTSettings:
 
 
 @dataclass(frozen=True)
+class EngineSettings:
+    """Who samples the completions of training."""
+
+    name: Literal["in_process", "served"] = "in_process"
+    """Who samples. in_process: the trained model itself. served: vLLM behind HTTP, to which the weights are pushed;
+    then the trained model may be sharded."""
+    urls: tuple[str, ...] = ()
+    """Addresses of the servers of the engine, up to ``/v1``; completions are spread over them."""
+    model: str = ""
+    """Name of the model at the servers of the engine; empty for the only one that they serve."""
+    folder: str = ""
+    """Folder for the versions of the weights, which the servers of the engine read; empty for one in the run."""
+    push_every: int = 1
+    """Rounds of generation from one push of the weights to the next; with more than 1, sampling is off-policy."""
+    adapters: Literal["merged", "alone"] = "merged"
+    """How LoRA adapters are pushed. merged: folded into all weights. alone: under a name of their own, to servers that
+    were started with ``--enable-lora``."""
+    seconds: float = 600.0
+    """Seconds until a request to a server of the engine is given up; a turn must end within them."""
+    importance_cap: float = 2.0
+    """Largest weight by which a token's loss is multiplied for its trained probability over the one that it was sampled
+    with, which differ in rounding (trl's ``token_truncate``); 0 for no such weights."""
+    largest_difference: float = 0.2
+    """Largest mean absolute difference in nats of the log-probabilities of a round, trained and sampled, that training
+    accepts. Rounding of bfloat16 gave 0.04 for a model of 135 million parameters."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _at_least(1, self, "push_every")
+        _at_least(0, self, "importance_cap")
+        _above_0(self, "seconds", "largest_difference")
+        if self.name == "in_process":
+            refuse_idle(self, [name for name in leaves(self) if name != "name"], acts="name = served")
+        elif not self.urls:
+            raise UserError(
+                "urls = (): a served engine needs the address of a server, such as http://127.0.0.1:8000/v1"
+            )
+
+
+@dataclass(frozen=True)
 class GRPOSettings:
     """Group-relative policy optimization."""
 
@@ -187,6 +227,8 @@ class GRPOSettings:
     rollout_batch_size: int = 0
     """Number of completions that a process samples at the same time; 0 for all of a round. It changes memory, not
     results."""
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    """Who samples the completions."""
     mask_truncated: bool = False
     """Leave completions that met ``max_completion_length`` out of the loss (their rewards still count)."""
     loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo"] = "bnpo"
@@ -242,6 +284,10 @@ class GRPOSettings:
         if self.cycle == 1:
             of_the_ratio = ("epsilon", "epsilon_high", "importance_sampling_level")
             refuse_idle(self, of_the_ratio, acts="updates_per_generation or num_iterations above 1")
+        if self.engine.name == "served":
+            refuse_idle(self, ("top_p",), acts="engine.name = in_process")
+        if not self.lora.rank:
+            refuse_idle(self, ("engine.adapters",), acts="lora.rank")
 
     @property
     def cycle(self) -> int:

@@ -39,6 +39,7 @@ from tenfold.policies.forward import autocast_of
 from tenfold.train import checkpoint
 from tenfold.train.distributed import computes_on_cpu, num_launched, require_device
 from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings, SFTSettings
+from tenfold.train.sharding import Skeleton, sharding_of
 
 WINDOW = "window.json"
 AUTOCAST = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -303,6 +304,7 @@ class Watcher(TrainerCallback):
         self.autocast = AUTOCAST[settings.mixed_precision]
         self.folder = cell.directory / "checkpoints"
         self.trainer: Trainer | None = None
+        self.skeleton: Skeleton | None = None  # of a model that is sharded in training
         self.window: list[dict[str, float]] = []
         self.headline: dict[str, float] = {}
         self.saved: Path | None = None
@@ -356,6 +358,8 @@ class Watcher(TrainerCallback):
             Interrupted: after a checkpoint, when the cell was asked to stop.
         """
         self.trainer = trainer
+        assert trainer.model is not None
+        self.skeleton = Skeleton(trainer.model, without=LEFT_BEHIND) if sharding_of(trainer.accelerator) else None
         trainer.remove_callback(PrinterCallback)
         newest = checkpoint.newest_whole(self.folder)
         self._sweep()
@@ -376,9 +380,13 @@ class Watcher(TrainerCallback):
         Args:
             policy: whose model was given to the trainer.
         """
+        return replace(policy, model=self.whole_model().eval(), autocast=self.autocast)
+
+    def whole_model(self) -> Any:
+        """The trained model; where it is sharded a copy that is not, which all processes must ask for."""
         assert self.trainer is not None
-        model: Any = self.trainer.accelerator.unwrap_model(self.trainer.model)
-        return replace(policy, model=model.eval(), autocast=self.autocast)
+        trained = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        return trained if self.skeleton is None else self.skeleton.filled_from(trained)
 
     def _resume(self, newest: Path) -> None:
         assert self.trainer is not None
@@ -401,11 +409,11 @@ class Watcher(TrainerCallback):
 
     def _evaluate(self, step: int) -> None:
         assert self.evaluate is not None and self.trainer is not None
-        model: nn.Module = self.trainer.accelerator.unwrap_model(self.trainer.model)
-        model.eval()
+        trained: nn.Module = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        model = self.whole_model().eval()
         with autocast_of(self.autocast, self.trainer.accelerator.device):
             metrics = self.evaluate(model, step)
-        model.train()
+        trained.train()
         self.cell.log(step, metrics)
         self.headline = dict(list(metrics.items())[:1])
 

@@ -337,7 +337,8 @@ def figures(report: Report) -> Sequence[Picture]:
 def estimate(config: Config) -> dict[str, float]:
     """Size and time of one seed of all arms, for ``--dry-run``; the time of a model on disk is unknown."""
     if config.policy.model:
-        return estimate_of(config.policy, config.grpo, config.evaluation.batch_size, config.evaluation.max_new_tokens)
+        rows, tokens = config.evaluation.batch_size, config.evaluation.max_new_tokens
+        return estimate_of(config.policy, config.grpo, rows, tokens, also=(config.sft,))
     num_parameters = stages.build(config, 0).num_parameters
     num_tunings = sum(arm.examples is not None for arm in ARMS.values()) + 2  # and those of two stages
     tuned = num_tunings * config.sft.steps * config.sft.batch_size

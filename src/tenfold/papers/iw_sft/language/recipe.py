@@ -282,7 +282,7 @@ def figures(report: Report) -> Sequence[Picture]:
 def estimate(config: Config) -> dict[str, float]:
     """Size and time of one seed of all arms, for ``--dry-run``; unknown for models on disk."""
     if config.policy.model:
-        return estimate_of(config.policy, config.fine_tuning, 64, config.task.max_new_tokens)
+        return estimate_of(config.policy, config.fine_tuning, 64, config.task.max_new_tokens, examples=S1K_ROWS)
     weights = build_policy(config.policy, arithmetic.ALPHABET, seed=0).num_parameters
     stages = ((config.cloning, 1), (config.fine_tuning, len(ARMS)))
     tokens = sum(times * stage.steps * stage.batch_size * stage.max_length for stage, times in stages)
@@ -293,4 +293,5 @@ def estimate(config: Config) -> dict[str, float]:
     }
 
 
+S1K_ROWS = 1000  # of the published task, whose training is in epochs
 _SECONDS_PER_TOKEN = 3.5e-5  # one core, the tiny policy of the laptop preset
