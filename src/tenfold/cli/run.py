@@ -300,7 +300,7 @@ def _execute(
 
     require_extras(_extras_of(recipe, command.config), study.name)
     if hasattr(recipe, "refuse_unfit"):
-        recipe.refuse_unfit(command.config)
+        recipe.refuse_unfit(command.config, arms)
     _refuse_absent_device(command.device)
     _warn_of_memory(recipe, command.config, command.device)
     preset = preset_and_task(study, command)
