@@ -155,7 +155,7 @@ class Asked:
         command = self.command
         require_extras(_extras_of(self.recipe, command.config), self.study.name)
         if hasattr(self.recipe, "refuse_unfit"):
-            self.recipe.refuse_unfit(command.config)
+            self.recipe.refuse_unfit(command.config, self.arms)
         _refuse_absent_device(command.device)
         _warn_of_memory(self.recipe, command.config, command.device)
         new = self.preset.replace(":", "-")

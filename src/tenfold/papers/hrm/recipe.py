@@ -5,7 +5,7 @@ chosen on the validation split over one grid (``tenfold tune hrm``). FLOPs and s
 because equal steps are not equal compute: a segment of HRM costs several passes of the feed-forward network.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -115,9 +115,9 @@ def extras(config: Config) -> tuple[str, ...]:
     return ("arc",) if config.data.task == "arc" else ()
 
 
-def refuse_unfit(config: Config) -> None:
+def refuse_unfit(config: Config, arms: Sequence[str]) -> None:
     """Refuse what cannot be trained, before a run has a folder."""
-    refuse_other_grids(config)
+    refuse_other_grids(config, [ARMS[arm].model for arm in arms])
 
 
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
@@ -242,7 +242,6 @@ def estimate(config: Config) -> dict[str, float]:
 
     Memory is that of the hungriest arm in float32: weights, gradient, two moments, average, and what a step keeps.
     """
-    refuse_other_grids(config)
     t, models = config.training, [architecture_of(config, arm) for arm in ARMS.values()]
     examples = config.data.num_train * 1.0 or _ARC_PUZZLES * _ARC_EXAMPLES
     steps = t.steps or t.epochs * examples / t.batch_size

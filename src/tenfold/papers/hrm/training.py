@@ -74,19 +74,23 @@ class Study:
 
 def prepared(config: Config, arm: Arm, seed: int, cell: Cell) -> Study:
     """A training with the puzzles of its seed, and with the steps that its epochs amount to."""
-    refuse_other_grids(config)
+    refuse_other_grids(config, [arm.model])
     puzzles = load_puzzles(config.data, seed)
     return Study(with_steps(config, puzzles), arm, seed, cell, puzzles)
 
 
-def refuse_other_grids(config: Config) -> None:
+def refuse_other_grids(config: Config, names: Sequence[str]) -> None:
     """Refuse models made for grids of another size than the data's, as after a change of ``data.task`` alone.
+
+    Args:
+        config: of the experiment.
+        names: the fields of ``config.arms`` that hold the models.
 
     Raises:
         UserError: with all flags that make the models fit.
     """
     tokens, cells, grids = grid_of(config.data)
-    models = {name: getattr(config.arms, name) for name in ("plain", "hrm", "trm")}
+    models = {name: getattr(config.arms, name) for name in names}
     wrong = [name for name, model in models.items() if (model.vocab_size, model.sequence_length) != (tokens, cells)]
     if wrong:
         model = models[wrong[0]]
