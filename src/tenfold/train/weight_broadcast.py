@@ -209,7 +209,7 @@ class _Piece:
         return flat.view(self.dtype).view(self.box[1])
 
     def checksum(self, buffer: Tensor) -> int:
-        return zlib.crc32(memoryview(buffer[self.first : self.first + self.num_bytes].cpu().numpy()))
+        return zlib.crc32(buffer[self.first : self.first + self.num_bytes].cpu().numpy().data)
 
     def sent_checksum(self, buffer: Tensor) -> Tensor:
         end = self.first + _aligned(self.num_bytes)

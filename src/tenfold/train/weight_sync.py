@@ -371,7 +371,8 @@ def _deltas(model: nn.Module) -> dict[str, tuple[Tensor, Tensor, float]]:
     from peft.tuners.lora import Linear, LoraLayer
 
     deltas = {}
-    for name, module in model.named_modules():
+    modules: Iterable[tuple[str, Any]] = model.named_modules()
+    for name, module in modules:
         if not isinstance(module, LoraLayer):
             continue
         if not isinstance(module, Linear) or len(module.lora_A) != 1 or module.use_dora.get("default"):
