@@ -4,6 +4,7 @@ An entry is what one run measured, as plain data. Those that were made before th
 :data:`SINCE_PLANS`, stay readable, and are never edited.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -168,3 +169,32 @@ def _validate_run(run: Mapping[str, Any], where: str) -> None:
             raise UserError(f"{where}: a claim has no {missing[0]}")
         if claim["verdict"] not in VERDICTS:
             raise UserError(f"{where}: verdict is {claim['verdict']!r}; allowed are {', '.join(VERDICTS)}")
+
+
+def without_places(command: str) -> str:
+    """The commands of a run without the folder that it was in, which is its user's own affair.
+
+    Args:
+        command: one or several lines.
+
+    Example:
+        >>> print(without_places("tenfold run hrm --out /a/b --arms hrm\\ntenfold run hrm --resume=/a/b"))
+        tenfold run hrm --arms hrm
+        tenfold run hrm --resume RUN
+    """
+    return "\n".join(shlex.join(_without_places(shlex.split(line))) for line in command.splitlines())
+
+
+def _without_places(words: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        flag, is_joined, _ = word.partition("=")
+        if flag not in ("--out", "--resume"):
+            kept.append(word)
+            continue
+        if not is_joined:
+            next(rest, None)
+        if flag == "--resume":
+            kept += [flag, "RUN"]
+    return kept

@@ -31,6 +31,7 @@ from tenfold.core.entries import (
     read,
     results_path,
     validate,
+    without_places,
     write,
 )
 from tenfold.core.errors import UserError
@@ -118,6 +119,7 @@ def run_from_directory(run_directory: Path) -> Run:
         raise UserError(f"{run_directory} was run before there were plans; run it again to publish it")
     run = _finished_part(run, report["seeds_finished"], run_directory)
     run["hits"] = _hits(run, run_directory)
+    run["command"] = without_places(run["command"])
     validate([run], str(json_path))
     return run
 

@@ -16,7 +16,7 @@ from tenfold.core.cell import read_stages
 from tenfold.core.damage import damaged
 from tenfold.core.directory import RunDirectory, cell_order, scores_from_plain, scores_to_plain
 from tenfold.core.discovery import recipe_module, studies
-from tenfold.core.entries import Run
+from tenfold.core.entries import Run, without_places
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
 from tenfold.core.results import shown
@@ -121,6 +121,10 @@ def _content(path: Path) -> dict[str, Any]:
 def _plain(run: RunDirectory, seeds: Sequence[int]) -> dict[str, Any]:
     facts, scores = run.facts(), {}
     facts |= run.cost(cell_order(facts["arms"], seeds))  # a run that was stopped has not stored it
+    facts["command"] = without_places(facts["command"])
+    facts |= {
+        "resumptions": [noted | {"command": without_places(noted["command"])} for noted in facts.get("resumptions", [])]
+    }
     for arm in facts["arms"]:
         scores[arm] = {str(seed): scores_to_plain(_thin(run.scores(arm, seed))) for seed in seeds}
     stages = {
