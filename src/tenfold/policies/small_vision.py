@@ -123,7 +123,7 @@ class SmallVisionForCausalLM(GPT2LMHeadModel):
         self.transformer = SmallVisionModel(config)
         self.post_init()
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         input_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
@@ -148,7 +148,8 @@ class SmallVisionForCausalLM(GPT2LMHeadModel):
     def looked_at(self, pixels_B3HW: Tensor, samples: int) -> DynamicCache:
         """What words need to know of their image, computed once and repeated for the samples of each."""
         cache = DynamicCache()
-        self.transformer(inputs_embeds=self.transformer.stem(pixels_B3HW), past_key_values=cache, use_cache=True)
+        seen_BPD = cast(Any, self.transformer.stem)(pixels_B3HW)
+        self.transformer(inputs_embeds=seen_BPD, past_key_values=cache, use_cache=True)
         cache.batch_repeat_interleave(samples)
         return cache
 

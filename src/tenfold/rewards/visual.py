@@ -117,7 +117,7 @@ def gated(drawn: Rendered, enough_calls: int) -> float:
 
 
 def above_half(drawn: Rendered, enough_calls: int) -> float:
-    """1 if a call rendered and the last similarity is above 0.5, as in DeepEyes' code; the number of calls is nothing."""
+    """1 if a call rendered and the last similarity is above 0.5, as in DeepEyes' code; more calls add nothing."""
     return float(bool(drawn.successes) and (drawn.last or 0.0) > 0.5)
 
 

@@ -14,10 +14,8 @@ Shapes: B images, G dialogues of each, N = B * G, T words.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from tenfold.rewards.visual import Rendered, VisualWeights, parts_of
