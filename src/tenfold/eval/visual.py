@@ -43,6 +43,8 @@ EDGE_CONTRAST = 0.2
 FOREGROUND = 0.12
 """Least difference to the background, in some channel, that counts as drawn."""
 COLOUR_BINS = 6
+GREY_COUNTS = 0.15
+"""What a grey pixel counts in the palette; one of full saturation counts 1 more."""
 MOST_PIXELS = 40_000_000
 _NEARLY = 1e-9
 
@@ -107,6 +109,16 @@ def _colour_overlap(a: Features, b: Features) -> np.ndarray:
 
 COLOURS = Term(lambda images: (_colour_counts(images),), _colour_overlap)
 """Twice the intersection of both colour histograms over their sum, background left out; 1 where both are empty."""
+
+
+def _look_for_palette(images: np.ndarray) -> Features:
+    saturation = images.max(-1) - images.min(-1)
+    return (np.sqrt(_colour_counts(images, GREY_COUNTS + saturation)),)
+
+
+PALETTE = Term(_look_for_palette, _colour_overlap)
+"""The same on square roots of counts in which greys, such as text and axes, count little: a thin line in the right
+colour counts beside a filled bar."""
 
 
 def _ssim(a: Features, b: Features) -> np.ndarray:
@@ -178,9 +190,9 @@ def rapidocr_reader() -> Callable[[np.ndarray], list[str]]:
     return read
 
 
-TERMS: Mapping[str, Term] = {"overlap": OVERLAP, "edges": EDGES, "colours": COLOURS, "ssim": SSIM}
+TERMS: Mapping[str, Term] = {"overlap": OVERLAP, "edges": EDGES, "colours": COLOURS, "palette": PALETTE, "ssim": SSIM}
 """The terms that need nothing else."""
-DEFAULT_WEIGHTS: Mapping[str, float] = {"overlap": 0.35, "edges": 0.35, "colours": 0.2, "ssim": 0.1}
+DEFAULT_WEIGHTS: Mapping[str, float] = {"overlap": 0.4, "edges": 0.2, "palette": 0.35, "ssim": 0.05}
 """For pages and charts of some hundred pixels."""
 DRAWING_WEIGHTS: Mapping[str, float] = {"overlap": 0.55, "edges": 0.25, "colours": 0.2}
 """For drawings of some dozen pixels."""
@@ -446,13 +458,14 @@ def _share(found: np.ndarray, of: np.ndarray) -> np.ndarray:
     return share
 
 
-def _colour_counts(images: np.ndarray) -> np.ndarray:
-    """How many drawn pixels have a colour of each bin, [N, bins^3]."""
+def _colour_counts(images: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """How many drawn pixels have a colour of each bin, [N, bins^3]; or the sum of their weights."""
     drawn = np.abs(images - background(images)[:, None, None]).max(-1) > FOREGROUND
     bins = np.minimum((images * COLOUR_BINS).astype(np.int64), COLOUR_BINS - 1)
     flat = (bins[..., 0] * COLOUR_BINS + bins[..., 1]) * COLOUR_BINS + bins[..., 2]
     numbers = np.arange(len(images))[:, None, None] * COLOUR_BINS**3 + flat
-    counts = np.bincount(numbers[drawn], minlength=len(images) * COLOUR_BINS**3)
+    each = None if weights is None else weights[drawn]
+    counts = np.bincount(numbers[drawn], each, minlength=len(images) * COLOUR_BINS**3)
     return counts.reshape(len(images), -1).astype(np.float64)
 
 

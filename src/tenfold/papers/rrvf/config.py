@@ -126,7 +126,7 @@ class RewardConfig:
     tool_rule: Literal["gated", "above_half", "per_call"] = "gated"
     """How calls are paid."""
     failed_call: float = 2.0
-    """What a first turn that does not run costs, in units of the format part: as much as a failed answer costs in all."""
+    """What a first turn that does not run costs, in units of the format part: in all as much as a failed answer."""
 
 
 @dataclass(frozen=True)

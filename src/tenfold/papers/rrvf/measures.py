@@ -1,4 +1,4 @@
-"""What is measured on held-out images of both domains: most probable and sampled answers, on all and on passing ones."""
+"""What is measured on held-out images of both domains: most probable and sampled answers; all, and passing ones."""
 
 from collections.abc import Sequence
 from typing import Any
