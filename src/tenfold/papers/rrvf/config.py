@@ -207,8 +207,7 @@ TASKS = ("chart",)
 def paper(task: str = "chart") -> Config:
     """The published group of 8 dialogues for each image, and about 100 steps, on the study's world.
 
-    The published policy is a model of 7 B that learns from ChartMimic's and WebSight's images; ``docs/image-to-code.md``
-    has the settings for it.
+    The published policy is a model of 7 B on ChartMimic's and WebSight's images, which are not part of this study.
     """
     config = gpu()
     return {"chart": replace(config, images=replace(config.images, samples=8, steps=100, turns_steps=100))}[task]
