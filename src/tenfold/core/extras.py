@@ -12,6 +12,7 @@ EXTRAS = {
     "control": "gymnasium",
     "gguf": "gguf",
     "math": "math_verify",
+    "svg": "resvg_py",
     "tantivy": "tantivy",
     "video": "av",
     "vllm": "vllm",
