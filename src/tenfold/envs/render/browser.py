@@ -25,7 +25,11 @@ from tenfold.envs.render.literals import why_page_refused
 from tenfold.envs.render.png import pixels_of
 from tenfold.envs.render.renderer import RenderResult
 
-PLACES = ("/usr/lib/chromium/chromium", "/usr/lib64/chromium-browser/chromium-browser", "/usr/lib/chromium-browser/chrome")
+PLACES = (
+    "/usr/lib/chromium/chromium",
+    "/usr/lib64/chromium-browser/chromium-browser",
+    "/usr/lib/chromium-browser/chrome",
+)
 """Where distributions put the browser itself, behind the script that is called ``chromium``."""
 FLAGS = (
     "--headless",
