@@ -154,7 +154,7 @@ def parts_of(drawn: Rendered, weights: VisualWeights) -> Parts:
     is_wrong = not drawn.well_formed or drawn.last is None
     return Parts(
         vision=drawn.last or 0.0,
-        format=-float(is_wrong) - weights.failed_call * failed_calls,
+        format=0.0 - is_wrong - weights.failed_call * failed_calls,
         tool=TOOL_RULES[weights.tool_rule](drawn, weights.enough_calls),
     )
 

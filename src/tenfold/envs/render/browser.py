@@ -1,4 +1,4 @@
-"""Draws web pages in the system's Chromium, in a bubblewrap of its own: no network, no scripts, no files of this machine.
+"""Draws web pages in the system's Chromium, in a bubblewrap of its own: no network, no scripts, no files of ours.
 
 One browser is kept warm; each page gets a context of its own, which is thrown away. The browser is spoken to by its
 DevTools protocol over a pair of pipes, so that there is no port to connect to and nothing to install but Chromium. The

@@ -45,7 +45,7 @@ class MatplotlibRenderer:
     """Draws Python programs; whatever they do is a result. Safe to use from several threads.
 
     Args:
-        most_pixels: longer side of an image; figures are drawn at 100 dots an inch, or fewer where they would be larger.
+        most_pixels: longer side of an image; figures are drawn at 100 dots an inch, or fewer where that is too large.
         limits: of one program.
         allow_unsafe: where programs cannot be isolated, draw all the same, with limits and deadlines alone.
 
@@ -54,7 +54,7 @@ class MatplotlibRenderer:
 
     Example:
         >>> with MatplotlibRenderer() as renderer:
-        ...     result = renderer.render("import matplotlib.pyplot as plt; plt.figure(figsize=(2, 1)); plt.plot([1, 2])")
+        ...     result = renderer.render("from pylab import *; figure(figsize=(2, 1)); plot([1, 2])")
         >>> result.image.shape
         (100, 200, 3)
     """

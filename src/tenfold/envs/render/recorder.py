@@ -29,10 +29,10 @@ import json as _json
 class _Recorder:
     calls, drawn, depth = [], [], 0
     CALLS = (
-        "bar barh plot scatter pie hist hist2d boxplot violinplot fill_between fill_betweenx fill errorbar imshow matshow "
-        "pcolor pcolormesh contour contourf quiver barbs streamplot stem stackplot step hexbin broken_barh eventplot "
-        "loglog semilogx semilogy stairs tricontour tricontourf tripcolor triplot bar3d plot_surface plot_wireframe "
-        "plot_trisurf scatter3D plot3D"
+        "bar barh plot scatter pie hist hist2d boxplot violinplot fill_between fill_betweenx fill errorbar "
+        "imshow matshow pcolor pcolormesh contour contourf quiver barbs streamplot stem stackplot step hexbin "
+        "broken_barh eventplot loglog semilogx semilogy stairs tricontour tricontourf tripcolor triplot bar3d "
+        "plot_surface plot_wireframe plot_trisurf scatter3D plot3D "
     ).split()
     @classmethod
     def watch(cls, owner):
@@ -188,7 +188,7 @@ class ChartRecorder:
 
     Example:
         >>> with ChartRecorder() as recorder:
-        ...     found = recorder.record("import matplotlib.pyplot as plt; plt.bar([1], [2], color='red'); plt.title('T')")
+        ...     found = recorder.record("from pylab import *; bar([1], [2], color='red'); title('T')")
         >>> found.calls, found.colours, found.texts
         (('bar',), (('bar', '#ff0000'),), ('T',))
     """

@@ -242,6 +242,8 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
     model = learned(study, does)
     comparators = does.comparators if isinstance(does, Seeing) else ()
     metrics, items, shown = measure(study, model, comparators)
+    if cell.is_main:
+        stages.save_policy(model, cell.directory / "model")
     metrics["cost/parameters"] = float(sum(parameter.numel() for parameter in model.parameters()))
     return Scores(metrics=metrics, items=items, curves=cell.curves(), samples={"dialogues": shown})
 

@@ -140,19 +140,22 @@ def _made_once(study: Study, name: str, make: object) -> SmallVisionForCausalLM:
         study.cell,
         name,
         make,  # type: ignore[arg-type]
-        save=_save,
-        load=lambda folder: _load(study, folder),
+        save=save_policy,
+        load=lambda folder: load_saved(study.config, folder, study.device),
     )
     return model
 
 
-def _save(model: SmallVisionForCausalLM, folder: Path) -> None:
+def save_policy(model: SmallVisionForCausalLM, folder: Path) -> None:
+    """Write the weights of a policy into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     write_atomically(folder / "policy.safetensors", save(state))
 
 
-def _load(study: Study, folder: Path) -> SmallVisionForCausalLM:
-    model = fresh(study.config, study.seed)
+def load_saved(config: Config, folder: Path, device: torch.device) -> SmallVisionForCausalLM:
+    """Read what :func:`save_policy` wrote, for the configuration it was trained with."""
+    model = fresh(config, 0)
     model.load_state_dict(load_file(folder / "policy.safetensors"))
-    moved: SmallVisionForCausalLM = cast(Any, model).to(study.device).eval()
+    moved: SmallVisionForCausalLM = cast(Any, model).to(device).eval()
     return moved
