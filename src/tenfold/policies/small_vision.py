@@ -85,6 +85,9 @@ class SmallVisionModel(GPT2Model):
         super().__init__(config)
         self.stem = ConvStem(config.hidden_size, config.image_tokens)
 
+    def warn_if_padding_and_no_attention_mask(self, *_: Any) -> None:
+        """Nothing: padding between turns is a word like any other, and is seen by all that follow."""
+
     def forward(self, input_ids: Tensor | None = None, pixel_values: Tensor | None = None, **options: Any) -> Any:
         """As ``GPT2Model``, with the images of the rows in order, [B, 3, H, W].
 
