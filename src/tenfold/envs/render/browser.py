@@ -9,11 +9,12 @@ page starts another one.
 """
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
-import subprocess
+import signal
 import threading
 import time
 from contextlib import suppress
@@ -123,17 +124,7 @@ class _Browser:
     def __init__(self, program: str) -> None:
         commands, self._commands = os.pipe()
         self._answers, answers = os.pipe()
-        self._process = subprocess.Popen(
-            _in_bubblewrap(program, commands, answers),
-            pass_fds=(commands, answers),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"},
-            start_new_session=True,
-        )
-        os.close(commands)
-        os.close(answers)
+        self._process = _spawned(_in_bubblewrap(program), commands, answers)
         self._number, self._unread = 0, b""
         try:
             self._ask("Browser.getVersion", {}, time.monotonic() + START_SECONDS)
@@ -200,13 +191,30 @@ class _Browser:
         for descriptor in (self._commands, self._answers):
             with suppress(OSError):
                 os.close(descriptor)
-        self._process.kill()
-        self._process.wait()
+        os.kill(self._process, signal.SIGKILL)
+        os.waitpid(self._process, 0)
 
 
-def _in_bubblewrap(program: str, commands: int, answers: int) -> list[str]:
+def _spawned(command: list[str], commands: int, answers: int) -> int:
+    """Start a program with two pipes where Chromium expects them; both ends are closed here. Its process."""
+    high = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 64) for each in (commands, answers)]  # none may lie at 3 or 4
+    os.close(commands)
+    os.close(answers)
+    nothing = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
+    moved = [(os.POSIX_SPAWN_DUP2, high[0], _COMMANDS), (os.POSIX_SPAWN_DUP2, high[1], _ANSWERS)]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
+    try:
+        return os.posix_spawn(command[0], command, environment, file_actions=[*nothing, *moved], setsid=True)
+    finally:
+        for each in high:
+            os.close(each)
+
+
+def _in_bubblewrap(program: str) -> list[str]:
     """The command line: libraries and fonts to read, folders in memory to write, and nothing else."""
-    words = ["bwrap", "--unshare-user", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    bubblewrap = shutil.which("bwrap")
+    assert bubblewrap is not None
+    words = [bubblewrap, "--unshare-user", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     words += ["--hostname", "browser", "--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev"]
     words += ["--size", str(256 << 20), "--tmpfs", "/tmp"]
     for path in ("/bin", "/lib", "/lib32", "/lib64", "/sbin"):
@@ -216,8 +224,4 @@ def _in_bubblewrap(program: str, commands: int, answers: int) -> list[str]:
             words += ["--ro-bind", path, path]
     for path in ("/etc/fonts", "/etc/ld.so.cache", "/etc/alternatives"):
         words += ["--ro-bind-try", path, path]
-    # A shell moves the pipes to where Chromium looks for them; through higher numbers, for they may overlap.
-    moved = f'exec {_COMMANDS}<&{commands} {_ANSWERS}>&{answers}; exec "$0" "$@"'
-    if {commands, answers} & {_COMMANDS, _ANSWERS}:
-        moved = f'exec 8<&{commands} 9>&{answers}; exec {_COMMANDS}<&8 {_ANSWERS}>&9; exec "$0" "$@"'
-    return [*words, "--", "/bin/sh", "-c", moved, program, *FLAGS]
+    return [*words, "--", program, *FLAGS]
