@@ -20,11 +20,14 @@ from tenfold.papers.cort.formats import final_answer, is_failure, parse_program,
 from tenfold.papers.cort.measures import purpose_of
 from tenfold.papers.cort.method import CodeReward, is_right, same_answer
 from tenfold.papers.cort.proposers import Heuristic
+from tenfold.papers.rrvf.looking import read_score, without_code
+from tenfold.papers.rrvf.method import parse_turn
 from tenfold.papers.sem.decided import _CONFIDENCE
 from tenfold.papers.sem.grammar import _READ, _Read, parse
 from tenfold.papers.sem.measures import rule_judge
 from tenfold.papers.sem.method import Gold
 from tenfold.rewards import FORMATS, parse_tagged, text_of
+from tenfold.rewards.visual import code_of
 
 pytestmark = pytest.mark.alone
 
@@ -61,6 +64,8 @@ PARSERS = {
     "cort proposer": Heuristic().propose,
     "cort programs": lambda text: (parse_program(text), is_failure(text), replayed_program([(text, text)], text)),
     "cort rewards": lambda text: (is_right(text, "4"), same_answer(text, "4"), CodeReward()([""], [text])),
+    "rrvf turns": lambda text: (parse_turn(text, {"t": "c"}), parse_turn(text, {"t": "c"}, strict=False)),
+    "rrvf answers": lambda text: (code_of(text), read_score(text), without_code(text)),
     "sem grammar": lambda text: parse(text, ["<result>r</result>", text]),
     "sem confidence": lambda text: _CONFIDENCE.sub("", text),
     "sem judge": lambda text: rule_judge("", text, Gold(("Paris",))),
