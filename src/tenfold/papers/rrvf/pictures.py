@@ -47,11 +47,12 @@ def draw(report: Report, arms: Sequence[str]) -> list[Picture]:
 
 
 def _domains(cells: Finished, colour_of: Mapping[str, str]) -> Picture:
-    figure, ((left, right),) = panels(2, width=4.8, height=4.6, share_y=True)
+    figure, ((left, right),) = panels(2, width=4.8, height=4.6)
     for axes, domain, title in ((left, "test", "the domain of the labels"), (right, "shifted", "the new domain")):
         draw_bars(axes, cells, f"{domain}/exact", colour_of)
         axes.set(title=title, xlabel="exact programs", xlim=(0, 1))
         finish(axes)
+    right.set_yticklabels([])
     caption = (
         "Share of held-out images whose program was written exactly. Bars: mean over seeds; dots: single seeds. On the "
         "left many labels win; on the right there are none, and new_domain alone has seen its images."
