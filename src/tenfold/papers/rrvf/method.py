@@ -168,7 +168,7 @@ def group_advantages(rewards_N: Tensor, samples: int, eps: float = 1e-4) -> Tens
     """(R - mean) / (std + eps) of each group of ``samples`` rewards, [N]; 0 in a group of equal ones.
 
     Example:
-        >>> group_advantages(torch.tensor([1.0, 0.0, 1.0, 1.0]), 2).round(decimals=2).tolist()
+        >>> [round(each, 2) for each in group_advantages(torch.tensor([1.0, 0.0, 1.0, 1.0]), 2).tolist()]
         [0.71, -0.71, 0.0, 0.0]
     """
     rewards_BG = rewards_N.view(-1, samples)
