@@ -292,3 +292,13 @@ def test_sides_take_turns_and_medians_are_compared(monkeypatch):
     (line,) = side_by_side.rates("what", "things/s", ours, [rival], repeats=3)
     assert (line.ours, line.rival, line.ratio) == (10 / 1, 20 / 4, 2.0)
     assert sorted(log[:2]) == ["ours", "rival"] and log[2:] == ["ours", "rival", "rival", "ours", "ours", "rival"]
+
+
+@pytest.mark.alone
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing: apt install bubblewrap")
+def test_quick_comparisons_of_rendering_are_lines_of_json(capsys):
+    importlib.import_module("rendering").main(["--quick", "--json", "--parts", "similarity", "charts"])
+    similarity, charts = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert list(similarity) == list(charts) == KEYS
+    assert charts["rival_name"] == "a fresh Python for each, not isolated"
+    assert charts["ratio"] == pytest.approx(charts["ours"] / charts["rival"])

@@ -22,12 +22,15 @@ from tenfold.papers.cort.formats import STOP, final_answer, is_failure, parse_pr
 from tenfold.papers.cort.measures import purpose_of
 from tenfold.papers.cort.method import CodeReward, is_right, same_answer
 from tenfold.papers.cort.proposers import Heuristic
+from tenfold.papers.rrvf.looking import read_score, without_code
+from tenfold.papers.rrvf.method import parse_turn
 from tenfold.papers.sem.decided import _CONFIDENCE
 from tenfold.papers.sem.grammar import _READ, _Read, parse
 from tenfold.papers.sem.measures import rule_judge
 from tenfold.papers.sem.method import Gold
 from tenfold.policies import character_tokenizer
 from tenfold.rewards import FORMATS, parse_tagged, text_of
+from tenfold.rewards.visual import code_of
 
 pytestmark = pytest.mark.alone
 
@@ -95,6 +98,8 @@ PARSERS = {
     "cort programs": lambda text: (parse_program(text), is_failure(text), replayed_program([(text, text)], text)),
     "cort tool loop": through_the_tool_loop,
     "cort rewards": lambda text: (is_right(text, "4"), same_answer(text, "4"), CodeReward()([""], [text])),
+    "rrvf turns": lambda text: (parse_turn(text, {"t": "c"}), parse_turn(text, {"t": "c"}, strict=False)),
+    "rrvf answers": lambda text: (code_of(text), read_score(text), without_code(text)),
     "sem grammar": lambda text: parse(text, ["<result>r</result>", text]),
     "sem confidence": lambda text: _CONFIDENCE.sub("", text),
     "sem judge": lambda text: rule_judge("", text, Gold(("Paris",))),

@@ -33,6 +33,8 @@ VERBS = {
     "doctor": ("", "what the code sandbox really stops on this machine, and which optional parts are installed"),
     "env": ("", "versions and hardware, for bug reports"),
     "index": ("build|search …", "index a corpus of passages, and search the index"),
+    "render": ("FILE", "draw a Matplotlib program, a page or an SVG as a policy's would be drawn"),
+    "score": ("chart|image …", "how alike two chart programs, or two images, are"),
     "new": ("NAME", "start a paper folder that runs and passes the conformance tests"),
 }
 

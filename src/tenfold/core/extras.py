@@ -12,6 +12,9 @@ EXTRAS = {
     "control": "gymnasium",
     "gguf": "gguf",
     "math": "math_verify",
+    "ocr": "rapidocr_onnxruntime",
+    "qwen_vl": "torchvision",
+    "svg": "resvg_py",
     "tantivy": "tantivy",
     "video": "av",
 }

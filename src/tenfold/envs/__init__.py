@@ -13,6 +13,16 @@ from tenfold.envs.programs import (
     validate,
 )
 from tenfold.envs.python_tool import PythonTool
+from tenfold.envs.render import (
+    BrowserRenderer,
+    CachedRenderer,
+    ChartRecorder,
+    MatplotlibRenderer,
+    Renderer,
+    RenderResult,
+    ShapeRenderer,
+    SvgRenderer,
+)
 from tenfold.envs.sandbox import MODULES, SCIENTIFIC_MODULES, CodeSession, Execution, Limits, Sandbox
 from tenfold.envs.search import (
     BM25,
@@ -37,7 +47,10 @@ __all__ = [
     "BM25",
     "MODULES",
     "SCIENTIFIC_MODULES",
+    "BrowserRenderer",
+    "CachedRenderer",
     "CachedRetriever",
+    "ChartRecorder",
     "CodeSession",
     "Dense",
     "Execution",
@@ -47,6 +60,7 @@ __all__ = [
     "InThisProcess",
     "Limits",
     "Marginal",
+    "MatplotlibRenderer",
     "MazeWorld",
     "Notices",
     "Observation",
@@ -56,10 +70,14 @@ __all__ = [
     "ProgramRefused",
     "ProgramSandbox",
     "PythonTool",
+    "RenderResult",
+    "Renderer",
     "RetrievalError",
     "Retriever",
     "Sandbox",
     "SearchTool",
+    "ShapeRenderer",
+    "SvgRenderer",
     "Tantivy",
     "Tool",
     "ToolEnvironment",

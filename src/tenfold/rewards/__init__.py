@@ -14,6 +14,7 @@ from tenfold.rewards.scoring_rules import (
     spherical_rule,
 )
 from tenfold.rewards.tagged import FORMATS, FormatReward, Parsed, blocks_of, parse_tagged
+from tenfold.rewards.visual import VisualReward, VisualWeights
 
 __all__ = [
     "FORMATS",
@@ -26,6 +27,8 @@ __all__ = [
     "Safety",
     "ScoringRule",
     "Verifier",
+    "VisualReward",
+    "VisualWeights",
     "blocks_of",
     "brier_rule",
     "check_scoring_rule",

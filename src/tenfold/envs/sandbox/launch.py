@@ -23,6 +23,7 @@ from tenfold.core.errors import UserError
 from tenfold.envs.sandbox.inside import as_unprivileged, warm_parent
 from tenfold.envs.sandbox.limits import Limits
 
+PARENT_TEMPORARY_BYTES = 64 << 20
 START_SECONDS = 120.0  # imports of large packages from a cold disk
 INSIDE = Path(warm_parent.__file__).parent
 OWN_PATH = "/run/tenfold"
@@ -233,7 +234,9 @@ def in_bubblewrap(command: list[str], folder: str) -> tuple[list[int], list[str]
         os.lseek(source, 0, os.SEEK_SET)
         sources.append(source)
         words += ["--ro-bind-data", str(source), f"{OWN_PATH}/inside/{file.name}"]
-    words += ["--dir", "/tmp", "--remount-ro", "/", "--chdir", "/", "--", *command]
+    # Imports may need a cache there (Matplotlib's fonts do); each session mounts a folder of its own over it.
+    words += ["--size", str(PARENT_TEMPORARY_BYTES), "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", "/", "--"]
+    words += command
     if root:
         helper = [INTERPRETER, "-I", "-S", as_unprivileged.__file__, folder]
         words = [*helper, *(os.path.realpath(path) for path in shown), "--", *words]

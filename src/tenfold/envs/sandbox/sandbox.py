@@ -25,6 +25,7 @@ from tenfold.envs.sandbox.limits import Execution, Limits, Status
 
 MODULES = ("math", "statistics", "fractions", "decimal", "itertools", "numpy")
 SCIENTIFIC_MODULES = (*MODULES, "scipy", "sympy", "pandas")
+FETCH_SECONDS = 5.0
 GRACE_SECONDS = 0.3  # for the guard to hand over what was printed before the deadline
 STATUSES: dict[bytes, Status] = {
     frames.OK: "ok",
@@ -208,6 +209,35 @@ class CodeSession:
                 self._end()
             return execution
 
+    def fetch(self, name: str) -> bytes | None:
+        """The content of a file that programs of this session wrote into their folder; ``None`` where there is none.
+
+        Bytes come as they are, at most ``Limits.temporary_bytes``, beside the output and not through it. Links, pipes
+        and folders are none. Programs may have written anything, so trust nothing in it.
+
+        Args:
+            name: of the file, without a folder.
+
+        Example:
+            >>> with Sandbox(modules=()) as sandbox, sandbox.open() as session:
+            ...     _ = session.run("open('made.bin', 'wb').write(bytes(3))")
+            ...     session.fetch("made.bin"), session.fetch("absent.bin")
+            (b'\\x00\\x00\\x00', None)
+        """
+        self._sandbox.check_process()
+        with self._lock:
+            if self._worker is None:
+                return None
+            try:
+                found = self._worker.fetch(name.encode())
+            except BaseException:
+                self._end()
+                raise
+            if found is None:
+                self._end()
+                return None
+            return found[1] if found[0] == frames.OK else None
+
     def _end(self) -> None:
         if self._worker is not None:
             self._worker.close(kill=os.getpid() == self._sandbox._process)
@@ -254,13 +284,27 @@ class _Worker:
             raise RuntimeError(f"the code sandbox could not confine a session: {output}")
         return Execution(output, STATUSES[status], characters)
 
+    def fetch(self, name: bytes) -> tuple[bytes, bytes] | None:
+        """Status and content; ``None`` where the session has ended."""
+        try:
+            self.channel.settimeout(FETCH_SECONDS)
+            self.channel.sendall(frames.REQUEST.pack(frames.FETCH, len(name)) + name)
+            reply = self._raw_reply(time.monotonic() + FETCH_SECONDS)
+        except (TimeoutError, ConnectionError):
+            return None
+        return None if reply is None else reply[:2]
+
     def _reply(self, deadline: float) -> tuple[bytes, str, int] | None:
+        reply = self._raw_reply(deadline)
+        return None if reply is None else (reply[0], reply[1].decode(), reply[2])
+
+    def _raw_reply(self, deadline: float) -> tuple[bytes, bytes, int] | None:
         header = self._receive(frames.REPLY.size, deadline)
         if header is None:
             return None
         status, size, characters = frames.REPLY.unpack(header)
-        output = self._receive(size, deadline)
-        return None if output is None else (status, output.decode(), characters)
+        content = self._receive(size, deadline)
+        return None if content is None else (status, content, characters)
 
     def _receive(self, size: int, deadline: float) -> bytes | None:
         parts = b""

@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import socket
+import stat
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -19,6 +20,7 @@ from .frames import (
     CANCEL,
     DONE,
     ERROR,
+    FETCH,
     KILLED,
     LOST,
     OK,
@@ -94,7 +96,9 @@ class Guard:
                 self._end()
             wanted, size = REQUEST.unpack(header)
             program = read_exactly(descriptor, size)
-            if wanted != CANCEL:  # one that crossed with our answer
+            if wanted == FETCH:
+                self._hand_over(program.decode())
+            elif wanted != CANCEL:  # one that crossed with our answer
                 self._run(wanted, program)
 
     def _wait_for_a_request(self) -> None:
@@ -104,6 +108,16 @@ class Guard:
             self._signal(signal.SIGSTOP)
             waiting.poll()
             self._signal(signal.SIGCONT)
+
+    def _hand_over(self, name: str) -> None:
+        """Send a file of the session's folder, bytes as they are; its size is checked before a byte is read."""
+        try:
+            content = _read_plain_file(name, self.settings["temporary_bytes"])
+        except OSError as error:
+            text = str(error).encode()
+            self.host.sendall(REPLY.pack(ERROR, len(text), len(text)) + text)
+            return
+        self.host.sendall(REPLY.pack(OK, len(content), len(content)) + content)
 
     def _run(self, wanted: bytes, program: bytes) -> None:
         collector = Collector(self.settings["output_characters"])
@@ -207,6 +221,22 @@ def _name_of(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return str(number)
+
+
+def _read_plain_file(name: str, most_bytes: int) -> bytes:
+    """A file in the working folder. Programs made it, so that it may be a link, a pipe, a device, or too large."""
+    if os.path.basename(name) != name or name in ("", ".", ".."):
+        raise OSError(f"{name}: is no plain name")
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(f"{name}: is no plain file")
+        if found.st_size > most_bytes:
+            raise OSError(f"{name}: is larger than {most_bytes} bytes")
+        return read_exactly(descriptor, found.st_size)
+    finally:
+        os.close(descriptor)
 
 
 def _become_interpreter(tasks: int, answers: int, output: int, settings: Mapping[str, Any]) -> NoReturn:
