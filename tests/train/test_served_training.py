@@ -1,7 +1,9 @@
 """GRPO with a served engine: weights follow, wrong ones are refused, and a model may be sharded over two processes."""
 
 import shutil
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import served_training
@@ -85,7 +87,11 @@ def test_a_round_from_other_weights_is_refused(tmp_path, stand_in, url):
         train(tmp_path, url)
 
 
-def test_a_server_that_goes_away_ends_the_run_in_a_sentence_and_the_run_goes_on_with_another(tmp_path, stand_in, url):
+def test_a_server_that_goes_away_ends_the_run_in_a_sentence_and_the_run_goes_on_with_another(
+    tmp_path, stand_in, url, monkeypatch
+):
+    at_once = SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
+    monkeypatch.setattr("tenfold.core.posting.time", at_once)  # between the tries
     expected = weights_of(train(tmp_path / "whole", url))
     plain, completions = stand_in._sampled, []
 

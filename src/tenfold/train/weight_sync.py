@@ -360,7 +360,7 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def _tied_names(model: nn.Module) -> set[str]:
+def _tied_names(model: Any) -> set[str]:
     """Names that share another one's tensor, which ``from_pretrained`` ties again."""
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model
     return set(getattr(bare, "all_tied_weights_keys", None) or {})
