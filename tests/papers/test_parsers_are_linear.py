@@ -6,9 +6,12 @@ sixteen times. One set of texts for all parsers: what starts and never ends, wha
 
 import gc
 import time
+from contextlib import suppress
 
 import pytest
 
+from tenfold.core.errors import UserError
+from tenfold.envs.tool_calls import from_typescript, read_turn
 from tenfold.eval.answer_text import normalized
 from tenfold.eval.exact_match import exact_match
 from tenfold.eval.math_forms import form_of, is_prose, last_boxed, parts_of, stated_in, without_unit
@@ -46,6 +49,12 @@ def read_tags(text):
         parse_tagged(text, blocks, loose=True)
 
 
+def read_declarations(text):
+    for given in (text, f"namespace functions {{ {text}", f"namespace functions {{ type a = (_: {{x: {text}"):
+        with suppress(UserError):
+            from_typescript(given)
+
+
 PARSERS = {
     "normalized": normalized,
     "exact_match": lambda text: exact_match(text, "Paris"),
@@ -63,6 +72,8 @@ PARSERS = {
     "cort rewards": lambda text: (is_right(text, "4"), same_answer(text, "4"), CodeReward()([""], [text])),
     "sem grammar": lambda text: parse(text, ["<result>r</result>", text]),
     "sem confidence": lambda text: _CONFIDENCE.sub("", text),
+    "tool calls": lambda text: (read_turn(text), read_turn("<|tool_calls_section_begin|>" + text, first=0)),
+    "tool declarations": read_declarations,
     "sem judge": lambda text: rule_judge("", text, Gold(("Paris",))),
 }
 """What reads completions, or answers that were cut out of them."""
@@ -76,7 +87,9 @@ UNITS = [
     "<result>r</result>", "</confidence>", "<confidence>1", "<confidence>1</confidence> ", "</answer> <confidence>",
     "서울", "서울은 ", "½", "²", "。", "「", "-", "- ", "--a", "a-", "%", " %", "per cent ", "1 000 ", "e5", "1e5 ",
     "or ", "1 or ", "pi ", "cm ", "m^2 ", "answer is ", "!", "?", ".", ":", ";", "'", '"', "/", "1/2 ", "3 1/2 ",
-    "\u0301", "\u200b",
+    "\u0301", "\u200b", "<|", "<|tool_call_begin|>", "<|tool_call_begin|>functions.a:0<|tool_call_argument_begin|>",
+    "<|tool_call_begin|>functions.a:0<|tool_call_argument_begin|>{}<|tool_call_end|>", "null|", "//", "// @a 1\n",
+    "Array<", "{x:",
 ]  # fmt: skip
 """Repeated to the whole length; and behind a beginning, before an end, that they may belong to."""
 AROUND = [
