@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from scipy.stats import binom
@@ -31,8 +32,8 @@ def any_call(domain, rows, draw, index):
 
 def many_events(domain="shop", seed=0, number=300, **failures):
     domain, world = world_of(domain, seed, **failures)
-    draw = numpy_generator(seed, "calls")
-    return [world.call(any_call(domain, domain.rows(seed), draw, index)) for index in range(number)], world
+    draw, rows = numpy_generator(seed, "calls"), domain.rows(seed)
+    return [world.call(any_call(domain, rows, draw, index)) for index in range(number)], world
 
 
 def test_there_are_hundreds_of_tools_in_at_least_eight_domains():
@@ -64,7 +65,7 @@ def test_a_blueprint_is_sound(name):
 @pytest.mark.parametrize("name", ["shop", "clinic", "studio"])
 def test_hashes_are_a_chain_and_differ_where_something_changed(name):
     events, world = many_events(name, busy=0.1, partial=0.1, edge=0.1)
-    for event, following in zip(events, events[1:], strict=False):
+    for event, following in pairwise(events):
         assert event.state_after_hash == following.state_before_hash
     assert events[-1].state_after_hash == world.state_hash()
     outcomes = Counter(event.outcome for event in events)

@@ -1,9 +1,9 @@
 """Tools over a state in sqlite: state machines with conditions before and after each call, and injected failures.
 
 A :class:`StateMachineTool` says as data what a call needs (:class:`Condition`) and what it sets. A :class:`ToolWorld`
-is the state of one trajectory: it checks the arguments, the conditions, makes the change in one transaction, checks that
-the change and nothing else happened, and answers. Whatever a policy calls is answered; a call that is refused or fails
-changes nothing.
+is the state of one trajectory: it checks the arguments and the conditions, makes the change in one transaction, checks
+that the change and nothing else happened, and answers. Whatever a policy calls is answered; a call that is refused or
+fails changes nothing.
 
 Failures are drawn by the key of the world and the number of the call, so that equal calls have equal results, whatever
 else ran before.
