@@ -49,14 +49,14 @@ def test_a_careful_agent_copes_with_failures(tasks):
 
 
 def test_what_is_called_impossible_is():
-    """Every sequence of steps is tried on the real world, breadth first, and none reaches the goal."""
+    """Every sequence of steps is tried on the real world; a goal has a plan where one reaches it, and only there."""
     domain, found = domain_named("bank"), 0
-    for seed in range(3):
+    for seed in range(2):
         rows = domain.rows(seed, records=3)
         for row in rows["disputes"]:
+            reached = reachable(domain, rows, row)
             for status in domain.thing("disputes").statuses:
                 solution = plan(domain, rows, "disputes", row["id"], status)
-                reached = reachable(domain, rows, row)
                 assert (solution is not None) == (status in reached), (row, status)
                 found += solution is None
                 if solution is not None:
