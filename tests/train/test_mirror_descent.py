@@ -150,7 +150,7 @@ def test_ptx_is_added_with_its_weight():
 
 def test_bad_settings_are_named():
     for call in (lambda: SquaredLoss(tau=0), lambda: baseline_of(torch.zeros(1, 2), -1, "mean")):
-        with pytest.raises(UserError, match="tau = .*must be above 0"):
+        with pytest.raises(UserError, match=r"tau = .*must be above 0"):
             call()
     with pytest.raises(UserError, match='must be "mean" or "logmeanexp"'):
         baseline_of(torch.zeros(1, 2), 1, "median")

@@ -88,8 +88,8 @@ def squared_loss(
 class SquaredLoss:
     """The objective as a loss for :func:`~tenfold.train.grpo.grpo`.
 
-    The trainer's advantages are r_i - r_bar with the mean as baseline, if they are not scaled: rewards are taken as they
-    are with ``scale_rewards="none"``. The other baseline needs whole groups, which a piece need not hold.
+    The trainer's advantages are r_i - r_bar with the mean as baseline, if rewards are not scaled
+    (``scale_rewards="none"``). The other baseline needs whole groups, which a piece need not hold.
 
     Args:
         tau: see :func:`squared_loss`.

@@ -27,6 +27,13 @@ def without_the_last_call(turns):
     return [calls[:-1] if number == last else calls for number, calls in enumerate(turns)]
 
 
+def without_empty(schema):
+    """A schema without empty lists of required arguments, which say nothing."""
+    if not isinstance(schema, dict):
+        return schema
+    return {key: without_empty(part) for key, part in schema.items() if not (key == "required" and part == [])}
+
+
 def test_gold_calls_are_right_in_all_800_tasks(tasks):
     assert len(tasks) == 800
     wrong = [(task.id, check_calls(task, gold_calls(task))) for task in tasks]
@@ -52,7 +59,8 @@ def test_all_tools_are_json_schema_and_come_back_from_typescript(tasks):
     assert len(specs) == 128
     for spec in specs.values():
         (read,) = from_typescript(to_typescript([spec]))
-        assert (read.name, read.parameters, read.returns) == (spec.name, spec.parameters, spec.returns)
+        assert (read.name, read.description) == (spec.name, spec.description)
+        assert read.parameters == without_empty(spec.parameters) and read.returns == without_empty(spec.returns)
 
 
 def test_tools_that_are_missed_come_in_their_turn(tasks):

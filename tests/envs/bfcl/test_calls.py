@@ -28,7 +28,7 @@ def test_calls_are_names_with_literals():
         ("a(*[1])", "argument 0 is no literal"),
         ("a", "calls of functions by their names"),
         ("a(x=1", "not Python"),
-        ("a(x=1, x=2)", "not Python"),
+        ("a(x=1, x=2)", "x is given twice"),
         ("a = b()", "not Python"),
         ("a(" + "[" * 5000, "not Python|nested too deeply"),
         ("a(" + "-" * 15000 + "1)", "nested too deeply|no literal|not Python"),

@@ -74,6 +74,8 @@ def _read(node: ast.expr) -> PythonCall:
     for keyword in node.keywords:
         if keyword.arg is None:
             raise ValueError("arguments may not be unpacked")
+        if keyword.arg in arguments:
+            raise ValueError(f"{keyword.arg} is given twice")
         arguments[keyword.arg] = _literal(keyword.value, keyword.arg)
     positional = tuple(_literal(value, f"argument {place}") for place, value in enumerate(node.args))
     return PythonCall(node.func.id, positional, arguments)
