@@ -1,13 +1,16 @@
 """The squared objective: its gradient, its minimum, its symmetries, and a policy that learns by it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from language_training import FAST, GRPO, cell_of, policy, train_grpo, weights_of
 
 from tenfold.core.errors import UserError
 from tenfold.train.mirror_descent import SquaredLoss, baseline_of, squared_loss, squared_piece_loss, with_ptx
 from tenfold.train.policy_loss import PolicyLossInputs
+from tenfold.train.settings import GRPOSettings
 
 TAU = 0.3
 
@@ -140,6 +143,20 @@ def test_a_policy_learns_a_hidden_target():
             squared_loss(logs[None], old[None], rewards[None], tau=0.1).backward()
             optimizer.step()
     assert curve[0] < 0.35 and sum(curve[-10:]) / 10 > 0.95
+
+
+def test_grpo_takes_it_in_place_of_its_loss(tmp_path):
+    """Two steps from a round of generation: the ratio is 0 at the first, and has moved at the second."""
+    defaults = GRPOSettings()
+    settings = replace(
+        GRPO, steps=2, loss_type=defaults.loss_type, optimizer=replace(FAST, warmup_steps=0), log_every=1,
+        evaluate_every=2, checkpoint_every=2,
+    )  # fmt: skip
+    cell = cell_of("grpo", tmp_path)
+    trained = weights_of(train_grpo(cell, settings, policy_loss=SquaredLoss().policy_loss, evaluate=None))
+    assert not all(torch.equal(trained[name], value) for name, value in weights_of(policy()).items())
+    first, second = (value for _, value in cell.curves()["squared/log_ratio"])
+    assert abs(first) < 1e-4 < abs(second)
 
 
 def test_ptx_is_added_with_its_weight():
