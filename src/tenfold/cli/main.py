@@ -1,9 +1,9 @@
 """``tenfold VERB TARGET [options]``: finds the verb, imports its module, and turns errors into one line.
 
 House verbs are modules of this package with ``main(arguments) -> int``. A paper's own verbs are named in its
-``paper.toml`` and are functions of its ``commands.py``, read by tyro; their target is the paper's name or a run
-of that paper, and may be anything when one paper alone owns the verb. Only the verb that was typed is imported,
-so that ``tenfold --help`` and ``tenfold list`` answer without torch.
+``paper.toml`` and are functions of its ``commands.py``, read by tyro; their target is the paper's name, or a folder in
+it (``paper/part``), or a run of that paper, and may be anything when one paper alone owns the verb. Only the verb that
+was typed is imported, so that ``tenfold --help`` and ``tenfold list`` answer without torch.
 
 Exit status: 0 done, 2 bad input, 130 stopped on request.
 """
@@ -113,8 +113,9 @@ def _paper_verb(verb: str, owners: Sequence[Paper], words: list[str]) -> int:
 def _owner(verb: str, owners: Sequence[Paper], words: list[str]) -> tuple[Paper, list[str]]:
     names = [paper.name for paper in owners]
     target = words[0] if words else ""
-    if target in names:
-        return find(target), words[1:]
+    name, _, part = target.partition("/")
+    if name in names and (find(name).directory / part).is_dir():  # of a paper, or of one part of it
+        return find(name), words[1:]
     if target and (Path(target) / "run.json").is_file():
         from tenfold.core.directory import RunDirectory
 
