@@ -5,10 +5,21 @@ import pytest
 import torch
 
 from tenfold.core.errors import UserError
-from tenfold.papers.msa.asking import FREE, SLOT, ask, call, median_numbers, value_of
-from tenfold.papers.msa.network import Cache, LayerCache, Network
-from tenfold.papers.msa.rows import WAYS, Mixture, direct_row, synthesis_rows, thought_row, training_situations
-from tenfold.papers.msa.wording import END, INDEX, NUMBERS, PAD, VOCABULARY
+from tenfold.papers.msa.asking import SLOT, ask, call, median_numbers, value_of
+from tenfold.papers.msa.network import LayerCache, Network
+from tenfold.papers.msa.rows import (
+    WAYS,
+    Mixture,
+    Row,
+    direct_row,
+    padded,
+    sight_of,
+    synthesis_rows,
+    thought_row,
+    training_situations,
+)
+from tenfold.papers.msa.training import IGNORED, losses_of
+from tenfold.papers.msa.wording import ANSWER, END, INDEX, NUMBERS, PAD, VOCABULARY
 
 
 def network(seed=0):
@@ -24,40 +35,68 @@ def told():
     return training_situations(20, 300, 0)
 
 
-@torch.no_grad()
-def test_steps_over_a_cache_give_the_logits_of_a_whole_pass():
-    made = network()
-    words = torch.randint(len(VOCABULARY), (3, 17), generator=torch.Generator().manual_seed(0))
-    whole, cache = made(words), Cache()
-    first = made(words[:, :4], cache)
-    steps = [made(words[:, i : i + 1], cache) for i in range(4, 17)]
-    torch.testing.assert_close(torch.cat([first, *steps], 1), whole, atol=1e-5, rtol=1e-4)
+def logits_of(made, rows):
+    words_BS, _, sight = padded(rows)
+    return made(words_BS, sight)
+
+
+def text_row():
+    """A text of two parts, a number that is written, and two questions with their numbers."""
+    row = Row().give(["<thought>", "people", "are", "alike", "."]).give(["on", "day", "3", "ann", "beat", "bo", "."])
+    row.write(["#60"])
+    row.give(["rank", "of", "ann"], 1).write(["#40", "#50"], 1)
+    return row.give(["rank", "of", "bo"], 2).write(["#20"], 2)
+
+
+def test_a_word_sees_what_is_given_with_it_what_is_before_it_and_its_own_question():
+    row = text_row()
+    sight = sight_of([row], len(row.words))
+    sees = [np.flatnonzero(line).tolist() for line in sight.mask[0].numpy()]
+    assert sees[0] == sees[4] == list(range(5))
+    assert sees[5] == sees[11] == list(range(12))
+    assert sees[12] == list(range(13))
+    assert sees[13] == sees[15] == list(range(16)) and sees[16] == list(range(17))
+    assert sees[18] == [*range(13), 18, 19, 20], "the second question does not see the first one"
+    assert sight.positions[0].tolist() == [*range(13), *range(13, 18), *range(13, 17)]
+    assert sight.before[0].tolist() == [-1, *range(17), 12, *range(18, 21)]
+    assert sight.after[0, :5].tolist() == [1, 2, 3, 4, -1] and sight.after[0, 12] == -1
 
 
 @torch.no_grad()
-def test_the_network_is_causal_and_padding_at_the_end_changes_nothing():
-    made = network()
-    words = torch.randint(len(VOCABULARY), (2, 12), generator=torch.Generator().manual_seed(1))
-    longer = torch.cat((words, torch.full((2, 5), INDEX[PAD])), 1)
-    torch.testing.assert_close(made(longer)[:, :12], made(words), atol=1e-5, rtol=1e-4)
+def test_a_change_reaches_nothing_that_does_not_see_it():
+    """A word of the second sentence: the background, the first question's own numbers, and what sees neither."""
+    made, row, other = network(), text_row(), text_row()
+    other.words[15] = INDEX["cy"]  # the person that the first question asks about
+    moved = (logits_of(made, [row]) - logits_of(made, [other])).abs().amax(-1)[0] > 1e-6
+    assert moved.tolist() == [False] * 13 + [True] * 5 + [False] * 4
+    other = text_row()
+    other.words[8] = INDEX["cy"]  # in the sentence
+    moved = (logits_of(made, [row]) - logits_of(made, [other])).abs().amax(-1)[0] > 1e-6
+    assert moved.tolist() == [False] * 5 + [True] * 17
 
 
 @torch.no_grad()
-def test_keys_and_values_see_the_word_before():
-    """A changed word changes its own key and value and those of the position behind it, and no others."""
+def test_padding_at_the_end_changes_nothing():
+    made, short = network(), Row().give(["rank", "of", "ann"]).write(["#40"])
+    alone, together = logits_of(made, [short]), logits_of(made, [short, text_row()])
+    torch.testing.assert_close(together[:1, :4], alone, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_keys_and_values_see_both_neighbours():
     made = network()
-    block = made.blocks[0]
+    block, sight = made.blocks[0], sight_of([Row().give(["day"] * 6)], 6)
     x = torch.randn(1, 6, 32, generator=torch.Generator().manual_seed(0))
     other = x.clone()
     other[0, 2] += 1.0
     caches = []
     for given in (x, other):
         cache = LayerCache()
-        block(given, cache, 0)
+        block(given, sight, cache, torch.tensor([5]))
         caches.append(cache)
     for one, another in ((caches[0].keys, caches[1].keys), (caches[0].values, caches[1].values)):
         changed = (one - another).abs().amax((0, 1, 3)) > 1e-6
-        assert changed.tolist() == [False, False, True, True, False, False]
+        assert changed.tolist() == [False, True, True, True, False, False]
 
 
 def test_a_width_that_heads_do_not_divide_is_refused():
@@ -78,30 +117,43 @@ def test_numbers_are_medians_of_the_distribution_over_numbers():
 def test_rows_are_answered_alone_as_together_and_numbers_are_fed_back():
     made = network()
     rows = [
-        ["<direct>", "people", "are", SLOT, "alike", SLOT],
-        ["<direct>", "a", "team", SLOT],
-        call("<query>", ["rank", "of", "ann", "?"]),
+        [["<direct>", "people", "are"], SLOT, ["alike", "."], ["rank", "of", "ann"], SLOT, SLOT],
+        [["<direct>", "a", "team"], SLOT],
+        call("<query>", ["rank", "of", "ann"]),
     ]
     together = ask(made, rows)
     assert together == [ask(made, [row])[0] for row in rows]
-    assert len(together[0]) == 2 and set(together[0]) <= set(NUMBERS)
-    words = ["<direct>", "people", "are", together[0][0], "alike"]
-    logits = made(torch.tensor([[INDEX[word] for word in words]]))[:, -1]
-    assert together[0][1] == NUMBERS[median_numbers(logits).item()]
+    assert len(together[0]) == 3 and set(together[0]) <= set(NUMBERS)
+    row = Row().give(["<direct>", "people", "are"]).write([together[0][0]]).give(["alike", "."])
+    row.give(["rank", "of", "ann"])
+    for said in together[0][1:]:
+        assert said == NUMBERS[median_numbers(logits_of(made, [row])[:, -1]).item()]
+        row.write([said])
 
 
 @torch.no_grad()
 def test_free_text_is_greedy_and_ends_at_its_end():
     made = network()
-    row = call("<condition>", ["ann", "slipped", "on", "day", "3", "."])
-    assert row[-1] == FREE
-    said = ask(made, [row])[0]
-    words = row[:-1]
+    sentence = ["ann", "slipped", "on", "day", "3", "."]
+    said = ask(made, [call("<condition>", sentence)])[0]
+    row = Row().give(["<condition>", *sentence, ANSWER])
     for word in said[:5]:
-        best = made(torch.tensor([[INDEX[each] for each in words]]))[0, -1].argmax().item()
-        assert VOCABULARY[best] == word
-        words.append(word)
-    assert END not in said
+        assert VOCABULARY[logits_of(made, [row])[0, -1].argmax().item()] == word
+        row.write([word])
+    assert END not in said and len(said) <= 64
+
+
+def test_a_number_aims_at_its_neighbours_and_a_word_at_itself():
+    logits = torch.randn(1, 3, len(VOCABULARY), generator=torch.Generator().manual_seed(0))
+    targets = torch.tensor([[INDEX["ann"], IGNORED, INDEX["#10"]]])
+    plain = torch.nn.functional.cross_entropy(logits[0], targets[0], reduction="none", ignore_index=IGNORED)
+    torch.testing.assert_close(losses_of(logits, targets, 0.0), plain[[0, 2]])
+    name, number = losses_of(logits, targets, 4.0)
+    assert name == pytest.approx(plain[0].item(), rel=1e-5)
+    weights = {each: np.exp(-(((each - 10) / 4) ** 2) / 2) for each in range(0, 101, 2)}
+    shares = logits[0, 2].log_softmax(-1)
+    wanted = -sum(weight * shares[INDEX[f"#{each}"]].item() for each, weight in weights.items()) / sum(weights.values())
+    assert number.item() == pytest.approx(wanted, rel=1e-4)
 
 
 def test_targets_are_code_numbers_and_thoughts(told):
@@ -125,7 +177,7 @@ def test_rivals_are_also_asked_what_can_be_read_off(told):
         for person in each.situation.people:
             wins = sum(person in contest.winners for contest in each.situation.contests)
             losses = sum(person in contest.losers for contest in each.situation.contests)
-            assert f"wins of {person} ? #{10 * wins}" in words and f"losses of {person} ? #{10 * losses}" in words
+            assert f"wins of {person} #{10 * wins}" in words and f"losses of {person} #{10 * losses}" in words
 
 
 def test_each_way_gets_equal_words_in_every_step_and_all_rows_in_a_lap(told):
@@ -135,8 +187,9 @@ def test_each_way_gets_equal_words_in_every_step_and_all_rows_in_a_lap(told):
         laps = -(-total // 400)
         sizes = []
         for step in range(laps):
-            words, targets = mixture.batch(way, step, step + 1)
+            words, targets, _ = mixture.batch(way, step, step + 1)
             assert words.shape == targets.shape
+            assert (targets != IGNORED).sum() == mixture.num_targets(way, step, step + 1)
             sizes.append(int((words != INDEX[PAD]).sum()))
         longest = max(len(row.words) for row in mixture.rows[way])
         assert all(abs(size - 400) <= longest for size in sizes), way
@@ -145,7 +198,7 @@ def test_each_way_gets_equal_words_in_every_step_and_all_rows_in_a_lap(told):
 
 def test_targets_stand_where_their_word_is_predicted(told):
     mixture = Mixture(told, words_per_way=500, seed=0)
-    words, targets = mixture.batch("direct", 0, 1)
+    words, targets, _ = mixture.batch("direct", 0, 1)
     for row_words, row_targets in zip(words.tolist(), targets.tolist(), strict=True):
         for place, target in enumerate(row_targets[:-1]):
             assert target in (-100, row_words[place + 1])

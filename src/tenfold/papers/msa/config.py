@@ -55,6 +55,8 @@ class TrainingConfig:
     """Words of each way of being asked, in each part of a step."""
     rate: float = 6e-3
     """Peak learning rate of Muon, and of AdamW for the embedding; by hand on seed 50, from 2.5e-3, 6e-3 and 2e-2."""
+    blur: float = 4.0
+    """Standard deviation, in points, of the Gaussian of numbers that an answer aims at; 0 for its number alone."""
     warmup_steps: int = 50
     """Steps in which the learning rate rises; it then falls to 0 along a cosine."""
     log_every: int = 20

@@ -22,7 +22,7 @@ from tenfold.papers.msa import pictures, ways
 from tenfold.papers.msa.config import Config
 from tenfold.papers.msa.rows import Told, direct_row, padded, synthesis_rows, tell, thought_row
 from tenfold.papers.msa.situations import SPLITS
-from tenfold.papers.msa.training import fit, fresh, learned_once
+from tenfold.papers.msa.training import fit, fresh, learned_once, losses_of
 from tenfold.papers.msa.ways import Answer, Study, Way, distance
 from tenfold.study.stages import json_made_once
 
@@ -259,10 +259,9 @@ def validation_score(config: Config, field: str, cell: Cell) -> Mapping[str, flo
     }
     losses = {}
     for way, chosen_rows in rows.items():
-        words_BS, targets_BS = padded(chosen_rows)
-        logits = network(words_BS).flatten(0, 1)
+        words_BS, targets_BS, sight = padded(chosen_rows)
         losses[f"validation/{way}"] = float(
-            torch.nn.functional.cross_entropy(logits, targets_BS.flatten(), ignore_index=-100)
+            losses_of(network(words_BS, sight), targets_BS, config.training.blur).mean()
         )
     return {"validation/loss": float(np.mean(list(losses.values()))), **losses}
 

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from tenfold.core.seeding import key_to_seed
 from tenfold.optim import Muon, muon_param_groups
 from tenfold.optim.schedules import warmup_cosine
 from tenfold.papers.msa.config import Config
-from tenfold.papers.msa.network import Network
+from tenfold.papers.msa.network import Network, Sight
 from tenfold.papers.msa.rows import WAYS, Mixture, Told, training_situations
 from tenfold.papers.msa.situations import Question, Situation, prior_answer, wins_minus_losses
-from tenfold.papers.msa.wording import VOCABULARY
+from tenfold.papers.msa.wording import INDEX, NUMBERS, STEP, VOCABULARY
 from tenfold.study.stages import made_once
 from tenfold.train.distributed import device_of
 from tenfold.train.loop import LoopConfig, train
@@ -95,6 +96,43 @@ def fresh(config: Config, seed: int) -> Network:
         return Network(len(VOCABULARY), n.width, n.layers, n.heads, CONTEXT)
 
 
+def losses_of(logits_BSV: Tensor, targets_BS: Tensor, blur: float) -> Tensor:
+    """Cross-entropy of each target, [K]; a number aims at itself and its neighbours, so that near misses cost less.
+
+    Args:
+        logits_BSV: of the next word at each position.
+        targets_BS: int64; :data:`IGNORED` where there is none.
+        blur: standard deviation, in points, of the Gaussian that a number aims at; 0 for the number alone.
+
+    Example:
+        >>> logits = torch.full((1, 2, len(VOCABULARY)), -20.0)
+        >>> logits[0, 0, INDEX["#50"]] = logits[0, 1, INDEX["#52"]] = 0.0
+        >>> exact, near = losses_of(logits, torch.full((1, 2), INDEX["#50"]), blur=0.0)
+        >>> exact.item() < 1e-4, near.item() > 19
+        (True, True)
+        >>> exact, near = losses_of(logits, torch.full((1, 2), INDEX["#50"]), blur=4.0)
+        >>> (near / exact).item() < 1.05
+        True
+    """
+    is_target_BS = targets_BS != IGNORED
+    log_shares_KV = logits_BSV[is_target_BS].log_softmax(-1)
+    aims_VV = _aims(blur).to(log_shares_KV)
+    return -(aims_VV[targets_BS[is_target_BS]] * log_shares_KV).sum(-1)
+
+
+@cache
+def _aims(blur: float) -> Tensor:
+    """What each word aims at, [V, V]: itself, and a number its neighbours too."""
+    aims_VV = torch.eye(len(VOCABULARY))
+    if blur:
+        values = torch.arange(len(NUMBERS)) * float(STEP)
+        block = torch.exp(-(((values[:, None] - values) / blur) ** 2) / 2)
+        first = INDEX[NUMBERS[0]]
+        numbers = slice(first, first + len(NUMBERS))
+        aims_VV[numbers, numbers] = block / block.sum(-1, keepdim=True)
+    return aims_VV
+
+
 def fit(config: Config, cell: Cell) -> Learned:
     """Train from the newest checkpoint on."""
     w, t = config.world, config.training
@@ -105,13 +143,11 @@ def fit(config: Config, cell: Cell) -> Learned:
         first, device = (step - 1) * t.batch_size, next(model.parameters()).device
         losses = {}
         for way in WAYS:
-            words_BS, targets_BS = mixture.batch(way, first, first + t.batch_size)
-            num_targets = int((targets_BS != IGNORED).sum())  # of the whole batch: parts of it hold more words or fewer
-            here = slice(slots.start, slots.stop)
-            logits_BSV = model(words_BS[here].to(device))
-            summed = nn.functional.cross_entropy(
-                logits_BSV.flatten(0, 1), targets_BS[here].to(device).flatten(), ignore_index=IGNORED, reduction="sum"
-            )
+            # the mean is over the words of the whole batch: parts of it hold more of them or fewer
+            num_targets = mixture.num_targets(way, first, first + t.batch_size)
+            words_BS, targets_BS, sight = mixture.batch(way, first + slots.start, first + slots.stop)
+            logits_BSV = model(words_BS.to(device), Sight(*(part.to(device) for part in sight)))
+            summed = losses_of(logits_BSV, targets_BS.to(device), t.blur).sum()
             losses[way] = summed * (t.batch_size / len(slots)) / num_targets
         loss = torch.stack(list(losses.values())).mean()
         return loss, carry, {f"train/{way}": one.detach() for way, one in losses.items()}

@@ -78,7 +78,7 @@ def _vocabulary() -> tuple[str, ...]:
         [*RULES, *PEOPLE, *STRANGERS, *EVENTS],
         [sport for sports in SPORTS.values() for sport in sports],
         [*RULE_WORDS.values(), *EFFECT_WORDS.values(), *RATE_WORDS.values(), *SPREAD_WORDS.values()],
-        [*LUCK_WORDS.values(), "?", *WORDS.split()],
+        [*LUCK_WORDS.values(), *WORDS.split()],
     ]
     return tuple(dict.fromkeys(word for group in groups for word in group))
 
@@ -130,11 +130,11 @@ def fact_words(fact: Fact, generator: np.random.Generator, reworded: bool) -> li
 
 
 def question_words(question: Question) -> list[str]:
-    """A question in words."""
+    """A question in words; it ends with a name, so that what answers knows whom it is about."""
     if len(question.people) == 1:
-        return f"rank of {question.people[0]} ?".split()
+        return f"rank of {question.people[0]}".split()
     first, second = question.people
-    return f"will {first} beat {second} on day {question.day} ?".split()
+    return f"on day {question.day} will {first} beat {second}".split()
 
 
 def background_code(situation: Situation) -> list[str]:
