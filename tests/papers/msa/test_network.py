@@ -1,11 +1,14 @@
 """The network, its rows and how it is asked: cached steps, medians, equal budgets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from tenfold.core.errors import UserError
 from tenfold.papers.msa.asking import SLOT, ask, call, median_numbers, value_of
+from tenfold.papers.msa.config import smoke
 from tenfold.papers.msa.network import LayerCache, Network
 from tenfold.papers.msa.rows import (
     WAYS,
@@ -18,7 +21,7 @@ from tenfold.papers.msa.rows import (
     thought_row,
     training_situations,
 )
-from tenfold.papers.msa.training import IGNORED, losses_of
+from tenfold.papers.msa.training import IGNORED, losses_of, losses_of_ways
 from tenfold.papers.msa.wording import ANSWER, END, INDEX, NUMBERS, PAD, VOCABULARY
 
 
@@ -203,3 +206,17 @@ def test_targets_stand_where_their_word_is_predicted(told):
         for place, target in enumerate(row_targets[:-1]):
             assert target in (-100, row_words[place + 1])
     assert np.isin(targets[targets >= 0].numpy(), [INDEX[number] for number in NUMBERS]).all()
+
+
+@torch.no_grad()
+def test_all_rows_of_a_batch_are_learned_from_in_one_part_or_several(told):
+    training, made = replace(smoke().training, batch_size=4, words=300), network()
+    mixture = Mixture(told, training.words, seed=0)
+    whole = losses_of_ways(made, mixture, training, 2, range(4))
+    parts = [losses_of_ways(made, mixture, training, 2, slots) for slots in (range(1), range(1, 2), range(2, 4))]
+    for way in WAYS:
+        words_BS, targets_BS, sight = padded(mixture.rows_between(way, 4, 8))
+        assert len(words_BS) > 4
+        torch.testing.assert_close(whole[way], losses_of(made(words_BS, sight), targets_BS, training.blur).mean())
+        shares = torch.stack([part[way] for part in parts]) * torch.tensor([1, 1, 2])  # of four slots
+        torch.testing.assert_close(shares.sum() / 4, whole[way])

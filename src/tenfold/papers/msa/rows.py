@@ -173,13 +173,13 @@ class Mixture:
 
     def batch(self, way: str, first_unit: int, last_unit: int) -> tuple[Tensor, Tensor, Sight]:
         """Words [B, S], targets [B, S], -100 where there is none, and sight: the rows that begin within these units."""
-        return padded(self._between(way, first_unit, last_unit))
+        return padded(self.rows_between(way, first_unit, last_unit))
 
     def num_targets(self, way: str, first_unit: int, last_unit: int) -> int:
         """How many words of these units are learned."""
-        return sum(sum(row.targets) for row in self._between(way, first_unit, last_unit))
+        return sum(sum(row.targets) for row in self.rows_between(way, first_unit, last_unit))
 
-    def _between(self, way: str, first_unit: int, last_unit: int) -> list[Row]:
+    def rows_between(self, way: str, first_unit: int, last_unit: int) -> list[Row]:
         """The rows that begin within these units; their order is gone through again when it is at its end."""
         rows, starts = self.rows[way], self.starts[way]
         total = int(starts[-1])

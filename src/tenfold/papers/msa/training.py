@@ -18,7 +18,7 @@ from tenfold.core.files import to_json, write_atomically
 from tenfold.core.seeding import key_to_seed
 from tenfold.optim import Muon, muon_param_groups
 from tenfold.optim.schedules import warmup_cosine
-from tenfold.papers.msa.config import Config
+from tenfold.papers.msa.config import Config, TrainingConfig
 from tenfold.papers.msa.network import Network, Sight
 from tenfold.papers.msa.rows import WAYS, Mixture, Told, training_situations
 from tenfold.papers.msa.situations import Question, Situation, prior_answer, wins_minus_losses
@@ -120,6 +120,25 @@ def losses_of(logits_BSV: Tensor, targets_BS: Tensor, blur: float) -> Tensor:
     return -(aims_VV[targets_BS[is_target_BS]] * log_shares_KV).sum(-1)
 
 
+def losses_of_ways(
+    model: nn.Module, mixture: Mixture, training: TrainingConfig, step: int, slots: range
+) -> dict[str, Tensor]:
+    """The loss of each way of being asked, on some slots of a step's batch.
+
+    Slots hold more target words or fewer. What they hold counts by its share of the whole batch, so that the mean over
+    all parts of a batch is the mean over its words, however they fall on processes.
+    """
+    first, device = (step - 1) * training.batch_size, next(model.parameters()).device
+    losses = {}
+    for way in WAYS:
+        num_targets = mixture.num_targets(way, first, first + training.batch_size)
+        words_BS, targets_BS, sight = mixture.batch(way, first + slots.start, first + slots.stop)
+        logits_BSV = model(words_BS.to(device), Sight(*(part.to(device) for part in sight)))
+        summed = losses_of(logits_BSV, targets_BS.to(device), training.blur).sum()
+        losses[way] = summed * (training.batch_size / len(slots)) / num_targets
+    return losses
+
+
 @cache
 def _aims(blur: float) -> Tensor:
     """What each word aims at, [V, V]: itself, and a number its neighbours too."""
@@ -140,15 +159,7 @@ def fit(config: Config, cell: Cell) -> Learned:
     mixture = Mixture(told, t.words, cell.seed)
 
     def step_function(model: nn.Module, carry: None, step: int, slots: range) -> tuple[Tensor, None, dict[str, Any]]:
-        first, device = (step - 1) * t.batch_size, next(model.parameters()).device
-        losses = {}
-        for way in WAYS:
-            # the mean is over the words of the whole batch: parts of it hold more of them or fewer
-            num_targets = mixture.num_targets(way, first, first + t.batch_size)
-            words_BS, targets_BS, sight = mixture.batch(way, first + slots.start, first + slots.stop)
-            logits_BSV = model(words_BS.to(device), Sight(*(part.to(device) for part in sight)))
-            summed = losses_of(logits_BSV, targets_BS.to(device), t.blur).sum()
-            losses[way] = summed * (t.batch_size / len(slots)) / num_targets
+        losses = losses_of_ways(model, mixture, t, step, slots)
         loss = torch.stack(list(losses.values())).mean()
         return loss, carry, {f"train/{way}": one.detach() for way, one in losses.items()}
 
