@@ -7,21 +7,23 @@ import pytest
 import torch
 
 from tenfold.core.errors import UserError
+from tenfold.models.norms import rms_norm
 from tenfold.papers.msa.asking import SLOT, ask, call, median_numbers, value_of
 from tenfold.papers.msa.config import smoke
 from tenfold.papers.msa.network import LayerCache, Network
 from tenfold.papers.msa.rows import (
+    IGNORED,
     WAYS,
     Mixture,
     Row,
     direct_row,
     padded,
     sight_of,
-    synthesis_rows,
+    synthesis_row,
     thought_row,
     training_situations,
 )
-from tenfold.papers.msa.training import IGNORED, losses_of, losses_of_ways
+from tenfold.papers.msa.training import loss_of, losses_of_ways
 from tenfold.papers.msa.wording import ANSWER, END, INDEX, NUMBERS, PAD, VOCABULARY
 
 
@@ -39,8 +41,8 @@ def told():
 
 
 def logits_of(made, rows):
-    words_BS, _, sight = padded(rows)
-    return made(words_BS, sight)
+    batch = padded(rows)
+    return made(batch.words, batch.sight)
 
 
 def text_row():
@@ -147,31 +149,35 @@ def test_free_text_is_greedy_and_ends_at_its_end():
 
 
 def test_a_number_aims_at_its_neighbours_and_a_word_at_itself():
-    logits = torch.randn(1, 3, len(VOCABULARY), generator=torch.Generator().manual_seed(0))
-    targets = torch.tensor([[INDEX["ann"], IGNORED, INDEX["#10"]]])
-    plain = torch.nn.functional.cross_entropy(logits[0], targets[0], reduction="none", ignore_index=IGNORED)
-    torch.testing.assert_close(losses_of(logits, targets, 0.0), plain[[0, 2]])
-    name, number = losses_of(logits, targets, 4.0)
-    assert name == pytest.approx(plain[0].item(), rel=1e-5)
-    weights = {each: np.exp(-(((each - 10) / 4) ** 2) / 2) for each in range(0, 101, 2)}
-    shares = logits[0, 2].log_softmax(-1)
-    wanted = -sum(weight * shares[INDEX[f"#{each}"]].item() for each, weight in weights.items()) / sum(weights.values())
-    assert number.item() == pytest.approx(wanted, rel=1e-4)
+    row = Row().give(["<query>", "rank", "of", "ann"]).write(["ann"]).give(["."]).write(["#10"], weight=0.5)
+    batch, logits = padded([row]), torch.randn(1, 7, len(VOCABULARY), generator=torch.Generator().manual_seed(0))
+    shares = logits[0].log_softmax(-1)
+    name, number = -shares[3, INDEX["ann"]], -shares[5, INDEX["#10"]]
+    torch.testing.assert_close(loss_of(logits, batch, 0.0), name + number / 2)
+    weights = {each: float(np.exp(-(((each - 10) / 4) ** 2) / 2)) for each in range(0, 101, 2)}
+    near = -sum(weight * shares[5, INDEX[f"#{each}"]] for each, weight in weights.items()) / sum(weights.values())
+    torch.testing.assert_close(loss_of(logits, batch, 4.0), name + near / 2, atol=1e-4, rtol=1e-4)
 
 
 def test_targets_are_code_numbers_and_thoughts(told):
     for each in told:
-        for row in synthesis_rows(each):
-            words = [VOCABULARY[i] for i in row.words]
-            assert [word for word, t in zip(words, row.targets, strict=True) if t] == words[
-                words.index("<answer>") + 1 :
-            ]
+        row = synthesis_row(each)
+        calls = [[i for i, k in enumerate(row.question) if k == number] for number in range(1, max(row.question) + 1)]
+        assert len(calls) == 1 + len(each.sentences) + 2
+        for places in calls:
+            words = [VOCABULARY[row.words[i]] for i in places]
+            answer = words.index(ANSWER) + 1
+            assert [row.weights[i] for i in places] == [0.0] * answer + [1.0] * (len(words) - answer)
+            assert words[-1] == END
         numbers = sum(len(answer) for answer in each.labels.answers) + 2 * len(each.situation.people)
         thoughts = sum(len(means) for means in each.labels.thoughts)
         direct, thought = direct_row(each), thought_row(each)
-        assert sum(direct.targets) == numbers and sum(thought.targets) == numbers + thoughts
+        assert np.count_nonzero(direct.weights) == numbers
+        assert np.count_nonzero(thought.weights) == numbers + thoughts
+        questions = len(each.labels.answers) + 2 * len(each.situation.people)
+        assert sum(direct.weights) == pytest.approx(questions), "each question counts alike"
         for row in (direct, thought):
-            assert {VOCABULARY[i] for i, t in zip(row.words, row.targets, strict=True) if t} <= set(NUMBERS)
+            assert {VOCABULARY[i] for i, weight in zip(row.words, row.weights, strict=True) if weight} <= set(NUMBERS)
 
 
 def test_rivals_are_also_asked_what_can_be_read_off(told):
@@ -190,9 +196,8 @@ def test_each_way_gets_equal_words_in_every_step_and_all_rows_in_a_lap(told):
         laps = -(-total // 400)
         sizes = []
         for step in range(laps):
-            words, targets, _ = mixture.batch(way, step, step + 1)
-            assert words.shape == targets.shape
-            assert (targets != IGNORED).sum() == mixture.num_targets(way, step, step + 1)
+            words, _, weights, _ = mixture.batch(way, step, step + 1)
+            assert weights.sum().item() == pytest.approx(mixture.weight(way, step, step + 1), rel=1e-5)
             sizes.append(int((words != INDEX[PAD]).sum()))
         longest = max(len(row.words) for row in mixture.rows[way])
         assert all(abs(size - 400) <= longest for size in sizes), way
@@ -201,7 +206,8 @@ def test_each_way_gets_equal_words_in_every_step_and_all_rows_in_a_lap(told):
 
 def test_targets_stand_where_their_word_is_predicted(told):
     mixture = Mixture(told, words_per_way=500, seed=0)
-    words, targets, _ = mixture.batch("direct", 0, 1)
+    words, targets, weights, _ = mixture.batch("direct", 0, 1)
+    assert ((targets != IGNORED) == (weights > 0)).all()
     for row_words, row_targets in zip(words.tolist(), targets.tolist(), strict=True):
         for place, target in enumerate(row_targets[:-1]):
             assert target in (-100, row_words[place + 1])
@@ -215,8 +221,35 @@ def test_all_rows_of_a_batch_are_learned_from_in_one_part_or_several(told):
     whole = losses_of_ways(made, mixture, training, 2, range(4))
     parts = [losses_of_ways(made, mixture, training, 2, slots) for slots in (range(1), range(1, 2), range(2, 4))]
     for way in WAYS:
-        words_BS, targets_BS, sight = padded(mixture.rows_between(way, 4, 8))
-        assert len(words_BS) > 4
-        torch.testing.assert_close(whole[way], losses_of(made(words_BS, sight), targets_BS, training.blur).mean())
+        batch = padded(mixture.rows_between(way, 4, 8))
+        mean = loss_of(made(batch.words, batch.sight), batch, training.blur) / batch.weights.sum()
+        torch.testing.assert_close(whole[way], mean)
         shares = torch.stack([part[way] for part in parts]) * torch.tensor([1, 1, 2])  # of four slots
         torch.testing.assert_close(shares.sum() / 4, whole[way])
+
+
+@torch.no_grad()
+def test_calls_side_by_side_are_as_calls_alone(told):
+    made, row = network(), synthesis_row(told[0])
+    together = logits_of(made, [row])[0]
+    for number in range(1, max(row.question) + 1):
+        places = [i for i, k in enumerate(row.question) if k == number]
+        start = places[0]
+        reach = [row.reach[i] - start for i in places]
+        alone = Row([row.words[i] for i in places], [1.0] * len(places), reach, [0] * len(places))
+        torch.testing.assert_close(together[places], logits_of(made, [alone])[0], atol=1e-5, rtol=1e-4)
+
+
+def test_a_fresh_network_looks_for_the_word_itself():
+    """Before any training a name looks at its other mention, and beside it, more than at any other word."""
+    torch.manual_seed(0)
+    made = Network(len(VOCABULARY), 96, 1, 4, 64)
+    row = Row()
+    for text in ("on day 3 ann beat bo .", "on day 4 cy beat dee .", "rank of ann"):
+        row.give(text.split())
+    batch, cache, block = padded([row]), LayerCache(), made.blocks[0]
+    x = rms_norm(made.embedding(batch.words))
+    block(x, batch.sight, cache, torch.tensor([len(row.words) - 1]))
+    query = block._turned(block._heads(block.q_proj(rms_norm(x))), batch.sight.positions)[0, :, -1]
+    scores = (cache.keys[0] * query[:, None]).sum(-1).mean(0)
+    assert set(scores[:-2].topk(3).indices.tolist()) == {2, 3, 4}

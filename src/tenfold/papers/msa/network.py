@@ -4,8 +4,10 @@
 
 What is given together (the background, a sentence, a question) sees itself in both directions, so that a name is known
 as that of a winner or a loser although its verb stands behind it; what the network writes sees only what is before it,
-and has no x_{t+1}. A :class:`Sight` says which is which. Otherwise: RMS norms without gain, rotary positions, SwiGLU,
-tied embeddings. Shapes: B rows, S positions, T positions that are seen, D width, N heads, H = D / N, V words.
+and has no x_{t+1}. A :class:`Sight` says which is which. All three terms of the keys begin as the queries are, so that
+a word looks for itself, and for what stands beside it, from the first step on; otherwise names are bound much later.
+The rest: RMS norms without gain, rotary positions, SwiGLU, tied embeddings. Shapes: B rows, S positions, T positions
+that are seen, D width, N heads, H = D / N, V words.
 """
 
 from dataclasses import dataclass, field
@@ -147,7 +149,10 @@ class Network(nn.Module):
         truncated_normal_(self.embedding.weight.data, width**-0.5)
         self.blocks = nn.ModuleList(Block(width, heads, rotary) for _ in range(layers))
         for block in self.blocks:
-            nn.init.zeros_(block.o_proj.weight)  # type: ignore[union-attr, arg-type]
+            assert isinstance(block, Block)
+            nn.init.zeros_(block.o_proj.weight)
+            for keys in (block.k_proj, block.k_before, block.k_after):
+                keys.weight.data.copy_(block.q_proj.weight.data)
 
     def forward(self, words_BS: Tensor, sight: Sight, cache: Cache | None = None) -> Tensor:
         """Logits [B, S, V] of the next word at each position.

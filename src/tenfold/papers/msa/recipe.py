@@ -20,9 +20,9 @@ from tenfold.core.files import to_json, write_atomically
 from tenfold.core.types import Claim, Gate, Picture, Plan, Report, Scores
 from tenfold.papers.msa import pictures, ways
 from tenfold.papers.msa.config import Config
-from tenfold.papers.msa.rows import Told, direct_row, padded, synthesis_rows, tell, thought_row
+from tenfold.papers.msa.rows import Told, direct_row, padded, synthesis_row, tell, thought_row
 from tenfold.papers.msa.situations import SPLITS
-from tenfold.papers.msa.training import fit, fresh, learned_once, losses_of
+from tenfold.papers.msa.training import fit, fresh, learned_once, loss_of
 from tenfold.papers.msa.ways import Answer, Study, Way, distance
 from tenfold.study.stages import json_made_once
 
@@ -253,16 +253,15 @@ def validation_score(config: Config, field: str, cell: Cell) -> Mapping[str, flo
     w = config.world
     told = [tell(SPLITS["same"], w.label_particles, cell.seed, "validation", i) for i in range(w.num_validation)]
     rows = {
-        "synthesis": [row for each in told for row in synthesis_rows(each)],
+        "synthesis": [synthesis_row(each) for each in told],
         "direct": [direct_row(each) for each in told],
         "thought": [thought_row(each) for each in told],
     }
     losses = {}
     for way, chosen_rows in rows.items():
-        words_BS, targets_BS, sight = padded(chosen_rows)
-        losses[f"validation/{way}"] = float(
-            losses_of(network(words_BS, sight), targets_BS, config.training.blur).mean()
-        )
+        batch = padded(chosen_rows)
+        summed = loss_of(network(batch.words, batch.sight), batch, config.training.blur)
+        losses[f"validation/{way}"] = float(summed / batch.weights.sum())
     return {"validation/loss": float(np.mean(list(losses.values()))), **losses}
 
 

@@ -12,6 +12,7 @@ numbers of words in each step, padding not counted.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ from tenfold.papers.msa.wording import (
 )
 
 WAYS = ("synthesis", "direct", "thought")
+IGNORED = -100
+"""What stands for a word that nothing is learned from."""
 
 
 @dataclass(frozen=True)
@@ -60,29 +63,29 @@ class Row:
 
     Args:
         words: indices into the vocabulary.
-        targets: whether it is learned to write a word.
+        weights: how much a word counts that the network learns to write; 0 for what it is given.
         reach: the last position that a word sees: the end of what is given together, or itself if it is written.
         question: 0 in the text; the number of the question, from 1, that a word belongs to.
     """
 
     words: list[int] = field(default_factory=list)
-    targets: list[bool] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
     reach: list[int] = field(default_factory=list)
     question: list[int] = field(default_factory=list)
 
     def give(self, words: Sequence[str], question: int = 0) -> "Row":
         """Add words that are read together."""
         self.reach += [len(self.words) + len(words) - 1] * len(words)
-        return self._add(words, False, question)
+        return self._add(words, 0.0, question)
 
-    def write(self, words: Sequence[str], question: int = 0) -> "Row":
+    def write(self, words: Sequence[str], question: int = 0, weight: float = 1.0) -> "Row":
         """Add words that are learned, one after the other."""
         self.reach += range(len(self.words), len(self.words) + len(words))
-        return self._add(words, True, question)
+        return self._add(words, weight, question)
 
-    def _add(self, words: Sequence[str], target: bool, question: int) -> "Row":
+    def _add(self, words: Sequence[str], weight: float, question: int) -> "Row":
         self.words += [INDEX[word] for word in words]
-        self.targets += [target] * len(words)
+        self.weights += [weight] * len(words)
         self.question += [question] * len(words)
         return self
 
@@ -102,18 +105,17 @@ def training_situations(count: int, particles: int, seed: int) -> list[Told]:
     return [tell(TRAINING, particles, seed, "training", number) for number in range(count)]
 
 
-def call_row(task: str, words: Sequence[str], code: Sequence[str]) -> Row:
-    """A call of synthesis with its answer."""
-    return Row().give([task, *words, ANSWER]).write([*code, END])
-
-
-def synthesis_rows(told: Told) -> list[Row]:
-    """All calls of a situation: one for the background, one a sentence, one for each of two questions."""
+def synthesis_row(told: Told) -> Row:
+    """All calls of a situation, side by side: the background's, one a sentence, one for each of two questions."""
     situation = told.situation
-    rows = [call_row("<background>", told.background, background_code(situation))]
+    calls = [(["<background>", *told.background], background_code(situation))]
     for words, fact in zip(told.sentences, situation.facts, strict=True):
-        rows.append(call_row("<condition>", words, fact_code(fact)))
-    return rows + [call_row("<query>", question_words(q), question_code(q)) for q in situation.questions[:2]]
+        calls.append((["<condition>", *words], fact_code(fact)))
+    calls += [(["<query>", *question_words(q)], question_code(q)) for q in situation.questions[:2]]
+    row = Row()
+    for number, (asked, code) in enumerate(calls, start=1):  # as questions without a text: none sees another
+        row.give([*asked, ANSWER], number).write([*code, END], number)
+    return row
 
 
 def direct_row(told: Told) -> Row:
@@ -135,13 +137,16 @@ def thought_row(told: Told) -> Row:
 
 
 def _answered(told: Told, row: Row) -> Row:
-    """Questions with their numbers behind a text: those of the situation, and what can be read off it."""
+    """Questions with their numbers behind a text: those of the situation, and what can be read off it.
+
+    Each question counts alike, whether it has one number or five.
+    """
     situation = told.situation
     pairs = [(question_words(q), numbers) for q, numbers in zip(situation.questions, told.labels.answers, strict=True)]
     for person in situation.people:
         pairs += [(words, (number,)) for words, number in recall(situation, person)]
     for number, (words, numbers) in enumerate(pairs, start=1):
-        row.give(words, number).write([number_word(each) for each in numbers], number)
+        row.give(words, number).write([number_word(each) for each in numbers], number, 1 / len(numbers))
     return row
 
 
@@ -164,20 +169,20 @@ class Mixture:
     def __init__(self, situations: Sequence[Told], words_per_way: int, seed: int) -> None:
         self.words_per_way = words_per_way
         made = {
-            "synthesis": [row for told in situations for row in synthesis_rows(told)],
+            "synthesis": [synthesis_row(told) for told in situations],
             "direct": [direct_row(told) for told in situations],
             "thought": [thought_row(told) for told in situations],
         }
         self.rows = {way: _in_order(rows, seed, way) for way, rows in made.items()}
         self.starts = {way: np.cumsum([0, *(len(row.words) for row in rows)]) for way, rows in self.rows.items()}
 
-    def batch(self, way: str, first_unit: int, last_unit: int) -> tuple[Tensor, Tensor, Sight]:
-        """Words [B, S], targets [B, S], -100 where there is none, and sight: the rows that begin within these units."""
+    def batch(self, way: str, first_unit: int, last_unit: int) -> "Batch":
+        """The rows that begin within these units."""
         return padded(self.rows_between(way, first_unit, last_unit))
 
-    def num_targets(self, way: str, first_unit: int, last_unit: int) -> int:
-        """How many words of these units are learned."""
-        return sum(sum(row.targets) for row in self.rows_between(way, first_unit, last_unit))
+    def weight(self, way: str, first_unit: int, last_unit: int) -> float:
+        """How much all words of these units that are learned count together."""
+        return sum(sum(row.weights) for row in self.rows_between(way, first_unit, last_unit))
 
     def rows_between(self, way: str, first_unit: int, last_unit: int) -> list[Row]:
         """The rows that begin within these units; their order is gone through again when it is at its end."""
@@ -202,16 +207,39 @@ def _in_order(rows: Sequence[Row], seed: int, way: str) -> list[Row]:
     return [row for i in generator.permutation(len(groups)) for row in groups[i]]
 
 
-def padded(rows: Sequence[Row]) -> tuple[Tensor, Tensor, Sight]:
-    """Rows as tensors; a target stands at the position before its word, where it is predicted."""
+class Batch(NamedTuple):
+    """Rows as tensors.
+
+    Args:
+        words: [B, S] int64; padding stands at the end.
+        targets: [B, S] int64, the word that is learned at each position: the next one of its row; -100 for none.
+        weights: [B, S], how much it counts.
+        sight: what each word sees.
+    """
+
+    words: Tensor
+    targets: Tensor
+    weights: Tensor
+    sight: Sight
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on another device."""
+        sight = Sight(*(part.to(device) for part in self.sight))
+        return Batch(self.words.to(device), self.targets.to(device), self.weights.to(device), sight)
+
+
+def padded(rows: Sequence[Row]) -> Batch:
+    """Rows as tensors."""
     longest = max((len(row.words) for row in rows), default=1)
     shape = (len(rows), longest)
-    words_BS, targets_BS = torch.full(shape, INDEX[PAD]), torch.full(shape, -100)
+    words_BS, targets_BS = torch.full(shape, INDEX[PAD]), torch.full(shape, IGNORED)
+    weights_BS = torch.zeros(shape)
     for number, row in enumerate(rows):
-        words = torch.tensor(row.words)
+        words, weights = torch.tensor(row.words), torch.tensor(row.weights)
         words_BS[number, : len(words)] = words
-        targets_BS[number, : len(words) - 1] = torch.where(torch.tensor(row.targets[1:]), words[1:], -100)
-    return words_BS, targets_BS, sight_of(rows, longest)
+        targets_BS[number, : len(words) - 1] = torch.where(weights[1:] > 0, words[1:], IGNORED)
+        weights_BS[number, : len(words) - 1] = weights[1:]
+    return Batch(words_BS, targets_BS, weights_BS, sight_of(rows, longest))
 
 
 def sight_of(rows: Sequence[Row], length: int) -> Sight:

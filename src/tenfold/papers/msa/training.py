@@ -19,8 +19,8 @@ from tenfold.core.seeding import key_to_seed
 from tenfold.optim import Muon, muon_param_groups
 from tenfold.optim.schedules import warmup_cosine
 from tenfold.papers.msa.config import Config, TrainingConfig
-from tenfold.papers.msa.network import Network, Sight
-from tenfold.papers.msa.rows import WAYS, Mixture, Told, training_situations
+from tenfold.papers.msa.network import Network
+from tenfold.papers.msa.rows import IGNORED, WAYS, Batch, Mixture, Told, training_situations
 from tenfold.papers.msa.situations import Question, Situation, prior_answer, wins_minus_losses
 from tenfold.papers.msa.wording import INDEX, NUMBERS, STEP, VOCABULARY
 from tenfold.study.stages import made_once
@@ -28,10 +28,6 @@ from tenfold.train.distributed import device_of
 from tenfold.train.loop import LoopConfig, train
 
 CONTEXT = 384
-
-
-IGNORED = -100
-"""What stands for a word that nothing is learned from."""
 
 
 @dataclass(frozen=True)
@@ -96,28 +92,26 @@ def fresh(config: Config, seed: int) -> Network:
         return Network(len(VOCABULARY), n.width, n.layers, n.heads, CONTEXT)
 
 
-def losses_of(logits_BSV: Tensor, targets_BS: Tensor, blur: float) -> Tensor:
-    """Cross-entropy of each target, [K]; a number aims at itself and its neighbours, so that near misses cost less.
+def loss_of(logits_BSV: Tensor, batch: Batch, blur: float) -> Tensor:
+    """The weighted sum of cross-entropies; a number aims at its neighbours too, so that near misses cost less.
 
     Args:
         logits_BSV: of the next word at each position.
-        targets_BS: int64; :data:`IGNORED` where there is none.
+        batch: with the targets.
         blur: standard deviation, in points, of the Gaussian that a number aims at; 0 for the number alone.
 
     Example:
-        >>> logits = torch.full((1, 2, len(VOCABULARY)), -20.0)
-        >>> logits[0, 0, INDEX["#50"]] = logits[0, 1, INDEX["#52"]] = 0.0
-        >>> exact, near = losses_of(logits, torch.full((1, 2), INDEX["#50"]), blur=0.0)
-        >>> exact.item() < 1e-4, near.item() > 19
-        (True, True)
-        >>> exact, near = losses_of(logits, torch.full((1, 2), INDEX["#50"]), blur=4.0)
-        >>> (near / exact).item() < 1.05
-        True
+        >>> from tenfold.papers.msa.rows import Row, padded
+        >>> batch = padded([Row().give(["rank", "of", "ann"]).write(["#50"])])
+        >>> logits = torch.full((1, 4, len(VOCABULARY)), -20.0)
+        >>> logits[0, 2, INDEX["#52"]] = 0.0
+        >>> [round(loss_of(logits, batch, blur).item()) for blur in (0.0, 4.0)]
+        [20, 16]
     """
-    is_target_BS = targets_BS != IGNORED
+    is_target_BS = batch.targets != IGNORED
     log_shares_KV = logits_BSV[is_target_BS].log_softmax(-1)
-    aims_VV = _aims(blur).to(log_shares_KV)
-    return -(aims_VV[targets_BS[is_target_BS]] * log_shares_KV).sum(-1)
+    aims_KV = _aims(blur).to(log_shares_KV)[batch.targets[is_target_BS]]
+    return -(aims_KV * log_shares_KV).sum(-1) @ batch.weights[is_target_BS].to(log_shares_KV.dtype)
 
 
 def losses_of_ways(
@@ -131,11 +125,10 @@ def losses_of_ways(
     first, device = (step - 1) * training.batch_size, next(model.parameters()).device
     losses = {}
     for way in WAYS:
-        num_targets = mixture.num_targets(way, first, first + training.batch_size)
-        words_BS, targets_BS, sight = mixture.batch(way, first + slots.start, first + slots.stop)
-        logits_BSV = model(words_BS.to(device), Sight(*(part.to(device) for part in sight)))
-        summed = losses_of(logits_BSV, targets_BS.to(device), training.blur).sum()
-        losses[way] = summed * (training.batch_size / len(slots)) / num_targets
+        weight = mixture.weight(way, first, first + training.batch_size)
+        batch = mixture.batch(way, first + slots.start, first + slots.stop).to(device)
+        summed = loss_of(model(batch.words, batch.sight), batch, training.blur)
+        losses[way] = summed * (training.batch_size / len(slots)) / weight
     return losses
 
 
