@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tenfold.papers.msa.network import Cache, Network, Sight
-from tenfold.papers.msa.wording import ANSWER, END, INDEX, NUMBERS, PAD, STEP, VOCABULARY
+from tenfold.papers.msa.wording import ANSWER, END, INDEX, NUMBERS, PAD, VOCABULARY
 
 SLOT, FREE = "<slot>", "<free>"
 LONGEST_ANSWER = 64
@@ -119,11 +119,6 @@ def median_numbers(logits_BV: Tensor) -> Tensor:
     """The median of each row's distribution over number words, as an index into them, int64 [B]."""
     shares = logits_BV[:, _FIRST : _FIRST + len(NUMBERS)].double().softmax(-1).cumsum(-1)
     return (shares < 0.5).sum(-1).clamp(max=len(NUMBERS) - 1)
-
-
-def value_of(word: str) -> float:
-    """The number of a number word."""
-    return float(STEP * (INDEX[word] - _FIRST))
 
 
 def call(task: str, words: Sequence[str]) -> list[Sequence[str] | str]:

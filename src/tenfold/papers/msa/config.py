@@ -9,7 +9,7 @@ from tenfold.core.errors import UserError
 class WorldConfig:
     """The situations that are learned from and tested on."""
 
-    num_training: int = 3500
+    num_training: int = 3800
     """Training situations; each is asked in all ways."""
     label_particles: int = 2000
     """Particles that the answers and thoughts of training come from."""
@@ -47,7 +47,7 @@ class NetworkConfig:
 class TrainingConfig:
     """Its training, on a mixture with equal words for each way of being asked."""
 
-    steps: int = 1200
+    steps: int = 1300
     """Optimizer steps."""
     batch_size: int = 2
     """Parts in a training step; several processes, or accumulation, share them."""

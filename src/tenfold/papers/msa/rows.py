@@ -26,6 +26,7 @@ from tenfold.papers.msa.wording import (
     END,
     INDEX,
     PAD,
+    answer_words,
     background_code,
     background_words,
     fact_code,
@@ -146,7 +147,7 @@ def _answered(told: Told, row: Row) -> Row:
     for person in situation.people:
         pairs += [(words, (number,)) for words, number in recall(situation, person)]
     for number, (words, numbers) in enumerate(pairs, start=1):
-        row.give(words, number).write([number_word(each) for each in numbers], number, 1 / len(numbers))
+        row.give(words, number).write(answer_words(numbers), number, 1 / len(numbers))
     return row
 
 

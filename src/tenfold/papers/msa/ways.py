@@ -13,12 +13,13 @@ import numpy as np
 from tenfold.core.cell import Cell
 from tenfold.core.seeding import key_to_seed
 from tenfold.envs.programs import InThisProcess, Posterior, ProgramRefused, Unsatisfiable, infer
-from tenfold.papers.msa.asking import FREE, SLOT, Asked, ask, call, value_of
+from tenfold.papers.msa.asking import FREE, SLOT, Asked, ask, call
 from tenfold.papers.msa.config import Config
 from tenfold.papers.msa.rows import Told
 from tenfold.papers.msa.situations import EVENTS, LEVELS, Question, people_of, prior_answer
 from tenfold.papers.msa.training import Learned
 from tenfold.papers.msa.wording import (
+    answer_numbers,
     background_code,
     default_background,
     fact_code,
@@ -123,7 +124,7 @@ def _by_numbers(study: Study, situations: Sequence[Told], task: str, *, thinks: 
     answers = []
     for told in situations:
         filled = [next(said) for _ in asked(told)]
-        answers.append(Answer([tuple(value_of(word) for word in words[-size:]) for words, size in filled]))
+        answers.append(Answer([answer_numbers(words[-size:]) for words, size in filled]))
     return answers
 
 

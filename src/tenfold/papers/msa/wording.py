@@ -92,6 +92,29 @@ def number_word(value: float) -> str:
     return NUMBERS[round(min(max(value, 0.0), 100.0) / STEP)]
 
 
+def answer_words(numbers: Sequence[float]) -> list[str]:
+    """The numbers of an answer in words: of quantiles the middle one first, which tells most about the others.
+
+    Example:
+        >>> answer_words([10, 30, 50, 70, 90]), answer_words([62.0])
+        (['#50', '#10', '#30', '#70', '#90'], ['#62'])
+    """
+    middle = len(numbers) // 2
+    return [number_word(each) for each in (numbers[middle], *numbers[:middle], *numbers[middle + 1 :])]
+
+
+def answer_numbers(words: Sequence[str]) -> tuple[float, ...]:
+    """The numbers of an answer from its words; of quantiles the middle one was said first.
+
+    Example:
+        >>> answer_numbers(["#50", "#10", "#30", "#70", "#90"])
+        (10.0, 30.0, 50.0, 70.0, 90.0)
+    """
+    first, *others = (float(word.removeprefix("#")) for word in words)
+    middle = len(words) // 2
+    return (*others[:middle], first, *others[middle:])
+
+
 def background_words(situation: Situation, generator: np.random.Generator) -> list[str]:
     """The background in words; the team's rule is said, or implied by the sport, half and half."""
     words = f"people are {SPREAD_WORDS[situation.spread]} ; luck matters {LUCK_WORDS[situation.luck]} .".split()
