@@ -61,7 +61,10 @@ def _learning(report: Report) -> list[Picture]:
             axes.plot(steps, losses, color=colour, lw=1, alpha=0.8, label=way if number == 0 else None)
     axes.set(xlabel="steps", ylabel="loss per target word", yscale="log")
     pictures.finish(axes, legend=True)
-    caption = "One network, trained on a mixture with equal words for each way of being asked; a line is a seed."
+    caption = (
+        "One network, trained on a mixture with equal words for each way of being asked; a line is a seed. A number aims at "
+        "its neighbours too, so that the loss of direct answers and thoughts ends well above 0."
+    )
     return [Picture("learning", "What the network learns", caption, figure)]
 
 
