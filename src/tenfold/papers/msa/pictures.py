@@ -62,8 +62,8 @@ def _learning(report: Report) -> list[Picture]:
     axes.set(xlabel="steps", ylabel="loss per target word", yscale="log")
     pictures.finish(axes, legend=True)
     caption = (
-        "One network, trained on a mixture with equal words for each way of being asked; a line is a seed. A number aims at "
-        "its neighbours too, so that the loss of direct answers and thoughts ends well above 0."
+        "One network, trained on a mixture with equal words for each way of being asked; a line is a seed. A number "
+        "aims at its neighbours too, so that the loss of direct answers and thoughts ends well above 0."
     )
     return [Picture("learning", "What the network learns", caption, figure)]
 
