@@ -22,14 +22,6 @@ ROWING = FOLDER / "rowing-relay.yaml"
 pytestmark = [pytest.mark.usefixtures("_bubblewrap"), pytest.mark.alone]
 
 
-@pytest.fixture(scope="session")
-def _bubblewrap():
-    import shutil
-
-    if shutil.which("bwrap") is None:
-        pytest.skip("bubblewrap is missing: apt install bubblewrap")
-
-
 @pytest.fixture
 def record(tmp_path):
     """A run by the oracle, recorded."""

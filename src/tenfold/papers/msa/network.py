@@ -1,13 +1,17 @@
-"""The small decoder of the laptop experiment: a transformer whose keys and values also see the word before.
+"""The small decoder of the laptop experiment: reads what it is given at once, and looks things up by their neighbours.
 
-    k_t = W_k x_t + W_p x_{t−1},    v_t = W_v x_t + W_u x_{t−1}
+    k_t = W_k x_t + W_p x_{t−1} + W_n x_{t+1},    v_t = V_k x_t + V_p x_{t−1} + V_n x_{t+1}
 
-so that "what stood behind this word", and before it, can be looked up in the first layer already. Without the second
-terms all ways of being asked bind names much later, or not at all. Otherwise: RMS norms without gain, rotary positions,
-SwiGLU, tied embeddings. Shapes: B rows, S positions, D width, N heads, H = D / N, V words.
+What is given together (the background, a sentence, a question) sees itself in both directions, so that a name is known
+as that of a winner or a loser although its verb stands behind it; what the network writes sees only what is before it,
+and has no x_{t+1}. A :class:`Sight` says which is which. All three terms of the keys begin as the queries are, so that
+a word looks for itself, and for what stands beside it, from the first step on; otherwise names are bound much later.
+The rest: RMS norms without gain, rotary positions, SwiGLU, tied embeddings. Shapes: B rows, S positions, T positions
+that are seen, D width, N heads, H = D / N, V words.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,19 +23,35 @@ from tenfold.models.norms import rms_norm
 from tenfold.models.rotary import RotaryEmbedding
 
 
+class Sight(NamedTuple):
+    """What each word of a call sees.
+
+    Args:
+        mask: [B, S, T] bool, true where it attends; T counts the positions of the cache first.
+        positions: [B, S] int64, how many words stand before it.
+        before: [B, S] int64, where in this call the word before it stands; -1 for the cache's last word.
+        after: [B, S] int64, likewise the word behind it; -1 where there is none that it may see.
+    """
+
+    mask: Tensor
+    positions: Tensor
+    before: Tensor
+    after: Tensor
+
+
 @dataclass
 class LayerCache:
     """What a layer keeps of the positions before.
 
     Args:
-        keys: [B, N, S, H], turned by their positions.
-        values: [B, N, S, H].
-        before: [B, 1, D], the normed input at the last position.
+        keys: [B, N, T, H], turned by their positions.
+        values: [B, N, T, H].
+        last: [B, 1, D], the normed input at the last word of each row.
     """
 
     keys: Tensor | None = None
     values: Tensor | None = None
-    before: Tensor | None = None
+    last: Tensor | None = None
 
     def grow(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of all positions, with new ones at the end."""
@@ -43,10 +63,14 @@ class LayerCache:
 
 @dataclass
 class Cache:
-    """What the network keeps between two calls."""
+    """What the network keeps between two calls.
 
+    Args:
+        ends: [B] int64, where in the call that comes next the last word of each row stands; later ones are padding.
+    """
+
+    ends: Tensor
     layers: list[LayerCache] = field(default_factory=list)
-    length: int = 0
 
 
 class Block(nn.Module):
@@ -56,26 +80,25 @@ class Block(nn.Module):
         super().__init__()
         self.heads = heads
         self.q_proj, self.k_proj, self.v_proj, self.o_proj = (Linear(width, width) for _ in range(4))
-        self.k_before, self.v_before = Linear(width, width), Linear(width, width)
+        self.k_before, self.v_before, self.k_after, self.v_after = (Linear(width, width) for _ in range(4))
         self.feed_forward = SwiGLU(width, 4, multiple=8)
         self.rotary = rotary
 
-    def forward(self, x_BSD: Tensor, cache: LayerCache | None, start: int) -> Tensor:
-        """Map [B, S, D] to [B, S, D]; ``start`` is the position of the first of the S."""
+    def forward(self, x_BSD: Tensor, sight: Sight, cache: LayerCache | None, ends_B: Tensor | None) -> Tensor:
+        """Map [B, S, D] to [B, S, D]."""
         normed = rms_norm(x_BSD)
-        first = torch.zeros_like(normed[:, :1]) if cache is None or cache.before is None else cache.before
-        before = torch.cat((first, normed[:, :-1]), 1)
+        nothing = torch.zeros_like(normed[:, :1])
+        before = _at(normed, sight.before, nothing if cache is None or cache.last is None else cache.last)
+        after = _at(normed, sight.after, nothing)
         q = self.q_proj(normed)
-        k = self.k_proj(normed) + self.k_before(before)
-        v = self.v_proj(normed) + self.v_before(before)
+        k = self.k_proj(normed) + self.k_before(before) + self.k_after(after)
+        v = self.v_proj(normed) + self.v_before(before) + self.v_after(after)
         q, k, v = (self._heads(part) for part in (q, k, v))
-        q, k = self._turned(q, start), self._turned(k, start)
-        if cache is not None:
-            cache.before = normed[:, -1:]
+        q, k = self._turned(q, sight.positions), self._turned(k, sight.positions)
+        if cache is not None and ends_B is not None:
+            cache.last = _at(normed, ends_B[:, None], nothing)
             k, v = cache.grow(k, v)
-        is_causal = q.shape[2] > 1
-        assert not is_causal or k.shape[2] == q.shape[2], "several positions are fed at the start only"
-        mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=is_causal)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=sight.mask[:, None])
         x_BSD = x_BSD + self.o_proj(mixed.transpose(1, 2).flatten(2))
         return x_BSD + self.feed_forward(rms_norm(x_BSD))
 
@@ -83,12 +106,16 @@ class Block(nn.Module):
         batch, length, width = x_BSD.shape
         return x_BSD.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
 
-    def _turned(self, x_BNSH: Tensor, start: int) -> Tensor:
-        if not start:
-            return self.rotary(x_BNSH)
-        cos, sin = (table[start : start + x_BNSH.shape[2]] for table in (self.rotary.cos, self.rotary.sin))
+    def _turned(self, x_BNSH: Tensor, positions_BS: Tensor) -> Tensor:
+        cos, sin = self.rotary.cos[positions_BS][:, None], self.rotary.sin[positions_BS][:, None]
         first, second = x_BNSH.chunk(2, dim=-1)
         return x_BNSH * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def _at(x_BSD: Tensor, places_BS: Tensor, otherwise_B1D: Tensor) -> Tensor:
+    """What stands at the places; ``otherwise`` where a place is -1."""
+    padded = torch.cat((otherwise_B1D, x_BSD), 1)
+    return padded.gather(1, (places_BS + 1)[:, :, None].expand(-1, -1, x_BSD.shape[2]))
 
 
 class Network(nn.Module):
@@ -106,7 +133,10 @@ class Network(nn.Module):
 
     Example:
         >>> network = Network(vocab_size=50, width=32, layers=2, heads=2, context=16)
-        >>> network(torch.zeros(3, 5, dtype=torch.int64)).shape
+        >>> positions = torch.arange(5).expand(3, 5)
+        >>> nothing = torch.full((3, 5), -1)
+        >>> causal = Sight(torch.ones(3, 5, 5, dtype=torch.bool).tril(), positions, positions - 1, nothing)
+        >>> network(torch.zeros(3, 5, dtype=torch.int64), causal).shape
         torch.Size([3, 5, 50])
     """
 
@@ -119,21 +149,23 @@ class Network(nn.Module):
         truncated_normal_(self.embedding.weight.data, width**-0.5)
         self.blocks = nn.ModuleList(Block(width, heads, rotary) for _ in range(layers))
         for block in self.blocks:
-            nn.init.zeros_(block.o_proj.weight)  # type: ignore[union-attr, arg-type]
+            assert isinstance(block, Block)
+            nn.init.zeros_(block.o_proj.weight)
+            for keys in (block.k_proj, block.k_before, block.k_after):
+                keys.weight.data.copy_(block.q_proj.weight.data)
 
-    def forward(self, words_BS: Tensor, cache: Cache | None = None) -> Tensor:
+    def forward(self, words_BS: Tensor, sight: Sight, cache: Cache | None = None) -> Tensor:
         """Logits [B, S, V] of the next word at each position.
 
         Args:
-            words_BS: int64. Padding stands at the end of a row, where nothing that counts sees it.
-            cache: of the positions before, which grows; several positions at once only where it is empty.
+            words_BS: int64. Padding stands at the end of a row.
+            sight: what each word sees.
+            cache: of the positions before, which grows.
         """
         if cache is not None and not cache.layers:
             cache.layers = [LayerCache() for _ in self.blocks]
-        start = 0 if cache is None else cache.length
         x_BSD = rms_norm(self.embedding(words_BS))
         for number, block in enumerate(self.blocks):
-            x_BSD = block(x_BSD, None if cache is None else cache.layers[number], start)
-        if cache is not None:
-            cache.length += words_BS.shape[1]
+            kept = (None, None) if cache is None else (cache.layers[number], cache.ends)
+            x_BSD = block(x_BSD, sight, *kept)
         return nn.functional.linear(rms_norm(x_BSD), self.embedding.weight)

@@ -1,6 +1,7 @@
 """The report's figures: errors by split, learning curves, and one situation told, programmed and answered."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 from tenfold.core.types import Picture, Report
@@ -54,14 +55,18 @@ def _learning(report: Report) -> list[Picture]:
     stages = [stage["network"].curves for stage in report.stages.values() if "network" in stage]
     if not stages or "train/synthesis" not in stages[0]:
         return []
-    figure, axes = pictures.one_panel()
-    for way, colour in zip(("synthesis", "direct", "thought"), pictures.PALETTE[1:], strict=False):
-        for number, curves in enumerate(stages):
-            steps, losses = zip(*curves[f"train/{way}"], strict=True)
-            axes.plot(steps, losses, color=colour, lw=1, alpha=0.8, label=way if number == 0 else None)
-    axes.set(xlabel="steps", ylabel="loss per target word", yscale="log")
-    pictures.finish(axes, legend=True)
-    caption = "One network, trained on a mixture with equal words for each way of being asked; a line is a seed."
+    figure, grid = pictures.panels(2, width=4.6, height=3.2)
+    for panel, ways in zip(grid[0], (("synthesis",), ("direct", "thought")), strict=True):
+        for way, colour in zip(ways, pictures.PALETTE[len(ways) :], strict=False):
+            for number, curves in enumerate(stages):
+                steps, losses = zip(*curves[f"train/{way}"], strict=True)
+                panel.plot(steps, losses, color=colour, lw=1, alpha=0.8, label=way if number == 0 else None)
+        panel.set(xlabel="steps", ylabel="loss per target word", yscale="log" if len(ways) == 1 else "linear")
+        pictures.finish(panel, legend=True)
+    caption = (
+        "One network, trained on a mixture with equal words for each way of being asked; a line is a seed. A number "
+        "aims at its neighbours too, so that the loss of direct answers and thoughts ends well above 0."
+    )
     return [Picture("learning", "What the network learns", caption, figure)]
 
 
@@ -112,7 +117,8 @@ def _program(cells: pictures.Finished) -> list[Picture]:
 
 def _listing(text: str) -> Any:
     """A figure of a program, a line of it as one text."""
-    lines = [line[:_COLUMNS] for line in text.splitlines()[:_LINES]]
+    wrapped = (wrap(line, _COLUMNS, subsequent_indent=" " * 8, drop_whitespace=False) for line in text.splitlines())
+    lines = [line for pieces in wrapped for line in pieces][:_LINES]
     figure, axes = pictures.one_panel(width=_COLUMNS * 0.075, height=len(lines) * 0.165 + 0.1)
     axes.axis("off")
     axes.set(xlim=(0, 1), ylim=(len(lines), -0.5))

@@ -264,12 +264,12 @@ def simulate(situation: Situation, generator: np.random.Generator, particles: in
         factors_NPD = np.where(events_NPD, kind.effect * factors_NPD, factors_NPD)
     stormy = {fact.day for fact in situation.facts if isinstance(fact, Storm)}
 
+    def strength_N(person: str, day: int) -> np.ndarray:
+        return np.asarray(strengths_NP[:, people[person]] * factors_NPD[:, people[person], day])
+
     def total_N(team: Sequence[str], day: int) -> np.ndarray:
         sd = STORM if day in stormy else situation.luck
-        powers = [
-            strengths_NP[:, people[p]] * factors_NPD[:, people[p], day] + generator.normal(0, sd, particles)
-            for p in team
-        ]
+        powers = [strength_N(person, day) + generator.normal(0, sd, particles) for person in team]
         return np.asarray(getattr(np, situation.rule)(np.stack(powers), axis=0))
 
     ranks_NP = 100.0 * _normal_cdf((strengths_NP - 100.0) / situation.spread)
@@ -286,8 +286,9 @@ def simulate(situation: Situation, generator: np.random.Generator, particles: in
             shares = ranks_NP[alive_N, people[question.people[0]]] / 100.0
             answers.append(tuple(float(q) for q in np.quantile(generator.binomial(FRESH, shares), LEVELS)))
         else:
-            wins_N = total_N(question.people[:1], question.day) > total_N(question.people[1:], question.day)
-            answers.append((100.0 * float(wins_N[alive_N].mean()),))
+            first_N, second_N = (strength_N(person, question.day)[alive_N] for person in question.people)
+            chances_N = _normal_cdf((first_N - second_N) / (situation.luck * 2**0.5))  # luck is averaged out
+            answers.append((100.0 * float(chances_N.mean()),))
     return Labels(tuple(answers), tuple(thoughts), int(alive_N.sum()))
 
 

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,16 @@ from tenfold.core.files import to_json, write_atomically
 from tenfold.core.seeding import key_to_seed
 from tenfold.optim import Muon, muon_param_groups
 from tenfold.optim.schedules import warmup_cosine
-from tenfold.papers.msa.config import Config
+from tenfold.papers.msa.config import Config, TrainingConfig
 from tenfold.papers.msa.network import Network
-from tenfold.papers.msa.rows import WAYS, Mixture, Told, training_situations
+from tenfold.papers.msa.rows import IGNORED, WAYS, Batch, Mixture, Told, training_situations
 from tenfold.papers.msa.situations import Question, Situation, prior_answer, wins_minus_losses
-from tenfold.papers.msa.wording import VOCABULARY
+from tenfold.papers.msa.wording import INDEX, NUMBERS, STEP, VOCABULARY
 from tenfold.study.stages import made_once
 from tenfold.train.distributed import device_of
 from tenfold.train.loop import LoopConfig, train
 
 CONTEXT = 384
-
-
-IGNORED = -100
-"""What stands for a word that nothing is learned from."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +92,59 @@ def fresh(config: Config, seed: int) -> Network:
         return Network(len(VOCABULARY), n.width, n.layers, n.heads, CONTEXT)
 
 
+def loss_of(logits_BSV: Tensor, batch: Batch, blur: float) -> Tensor:
+    """The weighted sum of cross-entropies; a number aims at its neighbours too, so that near misses cost less.
+
+    Args:
+        logits_BSV: of the next word at each position.
+        batch: with the targets.
+        blur: standard deviation, in points, of the Gaussian that a number aims at; 0 for the number alone.
+
+    Example:
+        >>> from tenfold.papers.msa.rows import Row, padded
+        >>> batch = padded([Row().give(["rank", "of", "ann"]).write(["#50"])])
+        >>> logits = torch.full((1, 4, len(VOCABULARY)), -20.0)
+        >>> logits[0, 2, INDEX["#52"]] = 0.0
+        >>> [round(loss_of(logits, batch, blur).item()) for blur in (0.0, 4.0)]
+        [20, 16]
+    """
+    is_target_BS = batch.targets != IGNORED
+    log_shares_KV = logits_BSV[is_target_BS].log_softmax(-1)
+    aims_KV = _aims(blur).to(log_shares_KV)[batch.targets[is_target_BS]]
+    return -(aims_KV * log_shares_KV).sum(-1) @ batch.weights[is_target_BS].to(log_shares_KV.dtype)
+
+
+def losses_of_ways(
+    model: nn.Module, mixture: Mixture, training: TrainingConfig, step: int, slots: range
+) -> dict[str, Tensor]:
+    """The loss of each way of being asked, on some slots of a step's batch.
+
+    Slots hold more target words or fewer. What they hold counts by its share of the whole batch, so that the mean over
+    all parts of a batch is the mean over its words, however they fall on processes.
+    """
+    first, device = (step - 1) * training.batch_size, next(model.parameters()).device
+    losses = {}
+    for way in WAYS:
+        weight = mixture.weight(way, first, first + training.batch_size)
+        batch = mixture.batch(way, first + slots.start, first + slots.stop).to(device)
+        summed = loss_of(model(batch.words, batch.sight), batch, training.blur)
+        losses[way] = summed * (training.batch_size / len(slots)) / weight
+    return losses
+
+
+@cache
+def _aims(blur: float) -> Tensor:
+    """What each word aims at, [V, V]: itself, and a number its neighbours too."""
+    aims_VV = torch.eye(len(VOCABULARY))
+    if blur:
+        values = torch.arange(len(NUMBERS)) * float(STEP)
+        block = torch.exp(-(((values[:, None] - values) / blur) ** 2) / 2)
+        first = INDEX[NUMBERS[0]]
+        numbers = slice(first, first + len(NUMBERS))
+        aims_VV[numbers, numbers] = block / block.sum(-1, keepdim=True)
+    return aims_VV
+
+
 def fit(config: Config, cell: Cell) -> Learned:
     """Train from the newest checkpoint on."""
     w, t = config.world, config.training
@@ -102,17 +152,7 @@ def fit(config: Config, cell: Cell) -> Learned:
     mixture = Mixture(told, t.words, cell.seed)
 
     def step_function(model: nn.Module, carry: None, step: int, slots: range) -> tuple[Tensor, None, dict[str, Any]]:
-        first, device = (step - 1) * t.batch_size, next(model.parameters()).device
-        losses = {}
-        for way in WAYS:
-            words_BS, targets_BS = mixture.batch(way, first, first + t.batch_size)
-            num_targets = int((targets_BS != IGNORED).sum())  # of the whole batch: parts of it hold more words or fewer
-            here = slice(slots.start, slots.stop)
-            logits_BSV = model(words_BS[here].to(device))
-            summed = nn.functional.cross_entropy(
-                logits_BSV.flatten(0, 1), targets_BS[here].to(device).flatten(), ignore_index=IGNORED, reduction="sum"
-            )
-            losses[way] = summed * (t.batch_size / len(slots)) / num_targets
+        losses = losses_of_ways(model, mixture, t, step, slots)
         loss = torch.stack(list(losses.values())).mean()
         return loss, carry, {f"train/{way}": one.detach() for way, one in losses.items()}
 

@@ -13,12 +13,13 @@ import numpy as np
 from tenfold.core.cell import Cell
 from tenfold.core.seeding import key_to_seed
 from tenfold.envs.programs import InThisProcess, Posterior, ProgramRefused, Unsatisfiable, infer
-from tenfold.papers.msa.asking import FREE, SLOT, ask, call, value_of
+from tenfold.papers.msa.asking import FREE, SLOT, Asked, ask, call
 from tenfold.papers.msa.config import Config
 from tenfold.papers.msa.rows import Told
 from tenfold.papers.msa.situations import EVENTS, LEVELS, Question, people_of, prior_answer
 from tenfold.papers.msa.training import Learned
 from tenfold.papers.msa.wording import (
+    answer_numbers,
     background_code,
     default_background,
     fact_code,
@@ -107,21 +108,23 @@ def by_thoughts(study: Study, situations: Sequence[Told], key: int) -> list[Answ
 
 def _by_numbers(study: Study, situations: Sequence[Told], task: str, *, thinks: bool) -> list[Answer]:
     """Each question in a row of its own, as the first one behind the text."""
-    rows, sizes = [], []
+    rows: list[Asked] = []
+    sizes = []
     for told in situations:
-        text = [task, *told.background]
+        text: list[list[str] | str] = [[task, *told.background]]
         for sentence, fact in zip(told.sentences, told.situation.facts, strict=True):
-            thoughts = len(people_of(fact)) if thinks else 0
-            text += [*sentence, *[SLOT] * thoughts]
+            text.append(sentence)
+            for person in people_of(fact) if thinks else ():
+                text += [[person], SLOT]
         for question in asked(told):
             size = len(prior_answer(question))
-            rows.append([*text, *question_words(question), *[SLOT] * size])
+            rows.append([*text, question_words(question), *[SLOT] * size])
             sizes.append(size)
     said = iter(zip(ask(study.learned.network, rows), sizes, strict=True))
     answers = []
     for told in situations:
         filled = [next(said) for _ in asked(told)]
-        answers.append(Answer([tuple(value_of(word) for word in words[-size:]) for words, size in filled]))
+        answers.append(Answer([answer_numbers(words[-size:]) for words, size in filled]))
     return answers
 
 
@@ -136,7 +139,7 @@ def without_background(study: Study, situations: Sequence[Told], key: int) -> li
 
 
 def _by_programs(study: Study, situations: Sequence[Told], key: int, *, with_background: bool) -> list[Answer]:
-    rows = []
+    rows: list[Asked] = []
     for told in situations:
         rows.append(call("<background>", told.background))
         rows += [call("<condition>", sentence) for sentence in told.sentences]

@@ -78,7 +78,7 @@ def _vocabulary() -> tuple[str, ...]:
         [*RULES, *PEOPLE, *STRANGERS, *EVENTS],
         [sport for sports in SPORTS.values() for sport in sports],
         [*RULE_WORDS.values(), *EFFECT_WORDS.values(), *RATE_WORDS.values(), *SPREAD_WORDS.values()],
-        [*LUCK_WORDS.values(), "?", *WORDS.split()],
+        [*LUCK_WORDS.values(), *WORDS.split()],
     ]
     return tuple(dict.fromkeys(word for group in groups for word in group))
 
@@ -90,6 +90,29 @@ INDEX = {word: number for number, word in enumerate(VOCABULARY)}
 def number_word(value: float) -> str:
     """The word of a number from 0 to 100."""
     return NUMBERS[round(min(max(value, 0.0), 100.0) / STEP)]
+
+
+def answer_words(numbers: Sequence[float]) -> list[str]:
+    """The numbers of an answer in words: of quantiles the middle one first, which tells most about the others.
+
+    Example:
+        >>> answer_words([10, 30, 50, 70, 90]), answer_words([62.0])
+        (['#50', '#10', '#30', '#70', '#90'], ['#62'])
+    """
+    middle = len(numbers) // 2
+    return [number_word(each) for each in (numbers[middle], *numbers[:middle], *numbers[middle + 1 :])]
+
+
+def answer_numbers(words: Sequence[str]) -> tuple[float, ...]:
+    """The numbers of an answer from its words; of quantiles the middle one was said first.
+
+    Example:
+        >>> answer_numbers(["#50", "#10", "#30", "#70", "#90"])
+        (10.0, 30.0, 50.0, 70.0, 90.0)
+    """
+    first, *others = (float(word.removeprefix("#")) for word in words)
+    middle = len(words) // 2
+    return (*others[:middle], first, *others[middle:])
 
 
 def background_words(situation: Situation, generator: np.random.Generator) -> list[str]:
@@ -130,11 +153,11 @@ def fact_words(fact: Fact, generator: np.random.Generator, reworded: bool) -> li
 
 
 def question_words(question: Question) -> list[str]:
-    """A question in words."""
+    """A question in words; it ends with a name, so that what answers knows whom it is about."""
     if len(question.people) == 1:
-        return f"rank of {question.people[0]} ?".split()
+        return f"rank of {question.people[0]}".split()
     first, second = question.people
-    return f"will {first} beat {second} on day {question.day} ?".split()
+    return f"on day {question.day} will {first} beat {second}".split()
 
 
 def background_code(situation: Situation) -> list[str]:
