@@ -11,7 +11,12 @@ from contextlib import suppress
 import pytest
 
 from tenfold.core.errors import UserError
+<<<<<<< HEAD
 from tenfold.core.types import Turn
+=======
+from tenfold.envs.bfcl import read_python_calls
+from tenfold.envs.gym import DOMAINS, Instruction, follow
+>>>>>>> w-agentic
 from tenfold.envs.tool_calls import from_typescript, read_turn
 from tenfold.eval.answer_text import normalized
 from tenfold.eval.exact_match import exact_match
@@ -25,8 +30,13 @@ from tenfold.papers.cort.formats import STOP, final_answer, is_failure, parse_pr
 from tenfold.papers.cort.measures import purpose_of
 from tenfold.papers.cort.method import CodeReward, is_right, same_answer
 from tenfold.papers.cort.proposers import Heuristic
+<<<<<<< HEAD
 from tenfold.papers.rrvf.looking import read_score, without_code
 from tenfold.papers.rrvf.method import parse_turn
+=======
+from tenfold.papers.kimi_k2.agentic.judge import said_outcome
+from tenfold.papers.kimi_k2.agentic.rephrasing import chunks_of, facts_kept
+>>>>>>> w-agentic
 from tenfold.papers.sem.decided import _CONFIDENCE
 from tenfold.papers.sem.grammar import _READ, _Read, parse
 from tenfold.papers.sem.measures import rule_judge
@@ -91,6 +101,21 @@ def read_declarations(text):
             from_typescript(given)
 
 
+def read_calls_in_python(text):
+    for given in (text, f"[a(x='{text}')]", f"a({text}"):
+        with suppress(UserError):
+            read_python_calls(given)
+
+
+GYM = {name: domain.generate(0).meta for name, domain in DOMAINS.items()}
+
+
+def read_answers_of_the_gym(text):
+    for name, meta in GYM.items():
+        DOMAINS[name].verify(text, meta), DOMAINS[name].verify(f"ANSWER: {text}", meta)
+    follow(text, [Instruction("bullets", 1), Instruction("json"), Instruction("most_words", 1)])
+
+
 PARSERS = {
     "normalized": normalized,
     "exact_match": lambda text: exact_match(text, "Paris"),
@@ -113,6 +138,9 @@ PARSERS = {
     "sem confidence": lambda text: _CONFIDENCE.sub("", text),
     "tool calls": lambda text: (read_turn(text), read_turn("<|tool_calls_section_begin|>" + text, first=0)),
     "tool declarations": read_declarations,
+    "calls in Python": read_calls_in_python,
+    "gym": read_answers_of_the_gym,
+    "kimi k2 reports": lambda text: (said_outcome(text), facts_kept(text, text), chunks_of(text, 7)),
     "sem judge": lambda text: rule_judge("", text, Gold(("Paris",))),
 }
 """What reads completions, or answers that were cut out of them."""
@@ -129,7 +157,7 @@ UNITS = [
     "or ", "1 or ", "pi ", "cm ", "m^2 ", "answer is ", "!", "?", ".", ":", ";", "'", '"', "/", "1/2 ", "3 1/2 ",
     "\u0301", "\u200b", "<|", "<|tool_call_begin|>", "<|tool_call_begin|>functions.a:0<|tool_call_argument_begin|>",
     "<|tool_call_begin|>functions.a:0<|tool_call_argument_begin|>{}<|tool_call_end|>", "null|", "//", "// @a 1\n",
-    "Array<", "{x:",
+    "Array<", "{x:", "ANSWER:", "follow ", "as you ", "in exactly 1", "A=", "OUTCOME: ",
 ]  # fmt: skip
 """Repeated to the whole length; and behind a beginning, before an end, that they may belong to."""
 AROUND = [

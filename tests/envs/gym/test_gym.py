@@ -8,7 +8,7 @@ import pytest
 from tenfold.core.errors import UserError
 from tenfold.envs.gym import DOMAINS, Instruction, follow, is_claim_without_compliance
 
-SEEDS = range(40)
+SEEDS = range(15)
 
 
 def perturbed(domain, puzzle):

@@ -14,7 +14,7 @@ from tenfold.papers.kimi_k2.agentic import synthesis
 from tenfold.papers.kimi_k2.agentic.chat_rows import chat_row, segments, token_row
 from tenfold.papers.kimi_k2.agentic.dialogue import AGENTS, run_dialogue
 from tenfold.papers.kimi_k2.agentic.judge import judged, said_outcome
-from tenfold.papers.kimi_k2.agentic.records import AgentTrajectory
+from tenfold.papers.kimi_k2.agentic.records import AgentTrajectory, Rubric
 from tenfold.papers.kimi_k2.agentic.synthesis import SynthesisSettings, read_set, synthesise
 from tenfold.papers.kimi_k2.agentic.tasks import make_task, plan
 from tenfold.policies import character_tokenizer
@@ -247,6 +247,14 @@ def test_the_verb_makes_a_set_and_a_page_that_says_why(tmp_path, capsys):
 def test_bad_settings_are_named(settings, message):
     with pytest.raises(UserError, match=message):
         SynthesisSettings(**settings)
+
+
+def test_a_rubric_whose_score_would_not_be_one_is_refused():
+    criteria = make_task("shop", 0).rubric.criteria
+    with pytest.raises(UserError, match=r"the weights add up to 0\.900; they must add up to 1"):
+        Rubric(criteria[:-1], (), ())
+    with pytest.raises(UserError, match="each needs an id of its own"):
+        Rubric((*criteria, criteria[0]), (), ())
 
 
 def test_an_unknown_part_of_a_paper_is_refused(capsys):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from tenfold.core.errors import UserError
 from tenfold.envs.tool_calls import ToolCall, ToolSpec
 from tenfold.envs.tool_domains import ToolEvent
 
@@ -59,11 +60,23 @@ class Rubric:
         criteria: mandatory ones first; the weights of all add up to 1.
         expected_tools: the names that the reference solution calls, in order.
         checkpoints: what the reference reaches on its way, in words.
+
+    Raises:
+        UserError: two criteria have one id, or the weights do not add up to 1.
     """
 
     criteria: tuple[Criterion, ...]
     expected_tools: tuple[str, ...]
     checkpoints: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse rubrics whose score would not lie between 0 and 1."""
+        ids = [criterion.id for criterion in self.criteria]
+        if len(set(ids)) < len(ids):
+            raise UserError(f"criteria = {', '.join(ids)}: each needs an id of its own")
+        total = sum(criterion.weight for criterion in self.criteria)
+        if abs(total - 1) > 1e-6:
+            raise UserError(f"criteria: the weights add up to {total:.3f}; they must add up to 1")
 
 
 @dataclass(frozen=True)
