@@ -11,12 +11,9 @@ from contextlib import suppress
 import pytest
 
 from tenfold.core.errors import UserError
-<<<<<<< HEAD
 from tenfold.core.types import Turn
-=======
 from tenfold.envs.bfcl import read_python_calls
 from tenfold.envs.gym import DOMAINS, Instruction, follow
->>>>>>> w-agentic
 from tenfold.envs.tool_calls import from_typescript, read_turn
 from tenfold.eval.answer_text import normalized
 from tenfold.eval.exact_match import exact_match
@@ -30,13 +27,10 @@ from tenfold.papers.cort.formats import STOP, final_answer, is_failure, parse_pr
 from tenfold.papers.cort.measures import purpose_of
 from tenfold.papers.cort.method import CodeReward, is_right, same_answer
 from tenfold.papers.cort.proposers import Heuristic
-<<<<<<< HEAD
-from tenfold.papers.rrvf.looking import read_score, without_code
-from tenfold.papers.rrvf.method import parse_turn
-=======
 from tenfold.papers.kimi_k2.agentic.judge import said_outcome
 from tenfold.papers.kimi_k2.agentic.rephrasing import chunks_of, facts_kept
->>>>>>> w-agentic
+from tenfold.papers.rrvf.looking import read_score, without_code
+from tenfold.papers.rrvf.method import parse_turn
 from tenfold.papers.sem.decided import _CONFIDENCE
 from tenfold.papers.sem.grammar import _READ, _Read, parse
 from tenfold.papers.sem.measures import rule_judge
