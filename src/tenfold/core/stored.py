@@ -122,9 +122,8 @@ def _plain(run: RunDirectory, seeds: Sequence[int]) -> dict[str, Any]:
     facts, scores = run.facts(), {}
     facts |= run.cost(cell_order(facts["arms"], seeds))  # a run that was stopped has not stored it
     facts["command"] = without_places(facts["command"])
-    facts |= {
-        "resumptions": [noted | {"command": without_places(noted["command"])} for noted in facts.get("resumptions", [])]
-    }
+    for noted in facts.get("resumptions", []):
+        noted["command"] = without_places(noted["command"])
     for arm in facts["arms"]:
         scores[arm] = {str(seed): scores_to_plain(_thin(run.scores(arm, seed))) for seed in seeds}
     stages = {

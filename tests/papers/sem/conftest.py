@@ -26,7 +26,7 @@ class Saying(ScriptedPolicy):
         return super().encode(text)
 
     def chat(self, messages):
-        return self.encode("\n".join(message.content for message in messages))
+        return self.encode("\n".join(message["content"] for message in messages))
 
 
 @pytest.fixture

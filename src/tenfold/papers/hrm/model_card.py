@@ -35,7 +35,7 @@ def card(config: ReasonerConfig, box: Box | None, num_parameters: int, folder: s
         folder: where it lies, for the example.
 
     Example:
-        >>> print(card(ReasonerConfig(), (3, 3), 27_275_266).splitlines()[7])
+        >>> print(card(ReasonerConfig(), (3, 3), 27_275_266).splitlines()[8])
         This is a Hierarchical Reasoning Model (two networks, two states; arXiv 2506.21734) with 27,275,266 parameters.
     """
     side = None if box is None else box[0] * box[1]
