@@ -24,6 +24,7 @@ from tenfold.papers.rrvf.looking import (
 from tenfold.papers.rrvf.loop import DOMAINS, Loop
 from tenfold.papers.rrvf.page import page_of
 from tenfold.policies.chat_server import ChatServer
+from tenfold.policies.transport import Transport
 
 TARGET = "paper white\nbox blue 4 10 12 28\ncircle red 22 22 6"
 
@@ -168,16 +169,17 @@ def test_a_comparator_hands_on_no_code_and_a_failure_is_a_remark():
     assert all("Never give code" in instruction for _, instruction in looker.asked)
 
 
-def test_a_served_model_gets_both_images_in_order_and_a_dead_server_is_a_failure():
+def test_a_served_model_gets_both_images_in_order_and_a_dead_server_is_a_failure(monkeypatch):
     sent = []
 
-    class Server(ChatServer):
-        def _post(self, data):
-            sent.append(json.loads(data))
-            return json.dumps({"choices": [{"message": {"content": '{"score": 70}'}}]}).encode()
+    def answer(transport, url, data):
+        sent.append(json.loads(data))
+        return json.dumps({"choices": [{"message": {"content": '{"score": 70}'}}]}).encode()
 
-    looker = ServedLooker(Server("http://127.0.0.1:9/v1", "vlm"))
-    assert ModelJudge(looker).judge(BLACK, WHITE) == Judged(0.7)
+    with monkeypatch.context() as patch:
+        patch.setattr(Transport, "_try", answer)
+        looker = ServedLooker(ChatServer("http://127.0.0.1:9/v1", "vlm"))
+        assert ModelJudge(looker).judge(BLACK, WHITE) == Judged(0.7)
     (message,) = sent[0]["messages"]
     kinds = [part["type"] for part in message["content"]]
     assert kinds == ["image_url", "image_url", "text"] and sent[0]["temperature"] == 0.0
