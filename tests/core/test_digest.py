@@ -18,7 +18,8 @@ from tenfold.core.tables import newest, published
 @pytest.fixture(scope="module")
 def pages():
     entries = digest.entries_of(ROOT)
-    return {words.language: digest.render_digest(ROOT, entries, words) for words in catalogue.LANGUAGES.values()}
+    mark = digest.made_from(ROOT)
+    return {words.language: digest.render_digest(entries, words, mark) for words in catalogue.LANGUAGES.values()}
 
 
 def test_each_language_has_every_word_and_fills_in_the_same(pages):
@@ -65,7 +66,8 @@ def test_a_page_of_other_results_is_stale(tmp_path):
     (tmp_path / "results").mkdir()
     page = tmp_path / "index.html"
     assert digest.is_stale(page, tmp_path)
-    page.write_text(digest.render_digest(tmp_path, digest.entries_of(tmp_path), catalogue.ENGLISH), encoding="utf-8")
+    entries, mark = digest.entries_of(tmp_path), digest.made_from(tmp_path)
+    page.write_text(digest.render_digest(entries, catalogue.ENGLISH, mark), encoding="utf-8")
     assert not digest.is_stale(page, tmp_path)
     run = json.loads((ROOT / "results" / "hrm.json").read_text())
     (tmp_path / "results" / "hrm.json").write_text(json.dumps(run))

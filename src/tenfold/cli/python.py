@@ -21,6 +21,7 @@ from typing import Any, Literal, get_args
 from tenfold.cli.run import Asked, Device, Dtype, Preset
 from tenfold.core import discovery
 from tenfold.core.config import as_flags
+from tenfold.core.entries import claim_entry
 from tenfold.core.errors import UserError
 from tenfold.core.types import Report
 
@@ -42,27 +43,9 @@ class RunReport:
 
     @property
     def claims(self) -> list[dict[str, Any]]:
-        """A row for each claim that can be judged, headline first."""
+        """A row for each claim that can be judged, headline first, as ``report.json`` has it."""
         judgements = sorted(self.report.judgements, key=lambda judged: not judged.claim.headline)
-        return [
-            {
-                "id": judged.claim.id,
-                "text": judged.claim.text,
-                "headline": judged.claim.headline,
-                "verdict": judged.verdict,
-                "effect": judged.effect,
-                "interval": judged.interval,
-                "margin": judged.claim.margin,
-                "kind": judged.claim.kind,
-                "metric": judged.claim.metric,
-                "arm": judged.claim.arm,
-                "baseline": judged.claim.baseline,
-                "seeds": judged.seeds,
-                "planned": judged.planned,
-                "note": judged.note,
-            }
-            for judged in judgements
-        ]
+        return [claim_entry(judged) for judged in judgements]
 
     @property
     def metrics(self) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ The page holds everything it shows. A copy in two languages stands in ``docs/dig
 a file of its own for the front page; both carry a hash of what they were made from, so that a stale copy is found.
 """
 
-import base64
 import hashlib
 import json
 import re
@@ -19,7 +18,8 @@ from tenfold.core.discovery import Paper, papers, recipe_module
 from tenfold.core.entries import Run
 from tenfold.core.errors import UserError
 from tenfold.core.files import number, write_atomically
-from tenfold.core.report import TEMPLATES, breakable, svg_of
+from tenfold.core.pages import inside, page_environment, svg_of
+from tenfold.core.report import TEMPLATES
 from tenfold.core.results import Shown, shown
 from tenfold.core.rows import strip_of, values_text
 from tenfold.core.stored import stored_report
@@ -64,14 +64,14 @@ def write_digest(repository: Path, folder: Path | None = None) -> list[Path]:
         The files.
     """
     folder = repository / FOLDER if folder is None else folder
-    entries, written = entries_of(repository), []
+    entries, mark, written = entries_of(repository), made_from(repository), []
     for entry in entries:
         if entry.svg:
             written.append(folder / f"{entry.paper.name}.svg")
             write_atomically(written[-1], entry.svg)
     for language, words in LANGUAGES.items():
         written.append(folder / ("index.html" if language == "en" else f"index.{language}.html"))
-        write_atomically(written[-1], render_digest(repository, entries, words))
+        write_atomically(written[-1], render_digest(entries, words, mark))
     return written
 
 
@@ -94,35 +94,29 @@ def entries_of(repository: Path) -> list[Entry]:
     return [_entry(paper, runs.get(paper.name, ()), repository) for paper in _in_order()]
 
 
-def render_digest(repository: Path, entries: Sequence[Entry], words: Words) -> str:
+def render_digest(entries: Sequence[Entry], words: Words, mark: str) -> str:
     """The page in one language, as one HTML document.
 
     Args:
-        repository: the root of a source checkout, for what the page was made from.
         entries: of :func:`entries_of`.
         words: the language.
+        mark: what it was made from, as :func:`made_from` says it.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["breakable"] = breakable
     judged = [(entry, judgement) for entry in entries for judgement in (entry.headline, *entry.others) if judgement]
     counts = {verdict: sum(one.verdict == verdict for _, one in judged) for verdict in VERDICTS}
-    return environment.get_template("digest.html.j2").render(
-        words=words,
-        made_from=made_from(repository),
-        version=tenfold.__version__,
-        entries=[_row(entry, words) for entry in entries],
-        claims=[_claim(entry, judgement, words) for entry, judgement in judged],
-        counted=", ".join(f"{count} {words.verdicts[verdict]}" for verdict, count in counts.items() if count),
-        num_papers=len({entry.paper.name for entry, _ in judged}),
-        styles=[(verdict.replace(" ", "-"), words.verdicts[verdict]) for verdict in VERDICTS if counts[verdict]],
+    return (
+        page_environment(TEMPLATES)
+        .get_template("digest.html.j2")
+        .render(
+            words=words,
+            made_from=mark,
+            version=tenfold.__version__,
+            entries=[_row(entry, words) for entry in entries],
+            claims=[_claim(entry, judgement, words) for entry, judgement in judged],
+            counted=", ".join(f"{count} {words.verdicts[verdict]}" for verdict, count in counts.items() if count),
+            num_papers=len({entry.paper.name for entry, _ in judged}),
+            styles=[(verdict.replace(" ", "-"), words.verdicts[verdict]) for verdict in VERDICTS if counts[verdict]],
+        )
     )
 
 
@@ -156,7 +150,7 @@ def _row(entry: Entry, words: Words) -> dict[str, Any]:
         "others": [_claim(entry, judged, words) for judged in entry.others],
         "took": _took(entry.one.run, words) if entry.one else "",
         "picture": entry.picture,
-        "image": "data:image/svg+xml;base64," + base64.b64encode(entry.svg).decode(),
+        "image": inside("svg+xml", entry.svg),
         "table": _table(entry) if entry.picture is None else None,
     }
 

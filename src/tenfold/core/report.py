@@ -8,9 +8,7 @@ Seconds per cell are measured by the runner and appear as the metric ``cost/seco
 seed share appear as ``cost/shared_seconds``, the same for every arm, and are in no arm's own.
 """
 
-import base64
 import html
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -28,6 +26,7 @@ from tenfold.core.files import to_json, write_atomically
 from tenfold.core.glossary import glossary_of
 from tenfold.core.learning_curves import learning_curves
 from tenfold.core.notices import notices
+from tenfold.core.pages import inside, page_environment, svg_of
 from tenfold.core.rows import arm_groups, claim_rows, facts_table, metric_rows
 from tenfold.core.types import Picture, Report
 from tenfold.core.wording import Entry, count_verdicts, duration, entry_of, preset_text
@@ -137,7 +136,7 @@ def write_report(report: Report, pictures: Sequence[Picture], directory: Path) -
     for picture in pictures or learning_curves(report):
         svg = svg_of(picture.figure)
         write_atomically(directory / "plots" / f"{picture.name}.svg", svg)
-        drawings.append((picture, _inside("svg+xml", svg)))
+        drawings.append((picture, inside("svg+xml", svg)))
     write_atomically(directory / "report.json", to_json(to_plain(report), indent=1) + "\n")
     write_atomically(directory / "report.html", render_html(report, drawings, directory))
 
@@ -150,13 +149,8 @@ def render_html(report: Report, drawings: Sequence[tuple[Picture, str]], directo
         drawings: each picture with its image as a data URI.
         directory: where the report lies, for the commands in it.
     """
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"markdown": _html_of_markdown, "breakable": breakable}
+    environment = page_environment(TEMPLATES)
+    environment.filters["markdown"] = _html_of_markdown
     table, metrics, glossary = metric_table(report), metric_names(report), glossary_of(report.paper)
     return environment.get_template("report.html.j2").render(
         report=report,
@@ -171,7 +165,7 @@ def render_html(report: Report, drawings: Sequence[tuple[Picture, str]], directo
         costs=metric_rows([name for name in metrics if name.startswith(COST)], glossary),
         table=table,
         drawings=drawings,
-        gif=lambda content: _inside("gif", content),
+        gif=lambda content: inside("gif", content),
         duration=duration(report.facts["seconds"]),
         seeds=count_of_seeds(len(report.seeds)),
         outcome=count_verdicts([judgement.verdict for judgement in report.judgements]),
@@ -198,11 +192,6 @@ def _title(paper: str) -> str:
     return next((study.title for study in studies() if study.name == paper), paper)
 
 
-def _inside(kind: str, content: bytes) -> str:
-    """An image as an address that holds it."""
-    return f"data:image/{kind};base64," + base64.b64encode(content).decode()
-
-
 def _html_of_markdown(text: str) -> Any:
     """Code, bold words and the words of links; nothing else of Markdown is in a glossary, and no link leads out."""
     import markupsafe
@@ -211,20 +200,3 @@ def _html_of_markdown(text: str) -> Any:
     escaped = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", escaped)
     escaped = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escaped)
     return markupsafe.Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped))
-
-
-def breakable(name: str) -> Any:
-    """A name that may be broken after its joints, for narrow columns."""
-    import markupsafe
-
-    return markupsafe.Markup(re.sub(r"([_/])", r"\1<wbr>", html.escape(name)))
-
-
-def svg_of(figure: Any) -> bytes:
-    """A figure of matplotlib as an SVG file; equal figures give equal files."""
-    import matplotlib
-
-    stream = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "tenfold"}):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    return stream.getvalue()

@@ -4,8 +4,6 @@ Each result is written as a record of its own as soon as it is there, and one th
 so that a survey that was stopped goes on.
 """
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.files import write_atomically
+from tenfold.core.pages import inside, page_environment, svg_of
 from tenfold.envs.programs import Posterior, Runner
 from tenfold.papers.msa.baselines import DirectLM
 from tenfold.papers.msa.evaluation import Agreement, agreement, of_posteriors
@@ -120,15 +119,16 @@ def _outcome(result: Result) -> str:
 
 def page(found: Survey, vignettes: Sequence[Vignette], gold: Mapping[str, Mapping[str, np.ndarray]]) -> str:
     """The survey as one HTML page: programs with conditions, graphs, posteriors beside gold and rivals."""
-    import jinja2
-
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     sections = [_section(found, vignette, gold.get(vignette.name, {})) for vignette in vignettes]
-    return environment.from_string(PAGE.read_text(encoding="utf-8")).render(
-        sections=sections,
-        agreements=found.agreements(gold),
-        failures={way: found.failures(way) for way in found.records},
-        ends=("answered", *STAGES),
+    return (
+        page_environment(PAGE.parent)
+        .get_template(PAGE.name)
+        .render(
+            sections=sections,
+            agreements=found.agreements(gold),
+            failures={way: found.failures(way) for way in found.records},
+            ends=("answered", *STAGES),
+        )
     )
 
 
@@ -213,6 +213,4 @@ def _samples(record: Mapping[str, Any], query: str) -> np.ndarray | None:
 
 
 def _image(figure: Any) -> str:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode()
+    return inside("svg+xml", svg_of(figure))

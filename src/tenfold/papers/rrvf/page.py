@@ -1,10 +1,10 @@
 """The page of one dialogue: the image, and turn by turn the code, its render, the remarks and the score."""
 
-import base64
 from html import escape
 
 import numpy as np
 
+from tenfold.core.pages import inside
 from tenfold.papers.rrvf.looking import png_of
 from tenfold.papers.rrvf.loop import LoopResult, LoopTurn
 
@@ -63,4 +63,4 @@ def _row(number: int, turn: LoopTurn) -> str:
 
 def _picture(image: np.ndarray) -> str:
     large = ' class="large"' if max(image.shape[:2]) > SHOWN_PIXELS else ""
-    return f'<img{large} alt="" src="data:image/png;base64,{base64.b64encode(png_of(image)).decode()}">'
+    return f'<img{large} alt="" src="{inside("png", png_of(image))}">'

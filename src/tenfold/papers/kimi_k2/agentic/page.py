@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tenfold.core.pages import page_environment
+
 TEMPLATE = Path(__file__).parent / "page.html.j2"
 MOST_SHOWN = 1000
 """Dialogues on the page; the files have all."""
@@ -20,32 +22,31 @@ def page(
         tasks: rows of ``tasks.jsonl``.
         trajectories: rows of ``trajectories.jsonl``.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     by_id = {task["id"]: task for task in tasks}
     shown = [_dialogue(by_id[row["task_id"]], row) for row in trajectories[:MOST_SHOWN]]
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        settings=settings,
-        num_tasks=len(tasks),
-        num_trajectories=len(trajectories),
-        num_kept=sum(row["verdict"]["passed"] for row in trajectories),
-        reasons=_reasons(trajectories),
-        tables=[
-            ("domain", _shares(trajectories, lambda row: row["task_id"].rpartition("-")[0])),
-            ("difficulty", _shares(trajectories, lambda row: by_id[row["task_id"]]["difficulty"])),
-            ("user", _shares(trajectories, lambda row: by_id[row["task_id"]]["persona"]["name"])),
-            ("agent", _shares(trajectories, lambda row: row["policy"])),
-        ],
-        outcomes=_outcomes(trajectories),
-        dialogues=shown,
-        choices={
-            "domain": sorted({each["domain"] for each in shown}),
-            "verdict": ["kept", "rejected"],
-            "reason": sorted({reason for each in shown for reason in each["failed"]}),
-        },
+    return (
+        page_environment(TEMPLATE.parent)
+        .get_template(TEMPLATE.name)
+        .render(
+            settings=settings,
+            num_tasks=len(tasks),
+            num_trajectories=len(trajectories),
+            num_kept=sum(row["verdict"]["passed"] for row in trajectories),
+            reasons=_reasons(trajectories),
+            tables=[
+                ("domain", _shares(trajectories, lambda row: row["task_id"].rpartition("-")[0])),
+                ("difficulty", _shares(trajectories, lambda row: by_id[row["task_id"]]["difficulty"])),
+                ("user", _shares(trajectories, lambda row: by_id[row["task_id"]]["persona"]["name"])),
+                ("agent", _shares(trajectories, lambda row: row["policy"])),
+            ],
+            outcomes=_outcomes(trajectories),
+            dialogues=shown,
+            choices={
+                "domain": sorted({each["domain"] for each in shown}),
+                "verdict": ["kept", "rejected"],
+                "reason": sorted({reason for each in shown for reason in each["failed"]}),
+            },
+        )
     )
 
 
