@@ -396,7 +396,7 @@ def other_values(value, kind):
     if isinstance(value, int):
         return [value + 1, value * 2 + 2]
     if isinstance(value, float):
-        return [value / 2 + 0.1, value + 1.0]
+        return [other for other in (value / 2 + 0.1, value + 1.0) if other != value]
     if isinstance(value, tuple):
         kinds = [part for part in typing.get_args(kind) if part is not Ellipsis]
         return [[*value, value[0]]] if value else [[{int: 1, float: 0.5}.get(kinds[0], "another")]]

@@ -140,7 +140,6 @@ def served_engine(settings: EngineSettings, policy: Policy, cell: Cell, *, has_a
     Raises:
         ServerError: a server is not there, or serves something else.
     """
-    accepted = settings.largest_difference
     if settings.name == "in_process":
         return None
     served = served_policy(
@@ -152,5 +151,5 @@ def served_engine(settings: EngineSettings, policy: Policy, cell: Cell, *, has_a
         push_every=settings.push_every,
         adapters=has_adapters and settings.adapters == "alone",
         importance_cap=settings.importance_cap,
-        largest_difference=accepted,
+        largest_difference=settings.largest_difference,
     )
