@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NO_NUMBERS = {"rich", "psutil"}
 """What only shows, or counts the machine's memory."""
-NOT_TOGETHER = {"vllm", "ocr", "qwen_vl", "qwen-vl"}
+NOT_TOGETHER = {"ocr", "qwen_vl"}
 """Extras that are installed apart, with versions of their own."""
 
 

@@ -12,11 +12,13 @@ once it holds a study; without one it is announced, not runnable.
 """
 
 import dataclasses
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
 import os
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -225,12 +227,17 @@ def _roots() -> list[Path]:
     return [
         Path(importlib.import_module("tenfold.papers").__path__[0]),
         *(Path(root).resolve() for root in extra if root),
-        *_installed_roots(),
+        *_installed_roots(tuple(sys.path)),
     ]
 
 
-def _installed_roots() -> list[Path]:
-    """Those of installed packages, which name a package that holds paper folders as an entry point."""
+@functools.cache  # a command asks several times
+def _installed_roots(path: tuple[str, ...]) -> list[Path]:
+    """Those of installed packages, which name a package that holds paper folders as an entry point.
+
+    Args:
+        path: where packages are looked for now.
+    """
     found = []
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         package = importlib.util.find_spec(point.module)

@@ -297,11 +297,13 @@ def _write_files(weights: Iterator[tuple[str, Tensor]], folder: Path) -> None:
 def _files(weights: Iterator[tuple[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
     """Tensors in memory, as many as go into one file."""
     held: dict[str, Tensor] = {}
+    num_bytes = 0
     for name, tensor in weights:
         held[name] = tensor.contiguous()
-        if sum(each.nbytes for each in held.values()) >= FILE_BYTES:
+        num_bytes += tensor.nbytes
+        if num_bytes >= FILE_BYTES:
             yield held
-            held = {}
+            held, num_bytes = {}, 0
     if held:
         yield held
 

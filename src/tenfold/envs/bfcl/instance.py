@@ -15,20 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tenfold.envs.bfcl.calls import PythonCall
-from tenfold.envs.bfcl.tasks import BFCLTask, package_folder
+from tenfold.envs.bfcl.tasks import FILES, BFCLTask, package_folder
 from tenfold.envs.tool_calls import ToolCall
 
 _SOURCES = "bfcl_eval.eval_checker.multi_turn_eval.func_source_code"
-_MODULES = {
-    "GorillaFileSystem": "gorilla_file_system",
-    "MathAPI": "math_api",
-    "MessageAPI": "message_api",
-    "TwitterAPI": "posting_api",
-    "TicketAPI": "ticket_api",
-    "TradingBot": "trading_bot",
-    "TravelAPI": "travel_booking",
-    "VehicleControlAPI": "vehicle_control",
-}
 _STATELESS = ("MathAPI",)
 
 
@@ -47,7 +37,7 @@ class BFCLInstance:
         self.objects: dict[str, Any] = {}
         self._methods: dict[str, Callable[..., Any]] = {}
         for class_name in task.classes:
-            made = getattr(importlib.import_module(f"{_SOURCES}.{_MODULES[class_name]}"), class_name)()
+            made = getattr(importlib.import_module(f"{_SOURCES}.{FILES[class_name]}"), class_name)()
             if class_name not in _STATELESS:
                 state = copy.deepcopy(task.initial_state.get(class_name, {}))
                 made._load_scenario(state, long_context=task.category == "long_context")

@@ -21,7 +21,7 @@ CATEGORIES = ("base", "miss_param", "miss_func", "long_context")
 """200 tasks each: all is said; an argument is told later; a tool comes later; answers are long."""
 NEW_TOOLS = "I have updated some more functions you can choose from. What about now?"
 """What the user says, as in the package, at a turn where tools are added and nothing else is said."""
-_DOCUMENTS = {
+FILES = {
     "GorillaFileSystem": "gorilla_file_system",
     "MathAPI": "math_api",
     "MessageAPI": "message_api",
@@ -31,7 +31,7 @@ _DOCUMENTS = {
     "TravelAPI": "travel_booking",
     "VehicleControlAPI": "vehicle_control",
 }
-"""Class to the file with its tool documents."""
+"""Class to the file with its tool documents, and to the module that holds it."""
 _TYPES = {"dict": "object", "float": "number", "tuple": "array", "any": None}
 
 
@@ -117,7 +117,7 @@ def real_schema(document: Any) -> Any:
 
 @cache
 def _specs(folder: Path, class_name: str) -> tuple[ToolSpec, ...]:
-    documents = _json_lines(folder / "multi_turn_func_doc" / f"{_DOCUMENTS[class_name]}.json")
+    documents = _json_lines(folder / "multi_turn_func_doc" / f"{FILES[class_name]}.json")
     return tuple(
         ToolSpec(
             document["name"],

@@ -9,6 +9,7 @@ never in this process. What the sandbox stops, and what it does not, stands in `
 
 import re
 import time
+from collections.abc import Sequence
 from typing import Self
 
 from tenfold.core.errors import UserError
@@ -80,11 +81,9 @@ class MatplotlibRenderer:
         return RenderResult(result.image, result.error, time.monotonic() - started)
 
     def _drawn(self, session: CodeSession, code: str) -> RenderResult:
-        for program in (BEFORE, code, self._after):
-            execution = session.run(program)
-            if execution.status != "ok":
-                return RenderResult(None, error_line(execution))
-        content = session.fetch(FILE)
+        content, error = left_by(session, (BEFORE, code, self._after), FILE)
+        if error:
+            return RenderResult(None, error)
         if content is None:
             return RenderResult(None, "ImageError: nothing was drawn")
         image = pixels_of(content)
@@ -99,6 +98,24 @@ class MatplotlibRenderer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def left_by(session: CodeSession, programs: Sequence[str], name: str) -> tuple[bytes | None, str]:
+    """What programs leave in a file, run one after the other, and the first error, which ends them.
+
+    Args:
+        session: in which they run.
+        programs: of Python.
+        name: of the file.
+
+    Returns:
+        The content, ``None`` where there is no such file or an error; and the error, empty where there is none.
+    """
+    for program in programs:
+        execution = session.run(program)
+        if execution.status != "ok":
+            return None, error_line(execution)
+    return session.fetch(name), ""
 
 
 def error_line(execution: Execution) -> str:

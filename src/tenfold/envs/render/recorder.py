@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 
 from tenfold.core.errors import UserError
 from tenfold.envs.render.literals import why_refused
-from tenfold.envs.render.matplotlib_renderer import BEFORE, MODULES, error_line
+from tenfold.envs.render.matplotlib_renderer import BEFORE, MODULES, left_by
 from tenfold.envs.sandbox import Limits, Sandbox
 
 Colours = Literal["all", "published"]
@@ -202,11 +202,9 @@ class ChartRecorder:
         if refused := why_refused(code):
             return Recording(error=refused)
         with self._sandbox.open() as session:
-            for program in (BEFORE, HOOKS, code, TAKE):
-                execution = session.run(program)
-                if execution.status != "ok":
-                    return Recording(error=error_line(execution))
-            content = session.fetch("record.json")
+            content, error = left_by(session, (BEFORE, HOOKS, code, TAKE), "record.json")
+        if error:
+            return Recording(error=error)
         try:
             return _read(json.loads(content or b"{}"))
         except (ValueError, KeyError, TypeError, RecursionError):
