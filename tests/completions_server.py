@@ -8,10 +8,10 @@ import json
 import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import torch
+from local_server import Handler, listening
 from safetensors.torch import load_file
 
 FIELDS = {
@@ -124,7 +124,7 @@ class StandIn:
 
 
 def handler(stand_in):
-    class Handler(BaseHTTPRequestHandler):
+    class Answers(Handler):
         def do_GET(self):
             if self.path == "/v1/models":
                 return self.answer(200, stand_in.models())
@@ -172,21 +172,10 @@ def handler(stand_in):
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *given):
-            pass
-
-    return Handler
+    return Answers
 
 
 @contextmanager
 def serving(stand_in):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(stand_in))
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(handler(stand_in)) as address:
+        yield f"{address}/v1"

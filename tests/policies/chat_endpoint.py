@@ -1,10 +1,10 @@
 """A chat server in OpenAI's wire format, on a free port of this machine, that fails on demand."""
 
 import json
-import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from local_server import Handler, listening
 
 
 class Endpoint:
@@ -18,7 +18,7 @@ class Endpoint:
 
 
 def handler(endpoint):
-    class Handler(BaseHTTPRequestHandler):
+    class Answers(Handler):
         def do_POST(self):
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             endpoint.requests.append((self.path, request))
@@ -46,21 +46,10 @@ def handler(endpoint):
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *given):
-            pass
-
-    return Handler
+    return Answers
 
 
 @contextmanager
 def serving(endpoint):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(endpoint))
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(handler(endpoint)) as address:
+        yield f"{address}/v1"

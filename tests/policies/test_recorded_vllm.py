@@ -5,13 +5,12 @@ is refused, so a change of what we send is seen here, where no vLLM is installed
 """
 
 import json
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from acting import check_log_probs
+from local_server import Handler, listening
 from recorded_policy import conversation, recorded_policy
 
 from tenfold.policies import served, served_policy
@@ -24,7 +23,7 @@ def key(path, body):
     return path, json.dumps(body, sort_keys=True)
 
 
-class Replay(BaseHTTPRequestHandler):
+class Replay(Handler):
     answers = {key(each["path"], each["body"]): each["answer"] for each in RECORD["exchanges"]}  # noqa: RUF012
 
     def do_GET(self):
@@ -41,22 +40,11 @@ class Replay(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, *given):
-        pass
-
 
 @contextmanager
 def replaying():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Replay)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(Replay) as address:
+        yield f"{address}/v1"
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
 """A retrieval server in Search-R1's wire format, on a free port of this machine, that fails on demand."""
 
 import json
-import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from local_server import Handler, listening
 
 
 class Behaviour:
@@ -24,7 +24,7 @@ def document(passage, with_contents):
 
 
 def handler(behaviour):
-    class Handler(BaseHTTPRequestHandler):
+    class Answers(Handler):
         def do_POST(self):
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             behaviour.requests.append(request)
@@ -65,20 +65,10 @@ def handler(behaviour):
                     return
                 time.sleep(0.1)
 
-        def log_message(self, *_):
-            pass
-
-    return Handler
+    return Answers
 
 
 @contextmanager
 def serving(behaviour):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(behaviour))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/retrieve"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening(handler(behaviour)) as address:
+        yield f"{address}/retrieve"
