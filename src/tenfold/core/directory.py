@@ -23,7 +23,7 @@ from tenfold.core.cell import is_main_process, read_seconds, read_stages
 from tenfold.core.config import field_values, to_yaml
 from tenfold.core.damage import damaged, read_json
 from tenfold.core.errors import UserError
-from tenfold.core.files import number, to_json, write_atomically
+from tenfold.core.files import is_leftover, number, to_json, write_atomically
 from tenfold.core.types import Scores
 
 NEEDED_FACTS = ("paper", "arms", "seeds")
@@ -54,7 +54,7 @@ def claim_folder(out: Path, name: str, facts: Mapping[str, Any], config: Any, *,
         return
     file, about = out / name, yaml.safe_dump(dict(facts), sort_keys=False, allow_unicode=True) + to_yaml(config)
     if not file.is_file():
-        if out.exists() and (not out.is_dir() or not all(map(_is_leftover, out.iterdir()))):
+        if out.exists() and (not out.is_dir() or not all(is_leftover(one.name) for one in out.iterdir())):
             raise UserError(f"--out is {out}; allowed: a new or empty folder, or one that has a {name}")
         write_atomically(file, about)
         return
@@ -252,7 +252,7 @@ def refuse_occupied(path: Path, config_yaml: str) -> None:
     if not path.exists():
         return
     if path.is_dir():
-        held = [one.name for one in path.iterdir() if not _is_leftover(one)]
+        held = [one.name for one in path.iterdir() if not is_leftover(one.name)]
         if not held or (held == ["config.yaml"] and (path / "config.yaml").read_bytes() == config_yaml.encode()):
             return
     hint = "a run is there; continue it with --resume" if is_run(path) else "allowed is a new or empty directory"
@@ -262,11 +262,6 @@ def refuse_occupied(path: Path, config_yaml: str) -> None:
 def resuming(path: Path, paper: str) -> str:
     """The command that goes on with a run, as a shell takes it."""
     return shlex.join(["tenfold", "run", paper, "--resume", str(path)])
-
-
-def _is_leftover(path: Path) -> bool:
-    """Whether this is what an atomic write leaves when it is killed."""
-    return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 def _plain_yaml(path: Path, advice: str) -> dict[str, Any]:

@@ -40,6 +40,16 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise
 
 
+def is_leftover(name: str) -> bool:
+    """Whether a file of this name is what :func:`write_atomically` leaves when its process is killed.
+
+    Example:
+        >>> is_leftover(".run.json.4711.tmp"), is_leftover("run.json")
+        (True, False)
+    """
+    return name.startswith(".") and name.endswith(".tmp")
+
+
 def finite_or_none(value: Any) -> Any:
     """``value`` with every non-finite float in it, however deep, replaced by ``None``; tuples become lists.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tenfold.core.cell import is_main_process
 from tenfold.core.errors import Interrupted, UserError
+from tenfold.core.files import is_leftover
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNUSABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
@@ -67,7 +68,7 @@ def sweep(folder: Path) -> None:
     """Remove the temporary files of processes that were killed in mid-write (``tenfold.core.files``)."""
     for place, _, names in os.walk(folder):
         for name in names:
-            if name.startswith(".") and name.endswith(".tmp"):
+            if is_leftover(name):
                 (Path(place) / name).unlink(missing_ok=True)
 
 
