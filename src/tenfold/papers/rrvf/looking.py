@@ -10,7 +10,6 @@ end of a run.
 allowed for self-made tests alone, and hence its name.
 """
 
-import base64
 import hashlib
 import io
 import json
@@ -21,6 +20,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
+from tenfold.core.pages import inside
 from tenfold.core.types import Message
 from tenfold.eval.charts import ChartRecord
 from tenfold.eval.visual import Similarity, as_image, background, compare, resized
@@ -96,14 +96,7 @@ class ServedLooker:
 
     def look(self, images: Sequence[np.ndarray], instruction: str, max_tokens: int) -> str:
         """See :class:`Looker`."""
-        parts: list[dict[str, Any]] = [
-            {
-                "type": "image_url",
-                "image_url": {"url": f"data:image/png;base64,{base64.b64encode(png_of(each)).decode()}"},
-            }
-            for each in images
-        ]
-        message = _WithParts("user", [*parts, {"type": "text", "text": instruction}])
+        message = MessageOfParts("user", [*map(image_part, images), {"type": "text", "text": instruction}])
         try:
             return self.server.generate([cast(Message, message)], 1, 0.0, max_tokens)[0]
         except ChatServerError as error:
@@ -111,11 +104,16 @@ class ServedLooker:
 
 
 @dataclass(frozen=True)
-class _WithParts:
+class MessageOfParts:
     """A message whose content is parts, as servers take it."""
 
     role: str
     content: list[dict[str, Any]]
+
+
+def image_part(image: np.ndarray) -> dict[str, Any]:
+    """An image [h, w, 3] in [0, 1] as a part of a message to a server."""
+    return {"type": "image_url", "image_url": {"url": inside("png", png_of(image))}}
 
 
 @dataclass
@@ -132,25 +130,43 @@ class LocalLooker:
 
     def look(self, images: Sequence[np.ndarray], instruction: str, max_tokens: int) -> str:
         """See :class:`Looker`."""
-        import torch
-        from PIL import Image
+        content = [*({"type": "image"} for _ in images), {"type": "text", "text": instruction}]
+        return answer_of(self.model, self.processor, [{"role": "user", "content": content}], images, max_tokens)
 
-        pictures = [Image.fromarray((each * 255 + 0.5).astype(np.uint8)) for each in images]
-        content = [*({"type": "image"} for _ in pictures), {"type": "text", "text": instruction}]
-        text = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        given = self.processor(text=text, images=pictures, return_tensors="pt").to(self.model.device)
-        with torch.no_grad():
-            said = self.model.generate(**given, max_new_tokens=max_tokens, do_sample=False)
-        answer: str = self.processor.tokenizer.decode(said[0, given["input_ids"].shape[1] :], skip_special_tokens=True)
-        return answer
+
+def answer_of(
+    model: Any, processor: Any, messages: Sequence[dict[str, Any]], images: Sequence[np.ndarray], max_tokens: int
+) -> str:
+    """The most probable answer of a vision-language model of transformers.
+
+    Args:
+        model: such as ``LlavaForConditionalGeneration``.
+        processor: its own, with a chat template.
+        messages: of the conversation; a part ``{"type": "image"}`` for each image, in their order.
+        images: [h, w, 3] in [0, 1].
+        max_tokens: most tokens of the answer.
+    """
+    import torch
+
+    text = processor.apply_chat_template(messages, add_generation_prompt=True)
+    given = processor(text=text, images=[picture_of(each) for each in images], return_tensors="pt").to(model.device)
+    with torch.no_grad():
+        said = model.generate(**given, max_new_tokens=max_tokens, do_sample=False)
+    answer: str = processor.tokenizer.decode(said[0, given["input_ids"].shape[1] :], skip_special_tokens=True)
+    return answer
+
+
+def picture_of(image: np.ndarray) -> Any:
+    """An image [h, w, 3] in [0, 1] as PIL's."""
+    from PIL import Image
+
+    return Image.fromarray((image * 255 + 0.5).astype(np.uint8))
 
 
 def png_of(image: np.ndarray) -> bytes:
     """An image [h, w, 3] in [0, 1] as a PNG."""
-    from PIL import Image
-
     stream = io.BytesIO()
-    Image.fromarray((image * 255 + 0.5).astype(np.uint8)).save(stream, format="PNG")
+    picture_of(image).save(stream, format="PNG")
     return stream.getvalue()
 
 

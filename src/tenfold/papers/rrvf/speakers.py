@@ -1,6 +1,5 @@
 """Who speaks in the loop: a vision-language model, served or of transformers, a text file, or a policy of a run."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from tenfold.envs.render.chart_language import LONGEST, SIZE
 from tenfold.eval.visual import resized
 from tenfold.papers.rrvf.config import Config
 from tenfold.papers.rrvf.dialogues import converse
-from tenfold.papers.rrvf.looking import Judged, _WithParts, png_of
+from tenfold.papers.rrvf.looking import Judged, MessageOfParts, answer_of, image_part
 from tenfold.papers.rrvf.loop import LoopResult, LoopTurn, Said
 from tenfold.papers.rrvf.recipe import ARMS, Seeing, weights_of
 from tenfold.papers.rrvf.seeing import ALL_WORDS, NUM_REMARKS, Images, programs
@@ -46,7 +45,7 @@ class ServedSpeaker:
         Raises:
             UserError: the server does not answer.
         """
-        messages = [cast(Message, _WithParts(_role(each), _parts(each))) for each in said]
+        messages = [cast(Message, MessageOfParts(_role(each), _parts(each))) for each in said]
         try:
             return self.server.generate(messages, 1, self.temperature, self.max_tokens)[0]
         except ChatServerError as error:
@@ -59,11 +58,8 @@ def _role(said: Said) -> str:
 
 
 def _parts(said: Said) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = []
-    if said.image is not None:
-        data = base64.b64encode(png_of(said.image)).decode()
-        parts.append({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}})
-    return [*parts, {"type": "text", "text": said.text}]
+    images = [] if said.image is None else [image_part(said.image)]
+    return [*images, {"type": "text", "text": said.text}]
 
 
 @dataclass
@@ -82,21 +78,14 @@ class LocalSpeaker:
 
     def __call__(self, said: Sequence[Said]) -> str:
         """The next turn, the most probable one."""
-        from PIL import Image
-
-        messages, pictures = [], []
+        messages, images = [], []
         for each in said:
             content: list[dict[str, Any]] = []
             if each.image is not None:
                 content.append({"type": "image"})
-                pictures.append(Image.fromarray((each.image * 255 + 0.5).astype(np.uint8)))
+                images.append(each.image)
             messages.append({"role": _role(each), "content": [*content, {"type": "text", "text": each.text}]})
-        text = self.processor.apply_chat_template(messages, add_generation_prompt=True)
-        given = self.processor(text=text, images=pictures, return_tensors="pt").to(self.model.device)
-        with torch.no_grad():
-            found = self.model.generate(**given, max_new_tokens=self.max_tokens, do_sample=False)
-        answer: str = self.processor.tokenizer.decode(found[0, given["input_ids"].shape[1] :], skip_special_tokens=True)
-        return answer
+        return answer_of(self.model, self.processor, messages, images, self.max_tokens)
 
 
 @dataclass
