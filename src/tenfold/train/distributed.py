@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, reduce
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
@@ -99,6 +99,23 @@ def broadcast(value: T, device: str = "auto") -> T:
     """
     PartialState(cpu=computes_on_cpu(device))
     return broadcast_object_list([value])[0]
+
+
+def mean_over_processes(value: float, device: str = "auto") -> float:
+    """The mean of what each process gives, on all of them; the value itself where nothing launched several.
+
+    Args:
+        value: of this process.
+        device: where the processes compute, as for :func:`broadcast`.
+
+    Example:
+        >>> mean_over_processes(3.0)
+        3.0
+    """
+    if num_launched() == 1:
+        return value
+    state = PartialState(cpu=computes_on_cpu(device))
+    return float(reduce(torch.tensor(value, dtype=torch.float64, device=state.device), "mean").item())
 
 
 def wait_for_everyone(device: str = "auto") -> None:

@@ -183,7 +183,12 @@ def share_without_variance(rewards_N: Tensor, samples: int) -> Tensor:
 
 
 def policy_loss(
-    logits_NTV: Tensor, words_NT: Tensor, sampled_NT: Tensor, advantages_N: Tensor, bonus: float
+    logits_NTV: Tensor,
+    words_NT: Tensor,
+    sampled_NT: Tensor,
+    advantages_N: Tensor,
+    bonus: float,
+    count: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The loss on policy, and the mean entropy of the policy's words; remarks and padding play no part.
 
@@ -193,11 +198,13 @@ def policy_loss(
         sampled_NT: which of them the policy chose.
         advantages_N: of each dialogue.
         bonus: for each nat of entropy.
+        count: what sums over words are divided by; by default the policy's words here. Of several processes each gives
+            their mean number, so that the mean is over the words of all.
     """
     log_probs_NTV = logits_NTV.float().log_softmax(-1)
     chosen_NT = log_probs_NTV.gather(-1, words_NT[..., None]).squeeze(-1)
     entropy_NT = -(log_probs_NTV.exp() * log_probs_NTV).sum(-1)
-    count = sampled_NT.sum().clamp(min=1)
+    count = max(1.0, float(sampled_NT.sum()) if count is None else count)
     entropy = (entropy_NT * sampled_NT).sum() / count
     loss = -(advantages_N[:, None] * chosen_NT * sampled_NT).sum() / count - bonus * entropy
     return loss, entropy.detach()

@@ -129,10 +129,10 @@ class Images:
         return see(self.pixels)
 
 
-def images_of(numbers: np.ndarray, look: Look, *key: int | str) -> Images:
-    """Images of programs in a domain; what is drawn by chance is drawn by the key."""
+def images_of(numbers: np.ndarray, look: Look, *key: int | str, first: int = 0) -> Images:
+    """Images of programs in a domain; what is drawn by chance is drawn by the key and the place, counted from first."""
     charts = programs().charts
-    drawn = [draw_as(charts[number], look, *key, place) for place, number in enumerate(numbers)]
+    drawn = [draw_as(charts[number], look, *key, place) for place, number in enumerate(numbers, first)]
     return Images(np.asarray(numbers), np.stack(drawn))
 
 

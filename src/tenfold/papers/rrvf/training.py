@@ -28,6 +28,7 @@ from tenfold.papers.rrvf.method import (
 from tenfold.papers.rrvf.seeing import VOCABULARY, WORD_IDS, Images, images_of, programs
 from tenfold.policies.small_vision import BOS, PAD, SmallVisionForCausalLM, small_vision_policy
 from tenfold.rewards.visual import VisualWeights
+from tenfold.train.distributed import mean_over_processes
 from tenfold.train.loop import LoopConfig, train
 
 IGNORED = -100
@@ -154,17 +155,14 @@ def supervise(
         shown = demonstrations(numpy_generator(cell.seed, what, step), t.batch_size)
         here, device = slice(slots.start, slots.stop), next(wrapped.parameters()).device
         words_NT = torch.from_numpy(shown.words[here]).to(device)
-        learned_NT = torch.from_numpy(shown.learned[here]).to(device) & _until_the_end(words_NT[:, 1:])
+        learned = shown.learned & (shown.words[:, 1:] != WORD_IDS[PAD])  # padding is no word of the policy's
         logits_NTV = wrapped(as_pixels(shown.pixels[here], device), words_NT[:, :-1])
-        targets_NT = words_NT[:, 1:].masked_fill(~learned_NT, IGNORED)
-        return cross_entropy(logits_NTV.flatten(0, 1), targets_NT.flatten(), ignore_index=IGNORED), carry, {}
+        targets_NT = words_NT[:, 1:].masked_fill(~torch.from_numpy(learned[here]).to(device), IGNORED)
+        summed = cross_entropy(logits_NTV.flatten(0, 1), targets_NT.flatten(), ignore_index=IGNORED, reduction="sum")
+        # The mean is over the words of the whole batch, however they fall on processes.
+        return summed * (t.batch_size / len(slots)) / float(learned.sum()), carry, {}
 
     return _trained(model, step_function, steps, t.batch_size, t.rate, config, cell)
-
-
-def _until_the_end(words_NT: Tensor) -> Tensor:
-    """Padding is no word of the policy's."""
-    return words_NT != WORD_IDS[PAD]
 
 
 # -------------------------------------------------------------------------------------------------- from images alone
@@ -237,7 +235,7 @@ def reinforce(model: SmallVisionForCausalLM, task: FromImages, config: Config, c
     def step_function(wrapped: nn.Module, carry: None, step: int, slots: range) -> tuple[Tensor, None, dict[str, Any]]:
         generator = numpy_generator(cell.seed, "images", step)
         numbers = task.numbers[generator.integers(len(task.numbers), size=c.images)][slots.start : slots.stop]
-        images = images_of(numbers, task.look, cell.seed, "images", step, slots.start)
+        images = images_of(numbers, task.look, cell.seed, "images", step, 0, first=slots.start)
         noise = [torch.rand(c.samples, turns * LONGEST, generator=_noise(cell.seed, step, slot)) for slot in slots]
         said = converse(_bare(wrapped), images, c.samples, task.comparators, torch.cat(noise))
         rewards = dialogue_rewards(said.similarity, said.found >= 0, task.weights, task.first_turn_weight)
@@ -246,7 +244,8 @@ def reinforce(model: SmallVisionForCausalLM, task: FromImages, config: Config, c
         paid_N = torch.from_numpy(paid).float().to(device)
         logits_NTV = wrapped(as_pixels(images.pixels, device), said.words[:, :-1])
         advantages_N = group_advantages(paid_N, c.samples)
-        loss, entropy = policy_loss(logits_NTV, said.words[:, 1:], said.sampled, advantages_N, task.bonus(step))
+        count = mean_over_processes(float(said.sampled.sum()), cell.device)
+        loss, entropy = policy_loss(logits_NTV, said.words[:, 1:], said.sampled, advantages_N, task.bonus(step), count)
         measured = {"entropy": entropy, "without_variance": share_without_variance(paid_N, c.samples)}
         for name in ("total", "vision", "format", "tool"):
             measured[f"reward/{name}".replace("reward/total", "reward")] = _mean(getattr(rewards, name))
