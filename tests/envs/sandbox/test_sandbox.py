@@ -196,6 +196,21 @@ def test_modules_are_warm_and_random_numbers_repeat(sandbox):
     assert len(said) == 1
 
 
+def test_packages_below_the_temporary_folder_are_found_before_and_in_a_session(_bubblewrap, monkeypatch):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        packages = Path(folder) / "site-packages"
+        packages.mkdir()
+        os.chmod(folder, 0o755)
+        for name, value in (("tried_early", 1), ("tried_late", 2)):
+            (packages / f"{name}.py").write_text(f"VALUE = {value}\n")
+        monkeypatch.syspath_prepend(str(packages))
+        with Sandbox(limits=Limits(seconds=5), modules=("tried_early",)) as sandbox, sandbox.open() as session:
+            program = (
+                "import tried_early, tried_late, os\nprint(tried_early.VALUE, tried_late.VALUE, os.listdir('/tmp'))"
+            )
+            assert session.run(program).output == "1 2 []"
+
+
 def test_dataclasses_and_pickle_find_the_names_of_the_program(session):
     program = (
         "import dataclasses, pickle\n@dataclasses.dataclass\nclass Point:\n    x: int\n"

@@ -73,7 +73,7 @@ class Parent:
             "modules": list(modules),
             "outside": outside,
             "own_path": OWN_PATH if isolated else str(INSIDE.parent),
-            "paths": package_folders(),
+            "paths": [_place_of(path) if isolated else path for path in package_folders()],
         }
         sources: list[int] = []
         command = [INTERPRETER, "-s", "-P", "-c", START.format(settings["own_path"]), json.dumps(settings)]
@@ -224,7 +224,7 @@ def in_bubblewrap(command: list[str], folder: str) -> tuple[list[int], list[str]
     for path in ("/etc/ld.so.cache", "/etc/alternatives"):
         words += ["--ro-bind-try", path, path]
     for number, path in enumerate(shown):
-        words += ["--ro-bind", f"{folder}/{number}" if root else os.path.realpath(path), path]
+        words += ["--ro-bind", f"{folder}/{number}" if root else os.path.realpath(path), _place_of(path)]
     for device in ("null", "zero", "random", "urandom"):
         words += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     sources = []
@@ -236,11 +236,16 @@ def in_bubblewrap(command: list[str], folder: str) -> tuple[list[int], list[str]
         words += ["--ro-bind-data", str(source), f"{OWN_PATH}/inside/{file.name}"]
     # Imports may need a cache there (Matplotlib's fonts do); each session mounts a folder of its own over it.
     words += ["--size", str(PARENT_TEMPORARY_BYTES), "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", "/", "--"]
-    words += command
+    words += [_place_of(command[0]), *command[1:]]
     if root:
         helper = [INTERPRETER, "-I", "-S", as_unprivileged.__file__, folder]
         words = [*helper, *(os.path.realpath(path) for path in shown), "--", *words]
     return sources, words
+
+
+def _place_of(path: str) -> str:
+    """Where a file of this machine is in the sandbox: where it always is, but for what its own ``/tmp`` would hide."""
+    return f"{OWN_PATH}/shown{path}" if Path(path).is_relative_to("/tmp") else path
 
 
 def _folders_to_show() -> list[str]:
