@@ -165,7 +165,7 @@ def test_what_trains_on_own_data_says_what_acts(study):
     if not study.own:
         pytest.skip("the study does not train on data of a user's own")
     config, module = discovery.config_module(study.name).own("my-data"), discovery.own_training_module(study.name)
-    assert isinstance(config, discovery.config_module(study.name).Config)
+    assert dataclasses.is_dataclass(config) and type(config).__dataclass_params__.frozen
     assert module.ARMS and callable(module.read) and callable(module.train)
     of_arm = getattr(module, "OF_ARM", {})
     assert set(of_arm) <= set(module.ARMS)

@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from tenfold.core.cell import Cell
 from tenfold.core.types import Reply
-from tenfold.policies import tiny_policy
+from tenfold.policies import Policy, tiny_policy
 from tenfold.train.grpo import grpo
 from tenfold.train.policy_loss import GRPOLoss
 from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings, SFTSettings
@@ -37,6 +37,25 @@ GRPO = GRPOSettings(
 
 def policy(seed=0):
     return tiny_policy(ALPHABET, width=16, layers=2, heads=2, context=64, seed=seed)
+
+
+def experts():
+    """A mixture of experts, which transformers saves under other names, and in other pieces, than those it has."""
+    import transformers
+
+    tokenizer = policy().tokenizer
+    sizes = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2)
+    config = transformers.MixtralConfig(
+        **sizes,
+        vocab_size=len(tokenizer),
+        num_key_value_heads=2,
+        num_local_experts=4,
+        max_position_embeddings=64,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    torch.manual_seed(0)
+    return Policy(transformers.MixtralForCausalLM(config), tokenizer)
 
 
 def sums(text="{}"):
@@ -117,6 +136,7 @@ def on_policy(cell, settings=GRPO, **options):
 
 KINDS = {
     "sft": train_sft,
+    "sft_experts": lambda cell, s=SFT: sft(experts(), sums(), s, cell),
     "sft_lora": lambda cell, s=SFT: train_sft(cell, replace(s, lora=LoraSettings(rank=2))),
     "sft_muon": lambda cell, s=SFT: train_sft(
         cell, replace(s, optimizer=replace(FAST, name="muon_clip", learning_rate=1e-2, tau=1e-3))

@@ -57,7 +57,9 @@ def assert_same(weights, directory, whole):
     assert (directory / "metrics.jsonl").read_bytes() == log
 
 
-@pytest.mark.parametrize("kind", ["sft", "sft_lora", "sft_muon", "grpo", "grpo_kl", "grpo_lora", "grpo_iterations"])
+@pytest.mark.parametrize(
+    "kind", ["sft", "sft_experts", "sft_lora", "sft_muon", "grpo", "grpo_kl", "grpo_lora", "grpo_iterations"]
+)
 def test_stopped_and_resumed_equals_training_without_a_break(tmp_path, whole, kind):
     for stop in (1, 5) if kind != "grpo_iterations" else (1,):
         with pytest.raises(Interrupted) as stopped:

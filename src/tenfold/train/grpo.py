@@ -23,6 +23,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
 from tenfold.core.types import Environment, Prompt, Trajectory
 from tenfold.policies import Policy, Sampling, rollout
-from tenfold.train.features import WithFeatures
+from tenfold.train.features import PromptOf, WithFeatures
 from tenfold.train.grpo_arguments import OPEN_OF_GRPO, grpo_arguments
 from tenfold.train.grpo_refusals import (
     check_cycle,
@@ -65,6 +66,7 @@ from tenfold.train.trl_run import (
     Watcher,
     bare,
     draw_rows,
+    load_by_model_names,
     make_lora,
     make_optimizer,
     quiet,
@@ -89,8 +91,6 @@ FEATURES = (
 
 EnvironmentOf = Callable[[Sequence[Mapping[str, Any]]], Environment]
 """The environment of one round of generation from the dataset's rows of its prompts, in their order."""
-PromptOf = Callable[[Policy, Mapping[str, Any]], Prompt]
-"""The prompt of a row of the dataset. A column named ``image`` or ``images`` would be trl's to encode."""
 
 
 class RolloutGRPOTrainer(GRPOTrainer):
@@ -361,6 +361,11 @@ class RolloutGRPOTrainer(GRPOTrainer):
             pieces=pieces,
         )
         return given, aux_loss
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        loaded = not self.is_fsdp_enabled and load_by_model_names(model or self.model, Path(resume_from_checkpoint))
+        if not loaded:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _note_means(self, metrics: Mapping[str, Tensor], mask_BT: Tensor) -> None:
         """Log means over all processes: of values of tokens over the mask, of other values over all of them."""

@@ -30,6 +30,7 @@ from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
 from tenfold.models import weight_statistics, weighted_nll
 from tenfold.policies import Policy
+from tenfold.train.features import FEATURES_OF, CollateFeatures, PromptOf, with_prompts
 from tenfold.train.settings import SFTSettings
 from tenfold.train.supervised_rows import ROW, drawing_shares, require_columns, require_numbers, tell_lost_rows
 from tenfold.train.trl_run import (
@@ -37,6 +38,7 @@ from tenfold.train.trl_run import (
     Watcher,
     bare,
     draw_rows,
+    load_by_model_names,
     make_lora,
     make_optimizer,
     quiet,
@@ -64,6 +66,8 @@ class WeightedSFTTrainer(SFTTrainer):
     Args:
         *args: as for ``SFTTrainer``.
         weighting: the weights, or a function that makes them from the prepared training rows.
+        features: of the prompts, such as the pixels of images; rows say theirs in the column
+            :data:`~tenfold.train.features.FEATURES_OF`.
         **options: as for ``SFTTrainer``.
 
     Raises:
@@ -80,10 +84,20 @@ class WeightedSFTTrainer(SFTTrainer):
     eval_dataset: Any
     _signature_columns: Any
 
-    def __init__(self, *args: Any, weighting: Weighting | WeightingOf | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        weighting: Weighting | WeightingOf | None = None,
+        features: Sequence[Mapping[str, Tensor]] = (),
+        **options: Any,
+    ) -> None:
         self.weighting: Weighting | None = None
         self.q: LaggingAverage | None = None
+        self.has_features = bool(features)
         super().__init__(*args, **options)
+        if self.has_features:
+            self._require_plain_batches()
+            self.data_collator = CollateFeatures(self.data_collator, features)
         if weighting is not None:
             self._require_plain_batches()
             if not isinstance(weighting, Weighting):
@@ -130,7 +144,9 @@ class WeightedSFTTrainer(SFTTrainer):
 
     def _require_plain_batches(self) -> None:
         if self.args.packing or self.args.eval_packing or self.padding_free:
-            raise UserError("packing = True (or padding_free): weights of completions need their boundaries; use False")
+            raise UserError(
+                "packing = True (or padding_free): weights and features of rows need their boundaries; use False"
+            )
         if self.args.loss_type != "nll" or self.label_smoother is not None:
             raise UserError(f"loss_type = {self.args.loss_type!r} (or label smoothing): weights need plain 'nll'")
 
@@ -181,9 +197,12 @@ class WeightedSFTTrainer(SFTTrainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
+        wanted = list(self._signature_columns)
         if self.weighting is not None:
-            wanted = [*self._signature_columns, *self.weighting.all_columns]
-            self._signature_columns = list(dict.fromkeys(wanted))
+            wanted += self.weighting.all_columns
+        if self.has_features:
+            wanted.append(FEATURES_OF)
+        self._signature_columns = list(dict.fromkeys(wanted))
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """The pieces of the next step; with their weights, where those depend on all pieces together."""
@@ -307,6 +326,11 @@ class WeightedSFTTrainer(SFTTrainer):
             folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
             torch.save(self.q.parameters, folder / AVERAGE)
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        loaded = not self.is_fsdp_enabled and load_by_model_names(model or self.model, Path(resume_from_checkpoint))
+        if not loaded:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if self.q is not None and checkpoint is not None:
@@ -321,6 +345,7 @@ def sft(
     *,
     weighting: Weighting | WeightingOf | None = None,
     sampling_column: str | None = None,
+    prompt_of: PromptOf | None = None,
     evaluate: Evaluate | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Policy:
@@ -335,6 +360,8 @@ def sft(
         cell: where to log and save, and whether to stop.
         weighting: weights of the loss, or a function that makes them from the prepared rows; ``None`` for 1.
         sampling_column: rows are drawn with probability proportional to this column; ``None`` for permutations.
+        prompt_of: makes the prompt of a row, which may have an image; the rows then have ``completion`` and what it
+            reads. ``None`` for rows as above.
         evaluate: ``(model, step) -> metrics``, called on the unwrapped model in evaluation mode.
         extra: further fields of trl's ``SFTConfig``.
 
@@ -346,6 +373,9 @@ def sft(
             checkpoint fits another launch.
         Interrupted: after a checkpoint, when the cell was asked to stop.
     """
+    features: Sequence[Mapping[str, Tensor]] = ()
+    if prompt_of is not None:
+        dataset, features = with_prompts(policy, dataset, prompt_of)
     require_columns(dataset)
     steps = settings.total_steps(len(dataset))
     if not steps:
@@ -368,6 +398,7 @@ def sft(
             train_dataset=dataset,
             processing_class=policy.tokenizer,
             weighting=weighting,
+            features=features,
             callbacks=[watcher],
             optimizers=(make_optimizer(policy.model, settings.optimizer, settings.lora), None),
             peft_config=lora,

@@ -24,9 +24,11 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.utils import SAFE_WEIGHTS_NAME
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from tenfold.core.cell import Cell
@@ -276,6 +278,31 @@ def quiet() -> Iterator[None]:
             enable_progress_bars()
         if had_bars[1]:
             enable_progress_bar()
+
+
+def load_by_model_names(model: nn.Module, folder: Path) -> bool:
+    """Load the weights of a checkpoint whose names are not the model's; nothing is done where they are.
+
+    transformers saves some models (vision-language ones, mixtures of experts) under the names and in the form of the
+    hub, and its Trainer reads a checkpoint by the names of the model: it would go on from others, with a warning.
+
+    Args:
+        model: of transformers, without adapters, not sharded.
+        folder: of the checkpoint.
+
+    Returns:
+        Whether it was done.
+    """
+    file = folder / SAFE_WEIGHTS_NAME
+    if not isinstance(model, PreTrainedModel) or not file.is_file():
+        return False
+    own = model.state_dict()
+    with safe_open(file, framework="pt") as saved:
+        if set(saved.keys()) <= set(own):
+            return False
+    loaded = type(model).from_pretrained(folder, dtype=model.dtype, attn_implementation="eager")
+    model.load_state_dict(loaded.state_dict())
+    return True
 
 
 class Watcher(TrainerCallback):

@@ -78,7 +78,7 @@ def test_at_an_unseen_rate_seconds_forecast_and_frame_numbers_do_not(tmp_path):
 
 @pytest.mark.spec("dino_world", "B4")
 def test_impossible_videos_surprise_also_where_motion_tells_nothing(scores):
-    """Motion is matched in a turn at equal speed, and until soon after a vanishing: copy-last is near chance there.
+    """Motion is matched in a turn at equal speed, where copy-last is near chance; a vanished ball moves less.
 
     Thresholds are below the intervals of the planned seeds, among which one told the turn in 65 % of pairs.
     """
@@ -86,7 +86,7 @@ def test_impossible_videos_surprise_also_where_motion_tells_nothing(scores):
         assert np.mean([scores("dino_world", seed).metrics[metric] for seed in SEEDS]) > least, metric
     for seed in SEEDS:
         copied = scores("copy_last", seed).metrics
-        assert abs(copied["surprise/turn"] - 0.5) < 0.1 and abs(copied["surprise/vanish_soon"] - 0.5) < 0.15, seed
+        assert abs(copied["surprise/turn"] - 0.5) < 0.1 and copied["surprise/vanish_soon"] < 0.6, seed
 
 
 @pytest.mark.spec("dino_world", "B5")

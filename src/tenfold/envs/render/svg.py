@@ -15,11 +15,14 @@ from tenfold.envs.render.renderer import RenderResult
 from tenfold.envs.sandbox import Limits, Sandbox
 
 LIMITS = Limits(seconds=5.0, memory_bytes=1 << 30, output_characters=4000)
+# The fonts are those that Matplotlib brings: the same on every machine, and found where the sandbox shows them.
 PROGRAM = """
-import resvg_py
+import importlib.util, os, resvg_py
+matplotlib = os.path.dirname(importlib.util.find_spec("matplotlib").origin)
 open("render.png", "wb").write(resvg_py.svg_to_bytes(
     svg_string={svg!r}, width={width}, height={height}, background="white", skip_system_fonts=True,
-    font_dirs={fonts!r}, font_family="DejaVu Sans", sans_serif_family="DejaVu Sans"))
+    font_dirs=[os.path.join(matplotlib, "mpl-data", "fonts", "ttf")],
+    font_family="DejaVu Sans", sans_serif_family="DejaVu Sans"))
 """
 
 
@@ -41,7 +44,6 @@ class SvgRenderer:
                 raise UserError(f"{name} = {value}: allowed: 8 to 2000")
         require_extras(["svg"], "drawing SVG")
         self.width, self.height = width, height
-        self._fonts = _matplotlib_fonts()
         self._sandbox = Sandbox(limits=LIMITS, modules=("resvg_py",), allow_unsafe=allow_unsafe)
 
     def render(self, code: str) -> RenderResult:
@@ -49,7 +51,7 @@ class SvgRenderer:
         started = time.monotonic()
         if refused := why_page_refused(code):
             return RenderResult(None, refused)
-        program = PROGRAM.format(svg=code, width=self.width, height=self.height, fonts=[self._fonts])
+        program = PROGRAM.format(svg=code, width=self.width, height=self.height)
         with self._sandbox.open() as session:
             execution = session.run(program)
             content = session.fetch("render.png") if execution.status == "ok" else None
@@ -69,13 +71,3 @@ class SvgRenderer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _matplotlib_fonts() -> str:
-    """The folder of the fonts that Matplotlib brings: the same on every machine."""
-    from importlib.util import find_spec
-    from pathlib import Path
-
-    found = find_spec("matplotlib")
-    assert found is not None and found.origin is not None
-    return str(Path(found.origin).parent / "mpl-data" / "fonts" / "ttf")

@@ -1,6 +1,5 @@
-"""RRVF's own verbs: ``loop`` draws one image by dialogue; ``teach`` trains a vision-language model on images alone."""
+"""RRVF's own verb: ``loop`` draws one image by dialogue."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,14 +7,8 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
 from tenfold.core.files import write_atomically
-from tenfold.envs.render.browser import BrowserRenderer
-from tenfold.envs.render.caching import CachedRenderer
-from tenfold.envs.render.matplotlib_renderer import MatplotlibRenderer
-from tenfold.envs.render.shapes import ShapeRenderer
-from tenfold.envs.render.svg import SvgRenderer
 from tenfold.eval.visual import as_image
 from tenfold.papers.rrvf.looking import (
     LocalLooker,
@@ -25,7 +18,7 @@ from tenfold.papers.rrvf.looking import (
     PixelJudge,
     ServedLooker,
 )
-from tenfold.papers.rrvf.loop import DOMAINS, Loop, LoopResult
+from tenfold.papers.rrvf.loop import Loop, LoopResult, opened_renderer
 from tenfold.papers.rrvf.page import page_of
 from tenfold.papers.rrvf.speakers import (
     LocalSpeaker,
@@ -35,19 +28,11 @@ from tenfold.papers.rrvf.speakers import (
     read_turns,
     trained_dialogue,
 )
-from tenfold.papers.rrvf.vision_training import Teaching, images_in, teach_from_images
 from tenfold.policies.chat_server import ChatServer
 from tenfold.rewards.visual import PRESETS
 from tenfold.train.distributed import compute_device
-from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings
 
 Target = Annotated[Path, tyro.conf.Positional]
-RENDERERS: dict[str, Any] = {
-    "chart": MatplotlibRenderer,
-    "web": BrowserRenderer,
-    "svg": SvgRenderer,
-    "shapes": ShapeRenderer,
-}
 
 
 def loop(
@@ -88,10 +73,7 @@ def loop(
         speaker, looker = _speaker(model, name)
         if looks == "model" and looker is None:
             raise UserError("looks = 'model': recorded turns cannot look; allowed: pixels")
-        with ExitStack() as stack:
-            drawn_by = RENDERERS[renderer]()
-            if hasattr(drawn_by, "close"):
-                stack.callback(drawn_by.close)
+        with opened_renderer(renderer) as drawn_by:
             seen_by_model = looks == "model"
             result = Loop(
                 drawn_by,
@@ -134,77 +116,3 @@ def show(result: LoopResult) -> None:
     print(f"vision {parts.vision:.3f}   format {parts.format:.3f}   tool {parts.tool:.3f}   sum {result.total:.3f}")
     if result.judged.failure:
         print(result.judged.failure)
-
-
-def teach(
-    images: Target,
-    model: str,
-    out: Path,
-    renderer: Literal["chart", "web", "svg", "shapes"] = "chart",
-    steps: int = 100,
-    images_per_step: int = 4,
-    samples: int = 8,
-    rate: float = 1e-5,
-    lora_rank: int = 16,
-    max_turns: int = 4,
-    max_tokens: int = 1024,
-    temperature: float = 1.0,
-    weights: Literal["default", "deepeyes", "rrvf_note"] = "default",
-    side: int = 512,
-    strict: bool = True,
-    checkpoint_every: int = 20,
-    seed: int = 0,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-) -> None:
-    """Train a vision-language model to write the code of a folder's images, from the images alone, by GRPO.
-
-    Args:
-        images: a folder; its images are read, its code, if there is any, is not.
-        model: a vision-language model of the hub or a folder, LLaVA's kind.
-        out: a folder to write to: checkpoints, metrics, the model. The same command again goes on.
-        renderer: what draws the code.
-        steps: of the optimizer.
-        images_per_step: images of a step.
-        samples: dialogues of each image, a group.
-        rate: of AdamW.
-        lora_rank: of low-rank adapters; 0 trains all weights.
-        max_turns: most turns of a dialogue.
-        max_tokens: most tokens of a dialogue, remarks included.
-        temperature: of sampling.
-        weights: a preset of the reward; what the paper used is unstated.
-        side: most pixels of an image's longer side.
-        strict: a turn must begin with thoughts and hold nothing but its blocks.
-        checkpoint_every: steps between checkpoints.
-        seed: of everything that is drawn.
-        device: where to compute.
-    """
-    files = images_in(images)
-    settings = GRPOSettings(
-        steps=steps,
-        prompts_per_step=images_per_step,
-        num_generations=samples,
-        max_completion_length=max_tokens,
-        temperature=temperature,
-        scale_rewards="group",
-        optimizer=OptimizerSettings(learning_rate=rate),
-        lora=LoraSettings(rank=lora_rank) if lora_rank else LoraSettings(),
-        log_every=1,
-        checkpoint_every=checkpoint_every,
-    )
-    loaded, processor = load_vision_model(model, compute_device(device))
-    teaching = Teaching(DOMAINS[renderer], PRESETS[weights], max_turns, side, strict)
-    cell = Cell(arm="teach", seed=seed, directory=out, device=device)
-    with ExitStack() as stack:
-        drawn_by = RENDERERS[renderer]()
-        if hasattr(drawn_by, "close"):
-            stack.callback(drawn_by.close)
-        cached = CachedRenderer(drawn_by)
-        looks = (PixelComparator(), PixelJudge())
-        policy = teach_from_images(loaded, processor, files, cached, looks, teaching, settings, cell)
-    if cell.is_main:
-        policy.merged().save(out / "model")
-        processor.save_pretrained(out / "model")
-        for name, points in cell.curves().items():
-            if "rewards/" in name and name.endswith("/mean"):
-                print(f"{name:30} first step {points[0][1]:.3f}   last step {points[-1][1]:.3f}")
-        print(f"model: {out / 'model'}")

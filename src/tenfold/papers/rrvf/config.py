@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tenfold.core.errors import UserError
+from tenfold.train.settings import GRPOSettings, LoraSettings, OptimizerSettings, SFTSettings
 
 PROGRAMS = 1200
 """Of the chart language."""
@@ -163,6 +164,72 @@ class Config:
             raise UserError(
                 f"labels.many = {self.labels.many}: allowed: up to {left}, the programs that are not held out"
             )
+
+
+@dataclass(frozen=True)
+class DialogueConfig:
+    """How a vision-language model draws an image, and what it is paid."""
+
+    renderer: Literal["chart", "web", "svg", "shapes"] = "chart"
+    """What draws the code, and so in which language it is."""
+    max_turns: int = 4
+    """Most turns of a dialogue."""
+    side: int = 512
+    """Most pixels of an image's longer side."""
+    strict: bool = True
+    """Whether a turn must begin with thoughts and hold nothing but its blocks."""
+    weights: Literal["default", "deepeyes", "rrvf_note"] = "default"
+    """A preset of the reward; what the paper used is unstated."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that are none."""
+        for name in ("max_turns", "side"):
+            if getattr(self, name) < 1:
+                raise UserError(f"dialogue.{name} = {getattr(self, name)}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class OwnConfig:
+    """A training of a vision-language model on a folder of images, for ``tenfold train rrvf``."""
+
+    images: str
+    """The folder of the images; with labels, those with their code beside them."""
+    model: str = ""
+    """A vision-language model of the hub, or its folder."""
+    dialogue: DialogueConfig = field(default_factory=DialogueConfig)
+    """What a dialogue is, with ``--arm rrvf``; the renderer and the side of images act with labels, too."""
+    training: GRPOSettings = field(default_factory=GRPOSettings)
+    """Reinforcement on images alone, with ``--arm rrvf``."""
+    labels: SFTSettings = field(default_factory=SFTSettings)
+    """Supervised training on images with their code beside them, with ``--arm labels``."""
+
+
+def own(data: str) -> OwnConfig:
+    """Images of your own, for ``tenfold train rrvf``; with labels, ``chart.png`` has its code in ``chart.py``."""
+    lora = LoraSettings(rank=16)
+    return OwnConfig(
+        images=data,
+        training=GRPOSettings(
+            steps=100,
+            prompts_per_step=4,
+            num_generations=8,
+            max_completion_length=1024,
+            scale_rewards="group",
+            optimizer=OptimizerSettings(learning_rate=1e-5),
+            lora=lora,
+            log_every=1,
+            checkpoint_every=20,
+        ),
+        labels=SFTSettings(
+            steps=100,
+            batch_size=8,
+            max_length=2048,
+            optimizer=OptimizerSettings(learning_rate=1e-5),
+            lora=lora,
+            log_every=1,
+            checkpoint_every=20,
+        ),
+    )
 
 
 def laptop() -> Config:

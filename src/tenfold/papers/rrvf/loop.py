@@ -9,14 +9,19 @@ asked for. A render that fails is told by its error, and no comparator is asked.
 was never published: the names of the tool for charts and SVG, and the most turns (4; one digest says 8).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tenfold.core.errors import UserError
+from tenfold.envs.render.browser import BrowserRenderer
+from tenfold.envs.render.matplotlib_renderer import MatplotlibRenderer
 from tenfold.envs.render.renderer import Renderer
+from tenfold.envs.render.shapes import ShapeRenderer
+from tenfold.envs.render.svg import SvgRenderer
 from tenfold.eval.visual import as_image
 from tenfold.papers.rrvf.looking import Judged, VisualComparator, VisualJudge
 from tenfold.papers.rrvf.method import Answer, Call, Malformed, parse_turn
@@ -34,22 +39,49 @@ class Domain:
         tool: the tool's name.
         argument: the name of its only argument.
         task: what is asked for beside the image.
+        suffix: of files with such code.
     """
 
     tool: str
     argument: str
     task: str
+    suffix: str
 
 
 DOMAINS = {
     "chart": Domain(
-        "chart_render_and_compare_tool", "python_code", "Write a Matplotlib program that draws this chart."
+        "chart_render_and_compare_tool", "python_code", "Write a Matplotlib program that draws this chart.", ".py"
     ),
-    "web": Domain("html_render_and_compare_tool", "html_code", "Write one HTML page that looks like this one."),
-    "svg": Domain("svg_render_and_compare_tool", "svg_code", "Write an SVG that looks like this drawing."),
-    "shapes": Domain("shape_render_and_compare_tool", "shape_code", "Write shapes that draw this picture."),
+    "web": Domain(
+        "html_render_and_compare_tool", "html_code", "Write one HTML page that looks like this one.", ".html"
+    ),
+    "svg": Domain("svg_render_and_compare_tool", "svg_code", "Write an SVG that looks like this drawing.", ".svg"),
+    "shapes": Domain("shape_render_and_compare_tool", "shape_code", "Write shapes that draw this picture.", ".txt"),
 }
 """The web tool's name and argument are the paper's; the others are made like it."""
+
+RENDERERS: Mapping[str, Callable[[], Renderer]] = {
+    "chart": MatplotlibRenderer,
+    "web": BrowserRenderer,
+    "svg": SvgRenderer,
+    "shapes": ShapeRenderer,
+}
+
+
+@contextmanager
+def opened_renderer(domain: str) -> Iterator[Renderer]:
+    """The renderer of a domain; what it has started ends with the block.
+
+    Args:
+        domain: a name of :data:`DOMAINS`.
+    """
+    renderer = RENDERERS[domain]()
+    try:
+        yield renderer
+    finally:
+        close = getattr(renderer, "close", None)
+        if close is not None:
+            close()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Teaching a vision-language model from images alone: ``tenfold teach rrvf``. Images of a folder, no code.
+"""Teaching a vision-language model from images alone: ``tenfold train rrvf``. Images of a folder, no code.
 
 Any vision-language model of transformers whose image tokens have the mask and positions of text (LLaVA and its kin);
 its processor expands the tokens of an image, which are counted before anything is sampled, and its pixels go along as
@@ -59,6 +59,34 @@ def images_in(folder: Path) -> list[Path]:
     if reasons:
         warnings.warn(f"{len(reasons)} of {len(found)} images are left out: {reasons[0]}", stacklevel=2)
     return readable
+
+
+def labelled(files: Sequence[Path], domain: Domain) -> Dataset:
+    """Images whose code lies beside them, in a file of the same name: a column ``file``, and the answer to learn.
+
+    An answer has no thoughts, for nobody has written any.
+
+    Raises:
+        UserError: no image has code beside it, or code cannot be read.
+    """
+    rows = []
+    for file in files:
+        code = file.with_suffix(domain.suffix)
+        if code.is_file():
+            try:
+                rows.append({"file": str(file), "completion": f"<answer>{code.read_text(encoding='utf-8')}</answer>"})
+            except UnicodeDecodeError as error:
+                raise UserError(f"{code}: cannot be read as UTF-8") from error
+    if not rows:
+        raise UserError(
+            f"images: none of {len(files)} has its code beside it; needed: {files[0].stem}{domain.suffix} for "
+            f"{files[0].name}"
+        )
+    if len(rows) < len(files):
+        warnings.warn(
+            f"{len(files) - len(rows)} of {len(files)} images have no code beside them, and are left out", stacklevel=2
+        )
+    return Dataset.from_list(rows)
 
 
 @dataclass
