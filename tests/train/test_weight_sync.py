@@ -7,6 +7,7 @@ import pytest
 import torch
 import weight_pushing
 from completions_server import StandIn, serving
+from language_training import experts
 from language_training import policy as tiny
 from processes import launch
 from safetensors.torch import load_file
@@ -211,6 +212,34 @@ def test_adapters_are_folded_in_as_peft_does():
     assert merged.keys() == expected.keys() - {"lm_head.weight"}
     for name, tensor in merged.items():
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-6)
+
+
+def vision_language():
+    """A model of LLaVA's kind, whose files have other names than transformers gives."""
+    import transformers
+
+    sizes = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    vision = transformers.CLIPVisionConfig(**sizes, image_size=16, patch_size=8, projection_dim=16)
+    text = transformers.LlamaConfig(**sizes, vocab_size=32)
+    return transformers.LlavaForConditionalGeneration(transformers.LlavaConfig(vision_config=vision, text_config=text))
+
+
+@pytest.mark.parametrize("made", [lambda: experts().model, vision_language], ids=["experts", "vision-language"])
+@pytest.mark.parametrize("adapted", [False, True])
+def test_pushed_names_are_those_of_the_files_that_servers_read(tmp_path, made, adapted):
+    from peft import LoraConfig, get_peft_model
+
+    model = made()
+    if adapted:
+        with warnings.catch_warnings(action="ignore"):
+            model = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    pushed = dict(merged_weights(model))
+    plain = model.merge_and_unload() if adapted else model
+    plain.save_pretrained(tmp_path)
+    saved = load_file(tmp_path / "model.safetensors")
+    assert pushed.keys() == saved.keys() != plain.state_dict().keys()
+    for name, tensor in saved.items():
+        torch.testing.assert_close(pushed[name], tensor, rtol=0, atol=1e-6)
 
 
 def test_adapters_alone_are_loaded_under_a_name_of_their_version(sync, stand_ins):

@@ -25,6 +25,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from transformers.core_model_loading import revert_weight_conversion
 
 from tenfold.core.errors import UserError
 from tenfold.policies.served import ServedPolicy, ServerError
@@ -312,7 +313,8 @@ def merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """The weights by the names that ``from_pretrained`` reads, on the CPU, adapters folded in, tied ones once.
 
     Sharded tensors are put together one at a time, in which all processes must take part: each goes through the whole
-    iterator.
+    iterator. What transformers holds under other names, or in other pieces, than its files have (experts, parts of
+    vision-language models) is given as the files have it, as servers read it.
 
     Args:
         model: of transformers, also one that peft has wrapped or FSDP2 has sharded.
@@ -328,6 +330,7 @@ def merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """
     deltas = _deltas(model)
     tied = _tied_names(model)
+    bare = _bare(model)
     for name, tensor in model.state_dict(keep_vars=True).items():
         plain = name.removeprefix(PREFIX).replace(".base_layer.", ".").replace(CHECKPOINTED, "")
         if "lora_" in name or plain in tied:
@@ -336,7 +339,7 @@ def merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         if (delta := deltas.get(plain)) is not None:
             up, down, scale = delta
             merged = merged + (whole(up).float() @ whole(down).float() * scale).to(merged.dtype)
-        yield plain, merged.cpu()
+        yield from revert_weight_conversion(bare, {plain: merged.cpu()}).items()
 
 
 def adapter_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -362,10 +365,14 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def _bare(model: Any) -> Any:
+    """The model of transformers within one that peft may have wrapped."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def _tied_names(model: Any) -> set[str]:
     """Names that share another one's tensor, which ``from_pretrained`` ties again."""
-    bare = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return set(getattr(bare, "all_tied_weights_keys", None) or {})
+    return set(getattr(_bare(model), "all_tied_weights_keys", None) or {})
 
 
 def _deltas(model: nn.Module) -> dict[str, tuple[Tensor, Tensor, float]]:
