@@ -9,6 +9,7 @@ import ast
 import dataclasses
 import inspect
 import math
+import re
 import socket
 import subprocess
 import sys
@@ -489,6 +490,26 @@ def test_the_figures_are_pictures(study, smoke_runs):
     for picture in pictures:
         assert isinstance(picture, Picture) and picture.title and picture.caption
         assert isinstance(picture.figure, Figure)
+
+
+def test_what_the_figures_draw_is_measured(study, smoke_runs):
+    """A misspelt name would only leave a picture out: each that the figures mention is a curve or a metric."""
+    known = set()
+    for of_arm in smoke_runs.whole.scores.values():
+        for scores in of_arm.values():
+            known |= scores.curves.keys() | scores.metrics.keys()
+    for of_seed in smoke_runs.whole.stages.values():
+        for stage in of_seed.values():
+            known |= stage.curves.keys()
+    mentioned = set()
+    for path in (study.directory / "pictures.py", study.directory.parent / "pictures.py"):
+        if path.is_file():
+            nodes = list(ast.walk(ast.parse(path.read_text())))
+            made = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+            words = {str(node.value) for node in nodes if isinstance(node, ast.Constant) and id(node) not in made}
+            mentioned |= {word for word in words if re.fullmatch(r"[a-z]\w*(/\w+)+", word)}
+    unknown = {name for name in mentioned if not any(one == name or one.endswith(f"/{name}") for one in known)}
+    assert not unknown
 
 
 def test_every_preset_has_an_estimate(study):

@@ -56,7 +56,7 @@ def test_a_constant_reward_has_no_group_with_variance(measured):
 def test_from_the_form_alone_images_teach_more_than_one_constant_program(measured):
     metrics, curves = measured("form_only", SEEDS[0])
     assert metrics["test/similarity"] > 0.45 and metrics["test/execution"] > 0.9
-    assert curves["train/vision"][-1][1] > curves["train/vision"][0][1] + 0.15
+    assert curves["train/reward/vision"][-1][1] > curves["train/reward/vision"][0][1] + 0.15
 
 
 @pytest.mark.spec("rrvf", "B2")

@@ -33,7 +33,7 @@ def draw(report: Report, arms: Sequence[str]) -> list[Picture]:
     if not cells:
         return []
     found = [_domains(cells, colour_of), _passing(cells, colour_of)]
-    trained = {arm: of_arm for arm, of_arm in cells.items() if has_curve({arm: of_arm}, "train/vision")}
+    trained = {arm: of_arm for arm, of_arm in cells.items() if has_curve({arm: of_arm}, "train/reward/vision")}
     if trained:
         found += [_learning(trained, colour_of), _reward_parts(trained, colour_of), _health(trained, colour_of)]
     two_turns = {arm: of_arm for arm, of_arm in trained.items() if has_curve({arm: of_arm}, "train/ran/turn_2")}
@@ -79,7 +79,7 @@ def _passing(cells: Finished, colour_of: Mapping[str, str]) -> Picture:
 
 def _learning(cells: Finished, colour_of: Mapping[str, str]) -> Picture:
     figure, ((left, right),) = panels(2)
-    draw_curves(left, cells, named("train/vision"), colour_of)
+    draw_curves(left, cells, named("train/reward/vision"), colour_of)
     left.set(xlabel="steps", ylabel="R_vision of the last render")
     draw_curves(right, cells, named("train/entropy"), colour_of)
     right.set(xlabel="steps", ylabel="entropy of a word, nats")
