@@ -15,6 +15,7 @@ Weights go by the names that ``from_pretrained`` reads, so adapters of peft are 
 import json
 import secrets
 import shutil
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -241,12 +242,21 @@ class FolderSync:
                 )
 
     def _require_full_reload(self, url: str) -> None:
-        """With adapters enabled vLLM 0.32 reads embeddings and norms anew and keeps all linear layers, silently."""
+        """With adapters enabled vLLM 0.32 reads embeddings and norms anew and keeps all linear layers, silently.
+
+        On a CPU it keeps the output layer of a model that shares it with the embeddings: it was packed in another form.
+        """
         config = self.policy.ask(_root(url), "/server_info?config_format=json")["vllm_config"]
         if config.get("lora_config"):
             raise ServerError(
                 f"{url}: was started with --enable-lora, and vLLM then keeps the old weights of linear layers; start "
                 "it without, or push the adapter alone (engine.adapters = alone)"
+            )
+        if (config.get("device_config") or {}).get("device") == "cpu":
+            warnings.warn(
+                f"{url} runs on a CPU, where vLLM 0.32 keeps the old output layer of a model that shares it with the "
+                "embeddings; this is fit for tests, not for training",
+                stacklevel=2,
             )
 
     def _read(self, url: str, folder: Path, version: int) -> None:
