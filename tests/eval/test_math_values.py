@@ -179,10 +179,12 @@ def test_boxes():
 
 
 CHANGED = [
-    "not {}", "isn't {}", "never {}", "is not equal to {}", "The answer is not {}", "It is not true that the answer is {}",
+    "not {}", "isn't {}", "never {}", "is not equal to {}", "The answer is not {}",
+    "It is not true that the answer is {}",
     "{} is wrong", "{} is not the answer", "no {}", "either {}", "neither {}", "at least {}", "\\text{{at least }}{}",
     "at most ${}$", "more than {}", "no more than {}", "greater than \\({}\\)", "less than or equal to {}", "over {}",
-    "up to {}", "{} or more", "{} apples or more", "{} at most", "the maximum of {}", "about {}", "The answer is about {}.",
+    "up to {}", "{} or more", "{} apples or more", "{} at most", "the maximum of {}", "about {}",
+    "The answer is about {}.",
     "approximately {}", "{} or so", "~{}", "≈{}", "x ≈ {}", "≥ {}", "≥ {} apples", "x ≠ {}", "x =/= {} apples", "> {}",
     "{} million", "{} squared", "{} and a half", "{} too many", "minus {}", "half of {}", "the square root of {}",
     "at least {} cm", "anything but {}", "{}+", "약 {}", "{} 이상", "{}개 이하", "{}이 아니다", "{}억", "{}배",
