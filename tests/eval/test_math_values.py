@@ -187,7 +187,9 @@ CHANGED = [
     "The answer is about {}.",
     "approximately {}", "{} or so", "~{}", "≈{}", "x ≈ {}", "≥ {}", "≥ {} apples", "x ≠ {}", "x =/= {} apples", "> {}",
     "{} million", "{} squared", "{} and a half", "{} too many", "minus {}", "half of {}", "the square root of {}",
-    "at least {} cm", "anything but {}", "{}+", "약 {}", "{} 이상", "{}개 이하", "{}이 아니다", "{}억", "{}배",
+    "at least {} cm", "anything but {}", "{}+", "약 {}", "{} 이상", "{}개 이하", "{}이 아니다", "{}이 아닙니다", "{}억",
+    "hardly {}", "barely {}", "unlikely {}", "{} approximately", "{} (approx.)", "{} roughly", "{} give or take",
+    "{}배",
 ]  # fmt: skip
 UNCHANGED = [
     "{} apples", "it is {}", "The answer is {}.", "It's not 4. The answer is {}", "He needs {} more apples", "x = {}",

@@ -12,7 +12,7 @@ FILLERS = "or|equal|to|the|an?|number|value|of|just|only|exactly|some|about|be|i
 BEFORE = (
     "than|least|most|about|around|approx|approximately|approximate|circa|ca|roughly|nearly|almost|over|under|above|"
     "below|beyond|up to|upto|close to|near|between|within|until|before|after|but|exceed|exceeds|exceeding|reaches|"
-    "no|minus|plus|negative|times|half|twice|double|triple|either|unlike|"
+    "no|hardly|barely|scarcely|unlikely|minus|plus|negative|times|half|twice|double|triple|either|unlike|"
     "(?:half|third|quarter|root|square|cube|multiple|multiples|factor|power|reciprocal|inverse|logarithm|log|percent|"
     "fraction|maximum|minimum|max|min|out|short|excess|upwards|order|neighbou?rhood) of|"
     "약|대략|거의|최소|최대|적어도|많아야|마이너스"
@@ -22,7 +22,7 @@ BEFORE = (
 AFTER = (
     "minus|plus|times|squared|cubed|factorial|hundred|thousand|million|billion|trillion|dozen|hundredths?|tenths?|"
     "thousandths?|thirds?|halves|quarters?|more than|less than|fewer than|too many|too few|too much|too little|or so|"
-    "ish|and a half"
+    "ish|and a half|approximately|approx|roughly|tops|give or take"
 )
 """Directly behind the number."""
 
@@ -34,7 +34,7 @@ BEHIND = (
 
 DENIALS = (
     r"\b(?:not|never|neither|nor|cannot|without|except|excluding|unless|wrong|incorrect|false|untrue|impossible|"
-    r"no (?:longer|more|less|fewer|answer)|none)\b|n't\b|아니|아닌|않|못|틀"
+    r"no (?:longer|more|less|fewer|answer)|none)\b|n't\b|아니|아닌|아닙|아님|아냐|않|못|틀"
 )
 """Anywhere in the sentence with the number."""
 
@@ -43,7 +43,7 @@ _SIGNS = (
 )
 
 _BEFORE = re.compile(rf"(?<![^\W\d_])(?:{BEFORE})\.?(?: (?:{FILLERS}))* ?[$(\\\"'*]*$", re.IGNORECASE)
-_AFTER = re.compile(rf"[$)\"'\\]* ?-?(?:{AFTER})(?![^\W\d_])| ?(?:[십백천만억조배]|제곱|분의)", re.IGNORECASE)
+_AFTER = re.compile(rf"[$)\"'\\]* ?[(-]?(?:{AFTER})(?![^\W\d_])| ?(?:[십백천만억조배]|제곱|분의)", re.IGNORECASE)
 _BEHIND = re.compile(BEHIND, re.IGNORECASE)
 _DENIED = re.compile(DENIALS, re.IGNORECASE)
 _SIGN_BEFORE = re.compile(rf"{_SIGNS}=? ?[$(]*$")
