@@ -426,6 +426,13 @@ def test_what_the_code_multiplies_as_a_matrix_is_one_whatever_its_name():
     assert decision.algorithm == "muon" and not decision.doubt
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
+def test_layers_without_rows_or_columns_are_left_out():
+    model = nn.ModuleDict({"rows": nn.Linear(4, 0), "columns": nn.Linear(0, 4, bias=False), "full": nn.Linear(4, 4)})
+    assert [decision.name for decision in muon_decisions(model)] == ["full.weight", "full.bias"]
+    assert sum(len(group["params"]) for group in muon_param_groups(model)) == 2
+
+
 def test_a_decision_prints_as_a_line_without_numbers():
     big = nn.Linear(300, 200, bias=False)
     assert repr(muon_decisions(big)) == "[Decision(weight [200, 300] to muon: of a Linear)]"
