@@ -37,7 +37,9 @@ def test_numbers_keep_sign_and_decimal_point(answer, reference, same):
     assert exact_match(answer, reference) is same and exact_match(reference, answer) is same
 
 
-@pytest.mark.parametrize("references", [None, True, [None], ["3", float("nan")], {"3": 4}, [["3"]]])
+@pytest.mark.parametrize(
+    "references", [None, True, [None], ["3", float("nan")], {"3": 4}, [["3"]], 10**6000, [-(10**6000)]], ids=range(8)
+)
 def test_a_reference_that_is_neither_text_nor_number_is_refused(references):
     with pytest.raises(UserError, match="must be a text or a finite number, or several of them"):
         exact_match("3", references)
