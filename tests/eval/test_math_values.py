@@ -193,7 +193,8 @@ CHANGED = [
 ]  # fmt: skip
 UNCHANGED = [
     "{} apples", "it is {}", "The answer is {}.", "It's not 4. The answer is {}", "He needs {} more apples", "x = {}",
-    "The area under the curve is {}", "The least common multiple is {}", "the maximum is ${}$", "a total of {}",
+    "The area under the curve is {}", "The least common multiple is {}", "The least value is {}",
+    "the maximum is ${}$", "a total of {}",
     "The number of nonzero roots is {}", "They meet at least once, so it is {}", "exactly {}", "답은 {}입니다", "{}명",
 ]  # fmt: skip
 

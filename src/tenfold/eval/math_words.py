@@ -10,7 +10,8 @@ FILLERS = "or|equal|to|the|an?|number|value|of|just|only|exactly|some|about|be|i
 """Words that may stand between one of :data:`BEFORE` and the number, as in "less than or equal to"."""
 
 BEFORE = (
-    "than|least|most|about|around|approx|approximately|approximate|circa|ca|roughly|nearly|almost|over|under|above|"
+    "than|at (?:the )?(?:very )?(?:least|most)|"
+    "about|around|approx|approximately|approximate|circa|ca|roughly|nearly|almost|over|under|above|"
     "below|beyond|up to|upto|close to|near|between|within|until|before|after|but|exceed|exceeds|exceeding|reaches|"
     "no|hardly|barely|scarcely|unlikely|minus|plus|negative|times|half|twice|double|triple|either|unlike|"
     "(?:half|third|quarter|root|square|cube|multiple|multiples|factor|power|reciprocal|inverse|logarithm|log|percent|"
@@ -39,7 +40,7 @@ DENIALS = (
 """Anywhere in the sentence with the number."""
 
 _SIGNS = (
-    r"(?:[<>≈≃≅≲≳≉≇¬~]=?|!=|=/=|\\(?:not|neq?|neg|lnot|approx(?:eq)?|sim(?:eq)?|[lg](?:t|e|eq|eqslant))(?![A-Za-z]))"
+    r"(?:[<>≤≥≠≈≃≅≲≳≉≇¬~]=?|!=|=/=|\\(?:not|neq?|neg|lnot|approx(?:eq)?|sim(?:eq)?|[lg](?:t|e|eq|eqslant))(?![A-Za-z]))"
 )
 
 _BEFORE = re.compile(rf"(?<![^\W\d_])(?:{BEFORE})\.?(?: (?:{FILLERS}))* ?[$(\\\"'*]*$", re.IGNORECASE)
