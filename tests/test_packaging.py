@@ -96,3 +96,17 @@ def test_the_source_distribution_has_what_its_tests_need(tmp_path):
         held = {name.partition("/")[2] for name in opened.getnames()}
     wanted = {name for name in tracked.stdout.splitlines() if not name.startswith(".")}
     assert sorted(wanted - held) == []
+
+
+def test_every_extra_that_a_text_names_is_one():
+    """In commands such as pip install 'tenfold[arc]', and in words such as (extra arc); the past may name others."""
+    texts = [file for file in ROOT.glob("*.md") if file.name != "CHANGELOG.md"]
+    texts += [*(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.md")]
+    texts += (ROOT / "src").rglob("*.py")
+    named = {}
+    for file in texts:
+        text = file.read_text(encoding="utf-8")
+        for found in re.findall(r"tenfold\[([a-z_, ]+)\]|\(extra `?([a-z_]+)`?[);,]|\bextra `([a-z_]+)`", text):
+            named.update(dict.fromkeys(re.split(r"[, ]+", "".join(found)), file))
+    assert len(named) > 4
+    assert {name: file for name, file in named.items() if name not in PROJECT["optional-dependencies"]} == {}

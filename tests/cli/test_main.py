@@ -106,6 +106,31 @@ def test_storage_that_fails_is_one_line_for_every_verb(tenfold, monkeypatch, err
     assert tenfold("env", "mine", "a/file/run") == (2, "", line)
 
 
+WARNS = """
+import os, warnings
+import tenfold.cli.env
+from tenfold.cli.main import _PACKAGE, main
+
+def warn(words):
+    ours = os.path.join(_PACKAGE, "train", "checkpoint.py")
+    warnings.warn_explicit("step-2 is damaged; going on from step-1", UserWarning, ours, 45)
+    warnings.warn_explicit("spam is old", UserWarning, "/usr/lib/spam.py", 3)
+    return 0
+
+tenfold.cli.env.main = warn
+before = warnings.formatwarning
+raise SystemExit(main(["env"]) or warnings.formatwarning is not before)
+"""
+
+
+def test_our_warnings_are_sentences_and_those_of_others_keep_their_place():
+    """In a process of its own, for pytest takes warnings for itself."""
+    done = subprocess.run([sys.executable, "-c", WARNS], capture_output=True, text=True, check=True)
+    first, *others = done.stderr.splitlines()
+    assert first == "tenfold: warning: step-2 is damaged; going on from step-1"
+    assert others == ["/usr/lib/spam.py:3: UserWarning: spam is old"]
+
+
 def test_a_file_that_nobody_named_is_a_defect_and_keeps_its_traceback(tenfold, monkeypatch):
     def fail(words):
         raise FileNotFoundError(errno.ENOENT, "No such file", "/usr/lib/template.html")

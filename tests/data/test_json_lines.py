@@ -28,10 +28,10 @@ def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path):
         (b" \n", "has no rows; allowed: at least one JSON object with a"),
         (b"\xff\xfe", "not UTF-8"),
         (b'{"a": 1}\n{"a": "\\ud83d"}', "row 2: a text has half of a surrogate pair"),
-        (b'{"a": 1}\n{"a": ' + b"9" * 5000 + b"}", r"row 2: not readable \(Exceeds"),
-        (b'{"a": ' + b"[" * 100_000 + b"}", r"row 1: not readable \(maximum recursion"),
+        (b'{"a": 1}\n{"a": ' + b"9" * 5000 + b"}", "row 2: a number has more than 4300 digits"),
+        (b'{"a": ' + b"[" * 100_000 + b"}", "row 1: nests too deep"),
         (b'{"a": 1}\n{"a": ["x \\uD83D"]}', "row 2: a text has half of a surrogate pair"),
-        (b"[" * 200_000, r"row 1: not readable \(maximum recursion"),
+        (b"[" * 200_000, "row 1: nests too deep"),
     ],
 )
 def test_mistakes_name_file_and_row(content, message, tmp_path):

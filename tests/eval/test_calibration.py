@@ -180,3 +180,10 @@ def test_without_a_best_temperature_it_is_a_bound():
 def test_bins_that_cannot_be_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         reliability_table([0.5], [1], **options)
+
+
+@pytest.mark.parametrize("measure", [brier, expected_calibration_error, auroc, calibration_report])
+def test_integers_that_no_float_holds_are_refused(measure):
+    for confidences, outcomes in (([10**6000, 1], [1, 0]), ([0.5, 1], [1, -(10**6000)])):
+        with pytest.raises(UserError, match="a number is too large"):
+            measure(confidences, outcomes)

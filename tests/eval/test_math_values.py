@@ -176,3 +176,45 @@ def test_random_texts_break_nothing_and_are_equal_to_themselves():
 def test_boxes():
     assert last_boxed("\\boxed{1} and \\boxed {{2}}") == "{2}" and last_boxed("\\boxed{\\boxed{3}}") == "3"
     assert last_boxed("\\boxed{1") is None and last_boxed("boxed{1}") is None
+
+
+CHANGED = [
+    "not {}", "isn't {}", "never {}", "is not equal to {}", "The answer is not {}",
+    "It is not true that the answer is {}",
+    "{} is wrong", "{} is not the answer", "no {}", "either {}", "neither {}", "at least {}", "\\text{{at least }}{}",
+    "at most ${}$", "more than {}", "no more than {}", "greater than \\({}\\)", "less than or equal to {}", "over {}",
+    "up to {}", "{} or more", "{} apples or more", "{} at most", "the maximum of {}", "about {}",
+    "The answer is about {}.",
+    "approximately {}", "{} or so", "~{}", "≈{}", "x ≈ {}", "≥ {}", "≥ {} apples", "x ≠ {}", "x =/= {} apples", "> {}",
+    "{} million", "{} squared", "{} and a half", "{} too many", "minus {}", "half of {}", "the square root of {}",
+    "at least {} cm", "anything but {}", "{}+", "약 {}", "{} 이상", "{}개 이하", "{}이 아니다", "{}이 아닙니다", "{}억",
+    "hardly {}", "barely {}", "unlikely {}", "{} approximately", "{} (approx.)", "{} roughly", "{} give or take",
+    "{}배",
+]  # fmt: skip
+UNCHANGED = [
+    "{} apples", "it is {}", "The answer is {}.", "It's not 4. The answer is {}", "He needs {} more apples", "x = {}",
+    "The area under the curve is {}", "The least common multiple is {}", "The least value is {}",
+    "the maximum is ${}$", "a total of {}",
+    "The number of nonzero roots is {}", "They meet at least once, so it is {}", "exactly {}", "답은 {}입니다", "{}명",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", ["3", "12", "0.5", "1,000", "3/4", "7", "20"])
+def test_words_around_a_number_make_it_another_statement_or_leave_it(number):
+    for words in CHANGED:
+        said = words.format(number)
+        assert not equal_answers(said, [number]) and not equal_answers(number, [said]), said
+        assert not equal_answers(f"\\boxed{{{said}}}", [number]) and equal_answers(said, [said]), said
+    for words in UNCHANGED:
+        assert equal_answers(words.format(number), [number]), words.format(number)
+
+
+@pytest.mark.parametrize("times", ["x", "X", "×", "·", "⋅", "✕", "*", "\\times", "\\cdot", " x ", " × ", " \\times "])
+@pytest.mark.parametrize("power", ["10^{}", "10^{{{}}}", "10**{}", "10 ^ {}"])
+def test_powers_of_ten_are_numbers_however_times_is_written(times, power):
+    for mantissa, exponent, value in (("1.2", 3, "1200"), ("-1.2", 3, "-1200"), ("5", -2, "0.05")):
+        spaced = times + " " if times in ("\\times", "\\cdot") else times
+        said = f"{mantissa}{spaced}{power.format(exponent)}"
+        assert equal_answers(said, [value]) and equal_answers(value, [f"${said}$"]), said
+        assert not equal_answers(said, [mantissa]) and not equal_answers(said, [f"{value}7"]), said
+    assert equal_answers("1.2 x 10³", ["1200"]) and not equal_answers("3x", ["3"])

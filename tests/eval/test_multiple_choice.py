@@ -35,6 +35,16 @@ FORMS += [
     "__{letter}__",
 ]
 FORMS += ["{letter}. {text}", "({letter}) {text}", "[{letter}]", "{letter}: {text}", " {letter} ", "{text}", "{text}."]
+FORMS += [
+    "*{letter}*",
+    "_{letter}_",
+    "*{letter}*.",
+    "{letter};",
+    "{letter}!",
+    "'{letter}'",
+    "*{letter}) {text}*",
+    "*{text}*",
+]
 
 
 def said(form, letter):
@@ -96,6 +106,10 @@ def test_token_f1_is_no_scorer_of_letters():
         ("c) whatever", (), "C"),
         ("whatever", (), None),
         ("1", (), None),
+        ("A; B", CHOICES, None),
+        ("*A", (), None),
+        ("A*", (), None),
+        ("*A* or *B*", CHOICES, None),
     ],
 )
 def test_what_an_answer_chooses(answer, choices, letter):

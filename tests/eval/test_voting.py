@@ -71,8 +71,10 @@ def test_nothing_to_count_is_refused():
         ensembled_confidence([])
 
 
-@pytest.mark.parametrize("confidence", [float("nan"), -0.1, 1.5])
+@pytest.mark.parametrize("confidence", [float("nan"), -0.1, 1.5, 10**6000, -(10**6000)], ids=[*"abcde"])
 def test_a_confidence_out_of_range_is_refused(confidence):
+    with pytest.raises(UserError, match=r"confidences\[1\] = .*: must lie in \[0, 1\]"):
+        ensembled_confidence([0.5, confidence])
     for vote in (confidence_weighted_vote, max_confidence):
         with pytest.raises(UserError, match=r"confidences\[1\] = .*: must lie in \[0, 1\]"):
             vote(["a", "b"], [0.5, confidence])

@@ -384,6 +384,64 @@ def test_doubts_are_listed_and_a_rule_decides():
     assert doubts == {"part.riddle": True, "part.weight": False}
 
 
+def named(*names, module=nn.Module):
+    """A module with parameters of these names, each with two axes, and no code that uses them."""
+    made = module() if module is nn.Module else module(8, 4)
+    for name in names:
+        made.register_parameter(name, nn.Parameter(torch.ones(4, 8)))
+    return made
+
+
+GAINS = [
+    "norm_weight", "q_norm", "k_norm_weight", "weight_norm", "ln_weight", "ln_1_w", "rms_weight", "rmsnorm",
+    "bn_weight", "group_norm_weight", "prenorm_w", "layernorm_weights", "normWeight", "scale_weight", "w_scale",
+    "gain_weight",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", [nn.Module, nn.Linear], ids=["any module", "beside a matrix"])
+def test_gains_of_norms_go_to_adamw_even_if_they_are_called_weights(module):
+    decisions = {one.name: one for one in muon_decisions(named(*GAINS, module=module))}
+    assert {name: decisions[name].algorithm for name in GAINS} == dict.fromkeys(GAINS, "adamw")
+    assert not any(decisions[name].doubt for name in GAINS)
+
+
+def test_what_is_called_after_a_norm_and_a_projection_is_in_doubt():
+    decisions = {one.name: one for one in muon_decisions(named("norm_proj", "normal_weight", "q_proj", "w_q"))}
+    assert [decisions[name].doubt for name in ("norm_proj", "normal_weight", "q_proj", "w_q")] == [True] + [False] * 3
+    assert [decisions[name].algorithm for name in ("normal_weight", "q_proj", "w_q")] == ["muon"] * 3
+
+
+class NormAsAMatrix(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm_weight = nn.Parameter(torch.ones(4, 8))
+
+    def forward(self, x):
+        return functional.linear(x, self.norm_weight)
+
+
+def test_what_the_code_multiplies_as_a_matrix_is_one_whatever_its_name():
+    (decision,) = muon_decisions(NormAsAMatrix())
+    assert decision.algorithm == "muon" and not decision.doubt
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
+def test_layers_without_rows_or_columns_are_left_out():
+    model = nn.ModuleDict({"rows": nn.Linear(4, 0), "columns": nn.Linear(0, 4, bias=False), "full": nn.Linear(4, 4)})
+    assert [decision.name for decision in muon_decisions(model)] == ["full.weight", "full.bias"]
+    assert sum(len(group["params"]) for group in muon_param_groups(model)) == 2
+
+
+def test_a_decision_prints_as_a_line_without_numbers():
+    big = nn.Linear(300, 200, bias=False)
+    assert repr(muon_decisions(big)) == "[Decision(weight [200, 300] to muon: of a Linear)]"
+    (riddle, _) = muon_decisions(Riddle())
+    assert repr(riddle).startswith("Decision(riddle [4, 8] to muon: ") and repr(riddle).endswith(", in doubt)")
+    (cut,) = muon_decisions(big, rules={"weight": BlockSpec(rows=(100, 100))})
+    assert "(100, 100)" in str(cut) and "\n" not in str(cut)
+
+
 def test_a_layer_of_the_shape_of_an_embedding_is_listed_as_a_head():
     model = nn.ModuleDict({"words": nn.Embedding(50, 8), "blocks": nn.ModuleList([nn.Linear(8, 50)])})
     model["out"] = nn.Linear(8, 50)

@@ -10,6 +10,7 @@ import peft
 import pytest
 import torch
 from language_training import SFT, cell_of, policy, sums
+from safetensors.torch import load_file, save_file
 
 from tenfold.core.errors import UserError
 from tenfold.policies import load_policy
@@ -141,6 +142,12 @@ def told(folder, **changes):
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
+def renamed(folder, change):
+    """Give the weights of adapters other names, or drop those whose new name is none."""
+    file = folder / "adapter_model.safetensors"
+    save_file({change(name): weight for name, weight in load_file(file).items() if change(name)}, file)
+
+
 @pytest.mark.parametrize("named", ["base", "./base", "../base", "adapters/../base"])
 def test_a_relative_base_is_found_from_any_folder(tmp_path, monkeypatch, named):
     made, folder = adapted(tmp_path, LORA)
@@ -183,7 +190,18 @@ def test_a_tokenizer_is_that_of_the_base_where_adapters_have_none(tmp_path):
         ),
         (lambda folder: told(folder, base_model_name_or_path=str(folder)), "which rests on these adapters; needed"),
         (lambda folder: (folder / "adapter_config.json").write_text("{"), r"adapter_config.json cannot be read"),
-        (lambda folder: (folder / "adapter_model.safetensors").unlink(), "its adapters cannot be put on the base"),
+        (
+            lambda folder: (folder / "adapter_model.safetensors").unlink(),
+            r"holds adapter_config.json without weights; needed: adapter_model.safetensors or adapter_model.bin",
+        ),
+        (
+            lambda folder: renamed(folder, lambda name: name.replace("q_proj", "query")),
+            r"do not fit the base '.*': it lacks .*q_proj.lora_A.*; the base has no place for .*query.lora_A",
+        ),
+        (lambda folder: renamed(folder, lambda name: f"module.{name}"), "it lacks .* more; the base has no place for"),
+        (lambda folder: renamed(folder, lambda name: None if "lora_B" in name else name), "it lacks .*lora_B"),
+        (lambda folder: renamed(folder, lambda name: None), "it lacks .*lora_A"),
+        (lambda folder: told(folder, target_modules=["q_proj"]), "the base has no place for .*_proj.lora_A"),
         (lambda folder: (folder / "adapter_model.safetensors").write_bytes(b"x"), "its adapters cannot be put on the"),
         (lambda folder: told(folder, r=3), "its adapters cannot be put on the base"),
         (lambda folder: told(folder, peft_type="NEW_KIND"), "its adapters cannot be put on the base"),

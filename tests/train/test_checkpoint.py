@@ -2,6 +2,8 @@
 
 import shutil
 from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -281,3 +283,18 @@ def test_steps_are_compared_as_numbers(tmp_path):
 
 def test_one_process_agrees_with_itself():
     assert broadcast({"directory": "runs/a"}) == {"directory": "runs/a"}
+
+
+def test_all_files_and_then_the_marker_are_on_the_disk_before_the_checkpoint_has_its_name(tmp_path, monkeypatch):
+    events, written = [], tmp_path / "unfinished"
+    (written / "part").mkdir(parents=True)
+    for name in ("model.safetensors", "part/rank-0.pt"):
+        (written / name).write_bytes(b"1")
+    rename = Path.rename
+    monkeypatch.setattr(checkpoint, "sync", lambda path: events.append(str(path.relative_to(tmp_path))))
+    monkeypatch.setattr(Path, "rename", lambda path, to: (events.append(f"rename to {to.name}"), rename(path, to)))
+    alone = SimpleNamespace(wait_for_everyone=lambda: None, is_main_process=True, num_processes=1)
+    checkpoint.seal(alone, written, tmp_path, step=3)
+    marker = events.index("unfinished/COMPLETE")
+    assert {"unfinished/model.safetensors", "unfinished/part/rank-0.pt", "unfinished/part"} <= set(events[:marker])
+    assert events[-2:] == ["rename to step-00000003", "."] and "unfinished" in events[marker:-2]

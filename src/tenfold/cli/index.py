@@ -25,7 +25,7 @@ class BuildCommand:
     out: Path
     """The folder to write the index to; an index that is there is replaced."""
     engine: Literal["bm25", "tantivy"] = "bm25"
-    """How words are matched. bm25: as they are, in memory (extra search); tantivy: as stems of English words, on disk
+    """How words are matched. bm25: as they are, in memory; tantivy: as stems of English words, on disk
     (extra tantivy)."""
     tokenizer: Literal["script", "words"] = "script"
     """What bm25 compares; kept in the index. script: words, and in Korean, Chinese, Japanese, Thai and other scripts

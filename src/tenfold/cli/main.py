@@ -13,6 +13,7 @@ import errno
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    python_form, warnings.formatwarning = warnings.formatwarning, _as_sentence
     try:
         return _dispatch(words)
     except UserError as error:
@@ -69,6 +71,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"tenfold: {': '.join(filter(None, [_path_of(error), error.strerror]))}", file=sys.stderr)
         return 2
+    finally:
+        warnings.formatwarning = python_form
+
+
+_PACKAGE = str(Path(tenfold.__file__).parent)
+_python_form = warnings.formatwarning
+
+
+def _as_sentence(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Our own warnings without the line of source that Python shows; those of other packages as Python shows them."""
+    if filename.startswith(_PACKAGE + os.sep):
+        return f"tenfold: warning: {message}\n"
+    return _python_form(message, category, filename, lineno, line)
 
 
 def _path_of(error: OSError) -> str:

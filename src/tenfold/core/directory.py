@@ -268,7 +268,7 @@ def _plain_yaml(path: Path, advice: str) -> dict[str, Any]:
     """The fields of a YAML file that tenfold wrote."""
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+    except (yaml.YAMLError, ValueError, RecursionError):  # bytes, dates and numbers that are none
         raise damaged(path, "it is no YAML", advice) from None
     if not isinstance(plain, dict):
         raise damaged(path, "it holds no fields", advice)

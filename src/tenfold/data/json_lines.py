@@ -5,6 +5,7 @@ set made of it. Lines end with a line feed alone: U+2028 and its like are charac
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,10 @@ def _row(where: str, line: str, columns: Sequence[str]) -> dict[str, Any]:
         raise UserError(
             f"{where}: a text has half of a surrogate pair (\\ud800 to \\udfff); allowed: Unicode"
         ) from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not readable ({error})") from None
+    except RecursionError:
+        raise UserError(f"{where}: nests too deep") from None
+    except ValueError:  # Python reads no longer ones
+        raise UserError(f"{where}: a number has more than {sys.get_int_max_str_digits()} digits") from None
     if not isinstance(row, dict):
         raise UserError(f"{where}: is of type {type(row).__name__}; allowed: a JSON object")
     for column in columns:

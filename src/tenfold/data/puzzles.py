@@ -10,7 +10,6 @@ Here batch ``k`` is a pure function of ``(seed, k)``: a resumed run asks for the
 Letters in shapes: n examples, L tokens of a grid, B rows of a batch.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tenfold.core.damage import read_json
 from tenfold.core.errors import UserError
 from tenfold.core.files import to_json, write_atomically
 from tenfold.core.seeding import numpy_generator
@@ -383,7 +383,7 @@ def _read_array(folder: Path, name: str) -> np.ndarray:
 
 
 def _read_json(path: Path) -> Any:
-    return json.loads(_existing(path).read_text(encoding="utf-8"))
+    return read_json(_existing(path), "make the data set anew")
 
 
 def _existing(path: Path) -> Path:

@@ -135,9 +135,12 @@ def answer_text(value: Any) -> str | None:
         return value if value.strip() else None
     if isinstance(value, bool) or not isinstance(value, Real):  # NumPy's numbers are Real, too
         return None
-    if isinstance(value, Integral):
-        return str(int(value))
-    number = float(value)
+    try:
+        if isinstance(value, Integral):
+            return str(int(value))
+        number = float(value)
+    except (ValueError, OverflowError):  # more digits than Python writes, more than a float holds
+        return None
     if not math.isfinite(number):
         return None
     return str(int(number)) if number.is_integer() and abs(number) < LARGEST_EXACT else str(number)

@@ -35,6 +35,8 @@ MARKS: tuple[tuple[str, str], ...] = (
     (rf"(?<!{_LETTER})\.(?=\d)", "the decimal point"),
     (r"(?<=\d):(?=\d)", "times and ratios"),
     (r"(?<=[\d)])!|!(?==)", "factorials, and what is not equal"),
+    (r"(?<![\w)\]}!])[!~](?=[\w(\[{])", "not x, and about 3"),
+    (rf"{_AFTER_VALUE}[&@~\\]+{_BEFORE_VALUE}", "a&b, but AT&T is a name"),
     (r"(?<=\d)[\"'](?!s\b)", "minutes and seconds, feet and inches"),
     (rf"(?<={_LETTER})#", "C#"),
     (r"(?<=[\w)\]}])(?:\*+|·)(?=[\w(\[{])", "products; other stars are Markdown's"),
@@ -65,7 +67,8 @@ def _unbracketed(pair: re.Match[str]) -> str:
     return pair[0] if is_formula else inside
 
 
-def _shortest(number: re.Match[str]) -> str:
+def shortest_decimal(number: re.Match[str]) -> str:
+    """A decimal number without the zeros that change nothing: 5.0 is 5 and .50 is 0.5."""
     whole, _, fraction = number[0].partition(".")
     fraction = fraction.rstrip("0")
     return f"{whole or '0'}.{fraction}" if fraction else whole or "0"
@@ -91,14 +94,15 @@ STEPS: tuple[Step, ...] = (
         "(Paris) is Paris and (3) is 3, but (3, 5) is a pair, and f(3) a function",
     ),
     Step(r"[,;]|:(?!\d)|(?<!\d):", " ", "commas separate; so do colons, but in 1:30"),
-    Step(rf" ?([=<>]+) ?|{_AFTER_VALUE} ?([-+*/^]) ?{_BEFORE_VALUE}", r"\1\2", "x = 3 is x=3"),
+    Step(rf" ?([=<>]+) ?|{_AFTER_VALUE} ?([-+*/^&]) ?{_BEFORE_VALUE}", r"\1\2", "x = 3 is x=3"),
     Step(_MARK.pattern, _if_kept, "of all other marks those stay that MARKS names"),
     Step(r"(?<![\w)\]}!%^+])\+(?=[\d.])", "", "+5 is 5"),
     Step(
         rf"(?<![\w.:])(?<!{_LETTER} )\d*\.\d+(?![\d.:])",
-        _shortest,
+        shortest_decimal,
         "5.0 is 5 and .5 is 0.5, but Python 3.10 is not Python 3.1",
     ),
+    Step(r"(?<![\w)\]}!%^.])-(?=0(?![\w.:/*^]))", "", "-0 is 0"),
     Step(
         r"\b(?:an?|the) (?=\w)", "", "articles, where a word follows: vitamin A keeps its letter, and so does option A"
     ),

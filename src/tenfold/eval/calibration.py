@@ -295,7 +295,10 @@ def confidence_sum(answers: Sequence[Hashable], confidences: Numbers) -> float:
 def _as_array(numbers: Any) -> np.ndarray:
     if hasattr(numbers, "detach"):  # a tensor, on whatever device; asked so, torch need not be imported
         numbers = numbers.detach().cpu()
-    return np.asarray(numbers, dtype=np.float64)
+    try:
+        return np.asarray(numbers, dtype=np.float64)
+    except OverflowError:  # an integer of more than 308 digits
+        raise UserError("confidences or outcomes: a number is too large; must lie in [0, 1]") from None
 
 
 def _checked(confidences: Numbers, outcomes: Numbers) -> tuple[np.ndarray, np.ndarray]:

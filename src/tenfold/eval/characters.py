@@ -33,7 +33,7 @@ _TABLE: dict[int, str | None] = {
     ord("、"): ",",
     ord("∗"): "*",
     **{ord(one): to for one, to in (("≤", "<="), ("⩽", "<="), ("≥", ">="), ("⩾", ">="), ("≠", "!="))},
-    **{ord(one): to for one, to in (("×", "*"), ("⋅", "*"), ("÷", "/"))},
+    **{ord(one): to for one, to in (("×", "*"), ("⋅", "*"), ("✕", "*"), ("✖", "*"), ("⨯", "*"), ("÷", "/"))},
     # Characters without a width, and those that set the direction of writing.
     **dict.fromkeys([0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF]),
 }

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from tenfold.eval.characters import plain_characters
+from tenfold.eval.math_words import is_changed, is_denied
 
 
 class Step(NamedTuple):
@@ -54,6 +55,8 @@ STEPS: tuple[Step, ...] = (
     Step(r"\\(?:left|right|big|Big|displaystyle|limits)(?![A-Za-z])|\\!", "", "sizes mean nothing"),
     Step(r"\\[dtc]frac", r"\\frac", "a fraction is a fraction"),
     Step(r"\{,\}|(?<=\d)\\,(?=\d{3}(?!\d))", ",", "separators of thousands, as LaTeX has them"),
+    Step(r"(?:^|(?<=[ (=]))~|[≈≃≅]", r"\\approx ", "about; a tilde elsewhere is a space of LaTeX"),
+    Step(r"=/=", r"\\ne ", "not equal, as typed"),
     Step(r"\\[,;: ]|~|\\q?quad(?![A-Za-z])", " ", "spaces of LaTeX"),
     Step(
         r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|operatorname|mbox) ?\{([^{}]*)\}",
@@ -63,7 +66,8 @@ STEPS: tuple[Step, ...] = (
     Step(r"\\?\$", "", "a dollar sign that delimits nothing is money"),
     Step(r"(?<=\d) ?per ?cent(?![A-Za-z])|(?<!\\)%", r"\\%", "percent is a sign"),
     Step(r"\*\*", "^", "powers as in Python"),
-    Step(r"\*|·", r"\\cdot ", "products"),
+    Step(r"(?<=[\d)}]) ?[xX] ?(?=10 ?\^)", r"\\cdot ", "1.2 x 10^3, typed without a sign for times"),
+    Step(r"\*|·|\\(?:ast|bullet)(?![A-Za-z])", r"\\cdot ", "products"),
     Step(r"<=", r"\\le ", "at most"),
     Step(r">=", r"\\ge ", "at least"),
     Step(r"!=", r"\\ne ", "not equal"),
@@ -116,7 +120,7 @@ _STRUCTURE = re.compile(r"\\[{}]|[()\[\]{},;]|(?<![A-Za-z\\])(?:or|and|OR|AND)(?
 _CLOSES = {")": "(", "]": "[", "}": "{", "\\}": "\\{"}
 _BARE_NUMBERS = re.compile(r"[-+]?\d+(?:\.\d+)?(?: [-+]?\d+(?:\.\d+)?)+")
 _NUMBER = re.compile(
-    r"(?<![\w.,^*/+\\{(-])-?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?: ?/ ?\d+)?(?: ?\\?%)?(?![\w^*/\\{(=])"
+    r"(?<![\w.,^*/+\\{(-])-?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?: ?/ ?\d+)?(?: ?\\?%)?(?![^\W가-힣]|[\^*/\\{(=])"
 )
 _SAID_TO_BE = re.compile(r"\banswer(?: is)?:? ", re.IGNORECASE)
 _CHUNK = re.compile(r"\$([^$]+)\$|\\\(((?:(?!\\[()]).)+)\\\)")
@@ -198,20 +202,25 @@ def _in_product(text: str, word: re.Match[str]) -> bool:
 def stated_in(text: str) -> Form | None:
     """The value that prose states: what it calls its answer, its only formula, or its only number.
 
+    None where words make it something else (:mod:`tenfold.eval.math_words`): at least 3 is not 3.
+
     Example:
-        >>> stated_in("about 3").latex, stated_in("The answer is 1/2, not 2/1").latex, stated_in("3 of 4")
+        >>> stated_in("it is 3").latex, stated_in("The answer is 1/2, not 2/1").latex, stated_in("3 of 4")
         ('3', '1/2, not 2/1', None)
+        >>> stated_in("about 3"), stated_in("3 or more"), stated_in("3 is not it")
+        (None, None, None)
     """
     called = list(_SAID_TO_BE.finditer(text))
     if called and (tail := form_of(text[called[-1].end() :])).latex:
-        return tail
-    chunks = list(_CHUNK.finditer(text))
-    if len(chunks) == 1:
-        return form_of(chunks[0][1] or chunks[0][2])
-    found = list(_NUMBER.finditer(text))
-    if len(found) == 1 and not re.search(r"\d", text[: found[0].start()] + text[found[0].end() :]):
-        return form_of(found[0][0])
-    return None
+        return None if is_denied(text[: called[-1].start()]) else tail
+    found = list(_CHUNK.finditer(text))
+    if len(found) != 1:
+        found = list(_NUMBER.finditer(text))
+        if len(found) != 1 or re.search(r"\d", text[: found[0].start()] + text[found[0].end() :]):
+            return None
+    if is_changed(text[: found[0].start()], text[found[0].end() :]):
+        return None
+    return form_of(next(group for group in (*found[0].groups(), found[0][0]) if group))
 
 
 def without_unit(latex: str) -> tuple[str, str]:

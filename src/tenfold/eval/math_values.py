@@ -27,6 +27,7 @@ MOST_CHARACTERS, MOST_ITEMS = 1000, 50
 """Of a formula and of a list. A longer one is equal to the same text alone: parsers take more than a time in proportion
 to the length, and no answer that a person would check is as long."""
 
+_NOT_EQUAL = re.compile(r"\\(?:approx|approxeq|sim|simeq|ne|neq|not|neg|lnot)(?![A-Za-z])")
 _BASE = re.compile(r"(.*[\dA-Fa-f])_ ?\{?(\d+)\}?")
 
 
@@ -107,6 +108,8 @@ def _equal_values(given: str, wanted: str) -> bool:
 
     if max(len(given), len(wanted)) > MOST_CHARACTERS:
         return False
+    if set(_NOT_EQUAL.findall(given)) != set(_NOT_EQUAL.findall(wanted)):
+        return False  # the parser may read past it, and take the number behind it
     in_base, wanted_in_base = _BASE.fullmatch(given), _BASE.fullmatch(wanted)
     if in_base and wanted_in_base and in_base[2] != wanted_in_base[2]:
         return False  # the parser does not read the base

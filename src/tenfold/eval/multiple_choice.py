@@ -1,12 +1,12 @@
 """Which option of a multiple-choice question an answer names.
 
-Accepted are the letter alone (``A``, ``a``, ``(A)``, ``[A]``, ``A.``, ``A)``, ``A:``), with "option" or "choice" before
-it, in bold, in LaTeX's ``\\text{A}`` or in full-width characters; the letter before a text that a delimiter sets off
-(``A) Paris``, ``(A) Paris``, ``A. Paris``, ``A - Paris``) or that is the option's own (``A Paris``); and the text of an
-option. Letters are read before anything is normalised: SQuAD's normalisation of free answers drops articles, and with
-them the letter A, so that every question whose answer is A would count as wrong. Not accepted are sentences around a
-letter ("the answer is A", "I think so"): what a model says around its answer is cut away before, by the tags or the box
-of its format.
+Accepted are the letter alone (``A``, ``a``, ``(A)``, ``[A]``, ``A.``, ``A)``, ``A:``, ``A;``), with "option" or
+"choice" before it, in bold or italics, in LaTeX's ``\\text{A}`` or in full-width characters; the letter before a text
+that a delimiter sets off (``A) Paris``, ``(A) Paris``, ``A. Paris``, ``A - Paris``) or that is the option's own
+(``A Paris``); and the text of an option. Letters are read before anything is normalised: SQuAD's normalisation of free
+answers drops articles, and with them the letter A, so that every question whose answer is A would count as wrong. Not
+accepted are sentences around a letter ("the answer is A", "I think so"): what a model says around its answer is cut
+away before, by the tags or the box of its format.
 
 Where forms contradict each other nothing is chosen: a letter before the text of another option, several letters, a text
 that two options share.
@@ -23,10 +23,11 @@ from tenfold.eval.references import reference_texts
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # The texts that these read have single spaces, and no two parts of an expression can take the same one.
 _DECORATION = re.compile(r"\*\*|__|`|\$|\\[()\[\]]|\\(?:text|textbf|textit|mathrm|mathbf|boxed) ?(?=\{)|[{}]|^\"|\"$")
+_EMPHASIS = re.compile(r"(?<![\w*'])([*_'])([A-Za-z(][^*_']*)\1(?![\w*'])")  # *B*, but not A* or f'
 _CALLED = re.compile(r"^(?:option|choice) (?=[(\[]?[a-z]\b)", re.IGNORECASE)
-_ALONE = re.compile(r"[(\[]? ?([A-Za-z]) ?[)\]]? ?(?:[.:,]|번)?")
+_ALONE = re.compile(r"[(\[]? ?([A-Za-z]) ?[)\]]? ?(?:[.:,;!]|번)?")
 _SET_OFF = re.compile(r"(?:[(\[] ?([A-Za-z]) ?[)\]] ?[.:]?|([A-Za-z]) ?(?:[).:]| - )) ?(\S.*)")
-_BESIDE = re.compile(r"([A-Za-z]),? (\S.*)")
+_BESIDE = re.compile(r"([A-Za-z])[,;]? (\S.*)")
 _ANOTHER = re.compile(r"(?<![A-Za-z])([A-Za-z])[)\]]")
 
 
@@ -58,7 +59,7 @@ def chosen_option(answer: str, choices: Sequence[str] = ()) -> str | None:
     # An option may itself look like a letter before a text, such as "E. coli".
     if same := _only(letter for letter, text in texts.items() if _plain(text) == _plain(said)):
         return same
-    said = _CALLED.sub("", plain_characters(_DECORATION.sub("", said)))
+    said = _CALLED.sub("", plain_characters(_EMPHASIS.sub(r"\2", _DECORATION.sub("", said))))
     if (alone := _ALONE.fullmatch(said)) and alone[1].upper() in letters:
         return alone[1].upper()
     if (before := _SET_OFF.fullmatch(said)) and (letter := (before[1] or before[2]).upper()) in letters:

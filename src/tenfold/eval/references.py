@@ -1,5 +1,6 @@
 """What counts as right, as graders take it: one text or several; a number counts as its text."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,5 +29,13 @@ def reference_texts(references: Any, name: str = "answer") -> list[str]:
     several = list(references) if isinstance(references, Sequence | np.ndarray) else [references]
     texts = [one if isinstance(one, str) else answer_text(one) for one in several]
     if None in texts:
-        raise UserError(f"{name} = {references!r}: must be a text or a finite number, or several of them")
+        raise UserError(f"{name} = {_shown(references)}: must be a text or a finite number, or several of them")
     return [str(text) for text in texts]
+
+
+def _shown(references: Any) -> str:
+    """What was given, for a message; Python does not write integers of more than 4,300 digits."""
+    try:
+        return repr(references)
+    except ValueError:
+        return f"a {type(references).__name__} with a number of more than {sys.get_int_max_str_digits()} digits"

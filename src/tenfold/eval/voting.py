@@ -84,7 +84,7 @@ def ensembled_confidence(confidences: Sequence[float]) -> float:
     """Mean of the confidences that K resampled analyses gave to one fixed answer.
 
     Raises:
-        UserError: if there are none.
+        UserError: if there are none, or one is not in [0, 1].
 
     Example:
         >>> ensembled_confidence([0.25, 0.75])
@@ -92,6 +92,8 @@ def ensembled_confidence(confidences: Sequence[float]) -> float:
     """
     if not len(confidences):
         raise UserError("confidences = []: at least one is needed")
+    for place, confidence in enumerate(confidences):
+        _require_confidence(place, confidence)
     return float(sum(confidences) / len(confidences))
 
 
@@ -100,8 +102,17 @@ def _best(answers: Sequence[Answer], confidences: Sequence[float], total: Callab
         raise UserError(f"answers: {len(answers)} for {len(confidences)} confidences; at least one of each is needed")
     stated: dict[Answer, list[float]] = {}
     for place, (answer, confidence) in enumerate(zip(answers, confidences, strict=True)):
-        if not 0 <= confidence <= 1:
-            raise UserError(f"confidences[{place}] = {confidence}: must lie in [0, 1]")
+        _require_confidence(place, confidence)
         stated.setdefault(answer, []).append(float(confidence))
     # 0.7 + 0.1 is 0.7999999999999999, and ties with 0.8.
     return max(stated, key=lambda answer: (round(total(stated[answer]), 12), len(stated[answer])))
+
+
+def _require_confidence(place: int, confidence: float) -> None:
+    if not 0 <= confidence <= 1:
+        shown = "inf" if confidence > MOST_SHOWN else "-inf" if confidence < -MOST_SHOWN else confidence
+        raise UserError(f"confidences[{place}] = {shown}: must lie in [0, 1]")
+
+
+MOST_SHOWN = 1e300
+"""Beyond it a message does not spell a number out: Python writes no integer of more than 4,300 digits."""

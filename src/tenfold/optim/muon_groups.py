@@ -34,6 +34,10 @@ class Decision(NamedTuple):
         blocks: how Muon cuts it.
         reason: in a few words.
         doubt: whether its name, shape and code leave doubt.
+
+    Example:
+        >>> muon_decisions(nn.Linear(4, 3, bias=False))[0]
+        Decision(weight [3, 4] to muon: of a Linear)
     """
 
     name: str
@@ -42,6 +46,13 @@ class Decision(NamedTuple):
     blocks: BlockSpec
     reason: str
     doubt: bool
+
+    def __repr__(self) -> str:
+        """One line without the numbers of the parameter."""
+        shape = list(self.parameter.shape)
+        cut = f" as {self.blocks}" if self.blocks != BlockSpec() else ""
+        doubt = ", in doubt" if self.doubt else ""
+        return f"Decision({self.name} {shape} to {self.algorithm}{cut}: {self.reason}{doubt})"
 
 
 def muon_param_groups(

@@ -18,13 +18,15 @@ MATRIX_MODULES = (*CONVOLUTIONS, nn.Linear, nn.Bilinear, nn.RNNBase, nn.RNNCellB
 TABLE_MODULES = (nn.Embedding, nn.EmbeddingBag)
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
-# Words in the names of parameters, which are cut at underscores and digits.
+# Words in the names of parameters, which are cut at underscores, digits and capitals.
 TABLE_PARTS = ("embed", "token", "table", "position", "codebook", "codevector")  # also within a word
 TABLE_WORDS = {"emb", "embs", "pe", "pos", "latent", "latents", "query", "queries", "prompt", "prompts", "prototypes"}
 ELEMENTWISE_WORDS = {
     "scale", "scales", "gain", "gains", "alpha", "gamma", "beta", "lambda", "temperature", "log", "decay", "mix",
 }  # fmt: skip
-MATRIX_WORDS = {"weight", "weights", "proj", "projection", "kernel", "w"}
+NORM_WORDS = {"norms", "ln", "rms", "gn", "bn"}  # and what ends in norm, as rmsnorm: a gain, even if called a weight
+PROJECTIONS = {"proj", "projection", "kernel"}
+MATRIX_WORDS = {"weight", "weights", "w"} | PROJECTIONS
 
 # Names of modules that are heads. A head is small: at most three linear layers, as in dense, dense, output.
 HEADS = {
@@ -129,7 +131,7 @@ def _role(parameter: Tensor, holder: Holder) -> Role:
         return Role(False, "a vector with more axes")
     if any(part in kind for part in TABLE_PARTS) or class_name.endswith(("Embedding", "Embeddings")):
         return Role(False, "rows of a table, by its name")
-    if has_matrices and not words & ELEMENTWISE_WORDS:
+    if has_matrices and not words & ELEMENTWISE_WORDS and not _is_of_a_norm(words):
         return Role(True, f"of a {class_name}")
     uses = _uses_in(module).get(holder.attribute, frozenset())
     return _loose_role(kind, words, class_name, uses, parameter.ndim)
@@ -147,7 +149,10 @@ def _loose_role(kind: str, words: set[str], class_name: str, uses: frozenset[str
     if TABLE in uses and MATRIX not in uses:
         return Role(False, "looked up by rows")
     if uses == {ELEMENTWISE}:
-        return Role(False, "multiplied or added entry by entry", doubt=named_matrix)
+        is_surprising = named_matrix and not _is_of_a_norm(words)
+        return Role(False, "multiplied or added entry by entry", doubt=is_surprising)
+    if _is_of_a_norm(words):
+        return Role(False, "of a norm, by its name", doubt=MATRIX in uses or bool(words & PROJECTIONS))
     if words & (ELEMENTWISE_WORDS | TABLE_WORDS):
         return Role(False, "no matrix, by its name", doubt=MATRIX in uses)
     return Role(True, f"{kind} in a {class_name}, by its name", doubt=not named_matrix or bool(uses))
@@ -159,7 +164,11 @@ def _uses_in(module: Any) -> dict[str, frozenset[str]]:
 
 
 def _words(name: str) -> set[str]:
-    return {word.lower() for word in re.split(r"[_\d]+", name) if word}
+    return {word.lower() for word in re.split(r"[_\d]+|(?<=[a-z])(?=[A-Z])", name) if word}
+
+
+def _is_of_a_norm(words: set[str]) -> bool:
+    return bool(words & NORM_WORDS) or any(word.endswith("norm") for word in words)
 
 
 def _tables(model: nn.Module) -> Iterator[Tensor]:

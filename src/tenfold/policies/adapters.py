@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CONFIG = "adapter_config.json"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
+ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 BASE = "base_model_name_or_path"
 
 
@@ -105,8 +106,9 @@ def merged_from(
         before: the adapters that rest on them.
 
     Raises:
-        UserError: the adapters do not fit the base, are broken, or are of a kind that weights cannot hold.
+        UserError: the adapters lie nowhere, do not fit the base, are broken, or are of a kind that weights cannot hold.
     """
+    _require_weights(source)
     from peft import PeftModel
     from safetensors import SafetensorError
 
@@ -116,14 +118,55 @@ def merged_from(
         with warnings.catch_warnings():
             # peft still asks for the name that transformers has given up.
             warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
+            warnings.filterwarnings("ignore", "Found missing adapter keys", UserWarning)  # refused below
             model = PeftModel.from_pretrained(model, source)
+            loaded = model.load_adapter(source, "default")  # once more, for what it tells about names
     except (OSError, ValueError, TypeError, RuntimeError, KeyError, AttributeError, SafetensorError) as error:
         raise UserError(
             f"model = {source!r}: its adapters cannot be put on the base {base!r} ({_first_line(error)})"
         ) from error
+    _require_fit(model, loaded, source, base)
     whole = folded(model, source)
     _call(whole, source)  # adapters of a later stage belong to this model, not to its base
     return whole
+
+
+def _require_weights(source: str) -> None:
+    """Refuse a folder that tells of adapters and does not hold them: peft would ask a hub for it."""
+    folder = Path(source)
+    if folder.is_dir() and not any((folder / name).is_file() for name in ADAPTERS):
+        raise UserError(f"model = {source!r}: holds {CONFIG} without weights; needed: {' or '.join(ADAPTERS)}")
+
+
+def _require_fit(model: Any, loaded: Any, source: str, base: str) -> None:
+    """Refuse adapters of which the base has no such place, or lacks one: peft leaves out what does not fit.
+
+    Args:
+        model: of peft, with the adapters.
+        loaded: what peft tells of the names: missing and unexpected ones.
+        source: where the adapters come from.
+        base: the model that they are put on.
+    """
+    if model.active_peft_config.is_prompt_learning:
+        return  # has names of its own, and is refused when it is to be folded in
+    # What is one vector bank for all layers stands in the file once.
+    missing = [name for name in loaded.missing_keys if "vblora_vector_bank" not in name and ".tinylora_v." not in name]
+    faults = [
+        f"{words} {_some(names)}"
+        for words, names in (("it lacks", missing), ("the base has no place for", loaded.unexpected_keys))
+        if names
+    ]
+    if faults:
+        raise UserError(f"model = {source!r}: its adapters do not fit the base {base!r}: {'; '.join(faults)}")
+
+
+SHOWN = 3
+"""Names of weights in a message."""
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(sorted(names)[:SHOWN]) + more
 
 
 def folded(model: Any, name: str = "the policy") -> "PreTrainedModel":

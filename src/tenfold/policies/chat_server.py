@@ -155,7 +155,7 @@ class ChatServer:
                 raise ValueError("no choices")
             usage = answer.get("usage") or {}
             prompt, completion = (int(usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion"))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             told = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise ChatServerError(f"{self.url}: the response is not that of a chat server ({told})") from None
         with self._lock:

@@ -165,7 +165,7 @@ def asked(transport: Transport, url: str, path: str, body: Mapping[str, Any] | N
     answer = _answer(transport, url, path, body)
     try:
         return json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ServerError(f"{url}{path}: the answer is no JSON") from None
 
 

@@ -279,8 +279,11 @@ ESCAPES = {
         ("ok",),
     ),
     "locks what is installed": Attack(
-        PRELUDE + "import fcntl\nfile = os.open(os.__file__, os.O_RDONLY)\n"
-        "attempt(fcntl.flock, file, fcntl.LOCK_EX)\nattempt(fcntl.flock, file, fcntl.LOCK_SH)",
+        PRELUDE + "import fcntl, struct\nfile = os.open(os.__file__, os.O_RDONLY)\n"
+        "attempt(fcntl.flock, file, fcntl.LOCK_EX)\nattempt(fcntl.flock, file, fcntl.LOCK_SH)\n"
+        "attempt(fcntl.lockf, file, fcntl.LOCK_EX)\nattempt(fcntl.lockf, file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "for command in (37, 38):\n for kind in (fcntl.F_RDLCK, fcntl.F_WRLCK):\n"
+        "  attempt(fcntl.fcntl, file, command, struct.pack('hhqqi', kind, 0, 0, 0, 0))",
         ("ok",),
     ),
     "takes from limits of the whole machine": Attack(

@@ -52,6 +52,29 @@ def test_a_failed_program_keeps_what_it_had_done(session):
     assert session.run("print(a)").output == "1"
 
 
+def test_sqlite_temporary_files_and_record_locks_work_in_the_folder_of_the_program(session):
+    """SQLite locks records; what is refused are the other kinds of locks, see docs/code-sandbox.md."""
+    said = session.run(
+        "import fcntl, sqlite3, tempfile\n"
+        "first, second = (sqlite3.connect('numbers.db', timeout=0) for _ in range(2))\n"
+        "first.execute('create table n (x)')\nfirst.execute('insert into n values (7)')\n"
+        "try: second.execute('insert into n values (8)')\nexcept sqlite3.OperationalError as error: print(error)\n"
+        "first.commit()\nprint(second.execute('select x from n').fetchall())\n"
+        "with tempfile.NamedTemporaryFile() as file:\n"
+        " fcntl.lockf(file, fcntl.LOCK_EX)\n fcntl.lockf(file, fcntl.LOCK_UN)\nprint('done')"
+    )
+    assert said.status == "ok" and said.output.splitlines() == ["database is locked", "[(7,)]", "done"]
+
+
+def test_what_the_documents_say_of_record_locks_on_installed_files_holds(session):
+    """For reading they are given, and no program can ask for one to write."""
+    said = session.run(
+        "import fcntl, os\nfile = os.open(os.__file__, os.O_RDONLY)\nfcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)\n"
+        "try: os.open(os.__file__, os.O_RDWR)\nexcept OSError as error: print(type(error).__name__)"
+    )
+    assert said.status == "ok" and said.output in ("OSError", "PermissionError")
+
+
 def test_sessions_do_not_share_names(sandbox):
     with sandbox.open() as one, sandbox.open() as other:
         one.run("x = 1")

@@ -33,6 +33,7 @@ def test_calls_come_back_from_among_text():
         ("functions.a:0", "{'x': 1}", "not JSON"),
         ("functions.a:0", "", "not JSON"),
         ("functions.a:0", '{"x": NaN}', "NaN is not a number"),
+        ("functions.a:0", '{"x": 1e999}', "1e999 is larger than any float"),
         ("functions.a:0", '{"x": 1, "x": 2}', "a name stands twice"),
         ("functions.a:0", '{"x": "\\ud800"}', "not JSON"),
         ("functions.a:0", '{"x": ' + "9" * 5000 + "}", "not JSON"),

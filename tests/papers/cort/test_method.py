@@ -88,6 +88,8 @@ def test_answers_are_read_after_the_thinking_and_compared_as_asked():
         ("1 2", "12", False), ("9,716", "9716", True), ("( 3, 5 )", "(3,5)", True), ("$9,716$.", "9716", True),
         ("−３", "-3", True), ("$", "$", False), ("1,000,000.5", "1000000.5", True), ("x + 1", "x+1", True),
         ("10\u202f000", "10000", True), ("", "", False),
+        ("9,716.0", "9716", True), ("3.50", "3.5", True), (".5", "0.50", True), ("(1.0, 2)", "(1,2)", True),
+        ("3.05", "3.5", False), ("100", "1", False), ("1.10.0", "1.1.0", False), ("Python 3.10", "Python 3.1", False),
     ],
 )  # fmt: skip
 def test_separators_of_thousands_are_no_commas_of_pairs(answer, reference, same):

@@ -209,9 +209,58 @@ NO_MODELS = {
     one_weight_less: r"model\.safetensors lacks the weight core\.answer_head\.weight",
     other_sizes: r"model\.safetensors has core\.\S+ of shape",
     an_encoder: r"config\.json describes no reasoner",
-    other_fields: r"config\.json describes no reasoner",
+    other_fields: r"config\.json: unknown key architecture\.hidden",
     broken_json: r"config\.json is damaged \(it ends early",
 }
+
+
+WRONG_VALUES = [  # field and value in config.json: what the one line says
+    ("", [1], r"describes no reasoner"),
+    ("", "text", r"describes no reasoner"),
+    ("", None, r"describes no reasoner"),
+    ("architecture", [1], r"describes no reasoner"),
+    ("architecture", {"hidden_size": 10**30}, r"hidden_size = 10+: must lie in \[1, 2147483647\]"),
+    ("hidden_size", "x", r"architecture\.hidden_size is 'x'; allowed: an integer"),
+    ("hidden_size", 1.5, r"architecture\.hidden_size is '1\.5'; allowed: an integer"),
+    ("hidden_size", [64], r"architecture\.hidden_size is \[64\]; allowed: an integer"),
+    ("hidden_size", {"a": 1}, r"architecture\.hidden_size is .*; allowed: an integer"),
+    ("hidden_size", True, r"architecture\.hidden_size is 'True'; allowed: an integer"),
+    ("hidden_size", -64, r"hidden_size = -64: must lie in"),
+    ("num_heads", 0, r"num_heads = 0: must lie in"),
+    ("vocab_size", -1, r"vocab_size = -1: must lie in"),
+    ("layers", None, r"architecture\.layers is 'None'; allowed: an integer"),
+    ("layers", 0, r"layers = 0: each must be at least 1"),
+    ("kind", "lstm", r"architecture\.kind is 'lstm'; allowed: one of hrm, trm"),
+    ("expansion", float("nan"), r"expansion = nan: must lie in"),
+    ("q_continue", 3, r"architecture\.q_continue is '3'; allowed: true or false"),
+    ("box", "x", r"box is 'x'; allowed: a list of 2"),
+    ("box", [2], r"box is \[2\]; allowed: a list of 2"),
+    ("box", [0, 3], r"box is \[0, 3\], which makes no board"),
+    ("box", [5, 7], r"box is \[5, 7\], which makes no board"),
+    ("box", {"rows": 2}, r"box"),
+    ("dtype", "int7", r"dtype is 'int7'; allowed: one of float32"),
+    ("dtype", None, r"dtype is 'None'; allowed: one of float32"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "words"), WRONG_VALUES, ids=str)
+def test_a_wrong_value_in_a_models_description_is_one_line_with_file_field_and_value(
+    field, value, words, run_directory, tmp_path, capsys
+):
+    folder = tmp_path / "model"
+    shutil.copytree(run_directory / "cells/hrm/seed-0/model", folder)
+    told = json.loads((folder / "config.json").read_text())
+    if field in told:
+        told[field] = value
+    else:
+        told["architecture"][field] = value
+    (folder / "config.json").write_text(json.dumps(told if field else value))
+    message = re.escape(str(folder / "config.json")) + ".*" + words
+    with pytest.raises(UserError, match=message):
+        Reasoner.from_pretrained(folder)
+    assert main(["solve", "hrm", str(folder), "--puzzle", PUZZLE]) == 2
+    captured = capsys.readouterr()
+    assert re.search(message, captured.err) and captured.err.count("\n") == 1 and captured.out == "", captured.err
 
 
 @pytest.mark.parametrize("spoil", NO_MODELS, ids=lambda spoil: spoil.__name__)

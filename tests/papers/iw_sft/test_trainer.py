@@ -62,7 +62,7 @@ def arguments(folder, **options):
 
 def trainer(folder, policy, iw, dataset=None, **options):
     dataset = rows() if dataset is None else dataset
-    own = ("reference_model", "eval_dataset")
+    own = ("reference_model", "eval_dataset", "formatting_func")
     model_options = {name: options.pop(name) for name in own if name in options}
     args = arguments(folder, **options)
     return IWSFTTrainer(
@@ -438,6 +438,49 @@ def test_a_ratio_that_would_run_over_the_prompt_is_refused(tmp_path, iw):
     made = trainer(tmp_path, policy, iw, data, assistant_only_loss=True)
     assert [len(numbers) for numbers in made.train_dataset["ref_log_probs"]] == [2] * 8, "the answer and its end"
     trainer(tmp_path, fresh(), IWSFTConfig(weight_fn="none"), completion_only_loss=False)  # no ratio
+
+
+SHAREGPT = [{"from": "user", "value": "1+2="}, {"from": "assistant", "value": "3"}]
+TOKENS = {"input_ids": [[1, 2, 3, 4]] * 8}
+HALF = {"completion_mask": [[0, 0, 1, 1]] * 8}
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        ({"conversations": [SHAREGPT] * 8}, {}, "conversations: the ratio .* over its prompt; allowed: messages, of"),
+        (TOKENS | HALF, {}, "input_ids beside completion_mask: the ratio .* over its prompt; allowed: labels with"),
+        (TOKENS | HALF, {"completion_only_loss": False}, "input_ids beside completion_mask"),
+        (TOKENS | {"prompt": ["1+2="] * 8}, {}, "input_ids beside prompt"),
+        (TOKENS | {"messages": [[{"role": "user", "content": "1"}]] * 8}, {}, "input_ids beside messages"),
+        ({"a": ["1+2="] * 8, "b": ["3"] * 8}, {"formatting_func": lambda row: row["a"] + row["b"]}, "formatting_func:"),
+    ],
+)
+def test_every_spelling_of_a_row_with_a_prompt_is_refused_unless_it_is_masked(tmp_path, columns, options, message):
+    policy, _ = conversation(MARKED)
+    with pytest.raises(UserError, match=message):
+        trainer(tmp_path, policy, IWSFTConfig(log_ratio="sum"), Dataset.from_dict(columns), **options)
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "supervised"),
+    [
+        (TOKENS, {}, 4),  # all of it is the trajectory
+        (TOKENS | HALF, {"completion_only_loss": True}, 2),
+        (TOKENS | {"labels": [[-100, -100, -100, 4]] * 8, "prompt": ["1+2="] * 8}, {}, 1),
+        ({"text": ["1+2=3"] * 8}, {}, 6),
+    ],
+)
+def test_the_reference_is_of_what_is_supervised_alone(tmp_path, columns, options, supervised):
+    made = trainer(tmp_path, fresh(), IWSFTConfig(log_ratio="sum"), Dataset.from_dict(columns), **options)
+    for labels, numbers in zip(made.train_dataset["labels"], made.train_dataset["ref_log_probs"], strict=True):
+        assert len(labels) - labels.count(-100) == supervised and len(numbers) in (supervised, supervised - 1)
+
+
+def test_rows_for_evaluation_are_looked_at_too(tmp_path):
+    policy, data = conversation(MARKED)
+    with pytest.raises(UserError, match="messages with assistant_only_loss = False"):
+        trainer(tmp_path, policy, IWSFTConfig(log_ratio="sum"), eval_dataset={"chats": data})
 
 
 def test_packing_is_refused(tmp_path):

@@ -109,6 +109,9 @@ def test_a_vignette_goes_to_plain_data_and_back():
         ("background: a\nconditions: [b]\nqueries: [{text: c, kind: odd}]", "kind is 'odd'; allowed: constant"),
         ("background: a\nregime: odd\nconditions: [b]\nqueries: [c]", "regime is 'odd'"),
         ("background: [", "is no YAML"),
+        ("background: " + "9" * 6000, "is no YAML"),
+        ("background: 2024-13-45", "is no YAML"),
+        ("[" * 3000, "is no YAML"),
     ],
 )
 def test_a_wrong_vignette_is_refused_in_one_line(tmp_path, text, reason):

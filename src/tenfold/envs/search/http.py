@@ -88,7 +88,7 @@ def _passages(url: str, response: bytes, num_queries: int, k: int) -> list[list[
         if len(results) != num_queries:
             raise ValueError(f"{len(results)} results for {num_queries} queries")
         return [[_passage(item) for item in items[:k]] for items in results]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         told = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise RetrievalError(f"{url}: the response is not that of a retrieval server ({told})") from None
 

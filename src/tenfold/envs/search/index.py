@@ -135,7 +135,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder}: holds no index; build one: tenfold index build CORPUS.jsonl --out {folder}")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         manifest = None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not manifest.keys() >= KEYS:
         raise UserError(f"{path}: is no index of this version; allowed: one that `tenfold index build` wrote")

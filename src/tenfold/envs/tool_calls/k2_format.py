@@ -14,6 +14,7 @@ Source: Kimi K2, arXiv 2507.20534, appendix B; the spelling of the marks is the 
 """
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -225,14 +226,21 @@ def _name_and_number(header: str) -> tuple[str | None, int | None]:
 
 
 def _read_json(text: str) -> Any:
-    """JSON as the standard has it: no NaN, no name twice in an object, no half of a surrogate pair.
+    """JSON as the standard has it: no NaN, no 1e999, no name twice in an object, no half of a surrogate pair.
 
     Raises:
         ValueError: it is not.
         RecursionError: it nests too deeply.
     """
-    value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
+    value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_object)
     json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"{number[:20]} is larger than any float")
     return value
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tenfold.core.errors import UserError
+from tenfold.eval.answer_text import shortest_decimal
 from tenfold.eval.characters import plain_characters
 from tenfold.eval.references import reference_texts
 from tenfold.papers.cort.detectors import (
@@ -34,6 +35,7 @@ MarkOfCodeUse = Callable[[str], int]
 CODE_WEIGHT = 0.1
 _LOOSE_SPACE = re.compile(r"(?<!\w) | (?!\w)")  # not between numbers
 _THOUSANDS = re.compile(r"(?<![\d.,([{])\d{1,3}(?:,\d{3})+(?!\d|,\d)")  # (1,234) is a pair
+_DECIMAL = re.compile(r"(?<![\w.:])(?<![^\W\d_] )\d*\.\d+(?![\w.:])")  # no version (Python 3.10), no time
 UNPENALIZED_SOURCES = ("acc_reward", "openai/gsm8k", "lighteval/MATH")
 
 
@@ -80,10 +82,10 @@ HINTS: Mapping[Kind, HintSpec] = {"general": GENERAL, "compute": COMPUTE, "trust
 
 
 def same_answer(answer: str, references: str | Sequence[str]) -> bool:
-    """Whether an answer is a reference but for spaces, dollar signs, separators of thousands, and the characters' form.
+    """Whether an answer is a reference but for spaces, dollar signs, separators of thousands, zeros and characters.
 
     Example:
-        >>> same_answer("9,716", "9716"), same_answer("3.5", "35"), same_answer("1,2", "12")
+        >>> same_answer("9,716.0", "9716"), same_answer("3.5", "35"), same_answer("1,2", "12")
         (True, False, False)
     """
     return any(_plain(answer) == _plain(reference) != "" for reference in reference_texts(references))
@@ -283,4 +285,5 @@ def dropped_because(
 
 def _plain(answer: str) -> str:
     text = _LOOSE_SPACE.sub("", plain_characters(answer).replace("$", "").strip())
-    return _THOUSANDS.sub(lambda number: number[0].replace(",", ""), text).removesuffix(".")
+    text = _THOUSANDS.sub(lambda number: number[0].replace(",", ""), text).removesuffix(".")
+    return _DECIMAL.sub(shortest_decimal, text)

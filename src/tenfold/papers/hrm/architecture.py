@@ -11,6 +11,14 @@ from tenfold.core.errors import UserError
 
 Kind = Literal["hrm", "trm", "urm", "plain"]
 
+LARGEST = 2**31 - 1
+LEAST = {
+    **dict.fromkeys(("vocab_size", "sequence_length", "hidden_size", "num_heads", "num_puzzles"), 1),
+    **dict.fromkeys(("width_multiple", "mixer_multiple"), 1),
+    **dict.fromkeys(("convolution", "prefix_tokens", "puzzle_embedding_size"), 0),
+}
+"""The least value of each size."""
+
 
 @dataclass(frozen=True)
 class ReasonerConfig:
@@ -60,7 +68,12 @@ class ReasonerConfig:
     """Learn the value of continuing with a second forward pass (HRM); otherwise halt when q_halt > 0 (TRM)."""
 
     def __post_init__(self) -> None:
-        """Refuse combinations that no model can have."""
+        """Refuse sizes and combinations that no model can have."""
+        for name, least in LEAST.items():
+            if not least <= getattr(self, name) <= LARGEST:
+                raise UserError(f"{name} = {getattr(self, name)}: must lie in [{least}, {LARGEST}]")
+        if not 0 < self.expansion <= LARGEST:
+            raise UserError(f"expansion = {self.expansion}: must lie in (0, {LARGEST}]")
         if self.halt_max_steps < 1 or self.H_cycles < 1 or self.L_cycles < 1 or self.layers < 1:
             raise UserError(
                 f"halt_max_steps = {self.halt_max_steps}, H_cycles = {self.H_cycles}, L_cycles = {self.L_cycles}, "

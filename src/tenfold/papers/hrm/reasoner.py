@@ -5,9 +5,9 @@ Weights and architecture are stored as ``model.safetensors`` and ``config.json``
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from scipy.special import expit
 from torch import nn
 
-from tenfold.core.damage import refuse_other_weights
+from tenfold.core.config import from_plain
+from tenfold.core.damage import read_json, refuse_other_weights
 from tenfold.core.errors import UserError
 from tenfold.core.seeding import numpy_generator
 from tenfold.data.sudoku import Box, Symmetries, board_text, parse_board, random_symmetries, to_boards, to_tokens
@@ -40,6 +41,61 @@ class Solution:
     after_segment: tuple[str, ...]
     confidence: float
     halting_step: int
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a folder's ``config.json`` tells of the reasoner in it."""
+
+    architecture: ReasonerConfig
+    """Sizes and kind."""
+    box: tuple[int, int] | None = None
+    """Rows and columns of a Sudoku's box; none where the puzzles are others."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Forward dtype."""
+
+    def __post_init__(self) -> None:
+        """Refuse a box that does not make such a grid."""
+        cells = self.architecture.sequence_length
+        if self.box is not None and (min(self.box) < 1 or (self.box[0] * self.box[1]) ** 2 != cells):
+            raise UserError(f"box is {list(self.box)}, which makes no board of sequence_length = {cells} cells")
+
+
+ADVICE = "allowed: a folder that `tenfold export hrm` or save_pretrained wrote"
+
+
+def described(file: Path) -> Description:
+    """What ``config.json`` tells of a reasoner.
+
+    Args:
+        file: the JSON file.
+
+    Raises:
+        UserError: it is missing, damaged, or tells of no reasoner; with the file, the field and its value.
+    """
+    told = read_json(file, ADVICE)
+    if not isinstance(told, dict) or not isinstance(told.get("architecture"), dict):
+        raise UserError(f"{file} describes no reasoner: its architecture is not one; {ADVICE}")
+    try:
+        return from_plain(Description, told, str(file))
+    except UserError as error:
+        where = "" if str(error).startswith(str(file)) else f"{file}: "
+        raise UserError(f"{where}{error}; {ADVICE}") from None
+
+
+def _shapes(architecture: dict[str, Any], file: Path) -> dict[str, torch.Size]:
+    """Name to shape of the weights of a reasoner, none of which is made.
+
+    Raises:
+        UserError: no network has such sizes.
+    """
+    try:
+        with torch.device("meta"):
+            weights = Reasoner(architecture).state_dict()
+    except (RuntimeError, OverflowError, MemoryError, ValueError) as error:
+        fault = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{file}: no network has the sizes of its architecture ({fault}); {ADVICE}") from None
+    return {name: weight.shape for name, weight in weights.items()}
 
 
 class Reasoner(nn.Module, PyTorchModelHubMixin):
@@ -77,18 +133,33 @@ class Reasoner(nn.Module, PyTorchModelHubMixin):
         return ModelCard(card(self.core.config, self.box, num_parameters(self.core)))
 
     @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **given: Any) -> "Reasoner":
+        """The reasoner in a folder that ``tenfold export hrm`` or ``save_pretrained`` wrote, or in a repository.
+
+        Args:
+            pretrained_model_name_or_path: the folder, or the name of a repository of the hub.
+            **given: as for :class:`huggingface_hub.PyTorchModelHubMixin`.
+
+        Raises:
+            UserError: a folder's files are missing, damaged or those of another model.
+        """
+        if (folder := Path(pretrained_model_name_or_path)).is_dir():
+            description = described(folder / "config.json")
+            given = {
+                "architecture": asdict(description.architecture),
+                "box": description.box,
+                "dtype": description.dtype,
+                **given,
+            }
+        return super().from_pretrained(pretrained_model_name_or_path, **given)
+
+    @classmethod
     def _from_pretrained(cls, *, model_id: str, architecture: Any = None, **given: Any) -> "Reasoner":
         """The mixin's way to read weights, after a check of them: by itself it would make up those that are missing."""
-        advice = "allowed: a folder that `tenfold export hrm` or save_pretrained wrote"
-        known = {field.name for field in fields(ReasonerConfig)}
-        if not isinstance(architecture, dict) or not set(architecture) <= known:
-            raise UserError(
-                f"{Path(model_id) / 'config.json'} describes no reasoner: its architecture is not one; {advice}"
-            )
         given["strict"] = True
         if (folder := Path(model_id)).is_dir():
-            shapes = {name: weight.shape for name, weight in cls(architecture).state_dict().items()}
-            refuse_other_weights(folder / "model.safetensors", shapes, advice)
+            shapes = _shapes(architecture, folder / "config.json")
+            refuse_other_weights(folder / "model.safetensors", shapes, ADVICE)
         return super()._from_pretrained(model_id=model_id, architecture=architecture, **given)
 
     def solve(

@@ -9,7 +9,7 @@ token.
 Different from the authors' code: weights are right for every batch shape, and evaluation is weighted, too.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,7 +64,8 @@ class IWSFTTrainer(WeightedSFTTrainer):
 
         def weighting(prepared: Dataset) -> Weighting | None:
             """Called by the trainer in the making, when it has its arguments and before it asks the reference."""
-            require_completions(iw, dataset.column_names, self.args)
+            for rows in (dataset, *_evaluated(options.get("eval_dataset"))):
+                require_completions(iw, rows.column_names, self.args, options.get("formatting_func"))
             if self.accelerator.is_main_process:
                 tell_exponent(iw, mean_supervised_tokens(prepared))
             return make(prepared)
@@ -81,6 +82,12 @@ class IWSFTTrainer(WeightedSFTTrainer):
         if self.draws is None:
             return super()._get_train_sampler(train_dataset)
         return QualitySampler(self.draws, self.args.seed)
+
+
+def _evaluated(rows: Any) -> list[Dataset]:
+    """The data for evaluation, of which there may be several by name."""
+    several = rows.values() if isinstance(rows, dict) else [rows]
+    return [one for one in several if isinstance(one, Dataset)]
 
 
 class QualitySampler(Sampler[int]):
@@ -120,29 +127,64 @@ def mean_supervised_tokens(prepared: Dataset) -> float:
     return float(np.mean([len(row) - list(row).count(-100) for row in labels]))
 
 
-def require_completions(iw: IWSFTConfig, column_names: Sequence[str], args: Any) -> None:
+def require_completions(
+    iw: IWSFTConfig, column_names: Sequence[str], args: Any, formatting_func: Callable[..., Any] | None = None
+) -> None:
     """Refuse rows whose ratio q / reference would run over prompts, which the policy did not choose.
 
-    Rows of a single ``text``, or of ``input_ids`` alone, have no prompt: all of them is the trajectory.
+    Rows of a single text, or of ``input_ids`` alone, have no prompt: all of them is the trajectory.
 
     Args:
         iw: the weights; only ratios ask for it.
         column_names: of the data.
         args: trl's ``SFTConfig``.
+        formatting_func: given to trl, which makes a single text of a row with it.
 
     Raises:
-        UserError: the loss is on whole conversations, or on prompts beside completions.
+        UserError: the loss is on whole conversations, on prompts beside completions, or on what a function put
+            together; or rows are tokens whose mask trl would leave aside.
     """
-    if iw.weight_fn != "iw" or "input_ids" in column_names:
+    if iw.weight_fn != "iw":
         return
-    if "messages" in column_names and not args.assistant_only_loss:
+    columns = set(column_names)
+    completions_alone = args.completion_only_loss
+    if completions_alone is None:  # as trl decides
+        completions_alone = {"prompt", "completion"} <= columns
+    if "input_ids" in columns:
+        _require_masked_tokens(columns, completions_alone)
+        return
+    if formatting_func is not None:
+        raise UserError(
+            "formatting_func: makes one text of a row, and the ratio q / reference would run over its prompt; "
+            "allowed: columns prompt and completion"
+        )
+    if "conversations" in columns:  # which trl makes messages of, and then masks nothing
+        raise UserError(
+            "conversations: the ratio q / reference of a row would run over its prompt; allowed: messages, of role and "
+            "content, with assistant_only_loss = True in the SFTConfig, or columns prompt and completion"
+        )
+    if "messages" in columns and not args.assistant_only_loss:
         raise UserError(
             "messages with assistant_only_loss = False: the ratio q / reference of a row would run over its prompt; "
             "allowed: assistant_only_loss = True in the SFTConfig, or columns prompt and completion"
         )
-    if "prompt" in column_names and args.completion_only_loss is False:
+    if "prompt" in columns and not completions_alone:
         raise UserError(
-            "completion_only_loss = False: the ratio q / reference of a row would run over its prompt; allowed: True"
+            f"completion_only_loss = {args.completion_only_loss}: the ratio q / reference of a row would run over its "
+            "prompt; allowed: True, with columns prompt and completion"
+        )
+
+
+def _require_masked_tokens(columns: set[str], completions_alone: bool) -> None:
+    """Refuse rows of tokens that have a prompt, by their columns, and no mask of it that trl would take."""
+    if columns & {"labels", "assistant_masks"} or ("completion_mask" in columns and completions_alone):
+        return
+    prompts = columns & {"completion_mask", "prompt", "messages", "conversations"}
+    if prompts:
+        raise UserError(
+            f"input_ids beside {sorted(prompts)[0]}: the ratio q / reference of a row would run over its prompt; "
+            "allowed: labels with -100 for the prompt, or completion_mask with completion_only_loss = True in the "
+            "SFTConfig"
         )
 
 

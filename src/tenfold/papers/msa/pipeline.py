@@ -172,7 +172,7 @@ def read_record(text: str, where: str = "record") -> dict[str, Any]:
     """
     try:
         plain = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: is no JSON ({error})") from None
     if not isinstance(plain, dict) or not {"version", "vignette", "settings", "seed", "calls", "kind"} <= plain.keys():
         raise UserError(f"{where}: is no record of a run; `tenfold answer msa` writes one with --out")

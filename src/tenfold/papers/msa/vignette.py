@@ -82,7 +82,7 @@ def load_vignette(path: str | Path) -> Vignette:
         raise UserError(f"vignette is {str(path)!r}, which does not exist; allowed: a YAML file, see docs/programs.md")
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # bytes, dates and numbers that are none
         raise UserError(f"{path}: is no YAML: {' '.join(str(error).split())[:200]}") from None
     return read_vignette(plain, path.stem, str(path))
 

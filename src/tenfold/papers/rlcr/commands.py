@@ -1,5 +1,6 @@
 """RLCR's own verbs: ``calibrate`` predictions that exist, and ``ablate`` the reward on two small networks."""
 
+import reprlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -74,9 +75,9 @@ def read_predictions(file: Path, confidence: str = "confidence", correct: str = 
     for number, row in enumerate(read_json_lines(file, (confidence, correct)), start=1):
         q, c = row[confidence], row[correct]
         if isinstance(q, bool) or not isinstance(q, int | float) or not 0 <= q <= 1:
-            raise UserError(f"{file}, row {number}: {confidence} is {q!r}; allowed: a number from 0 to 1")
+            raise UserError(f"{file}, row {number}: {confidence} is {reprlib.repr(q)}; allowed: a number from 0 to 1")
         if not isinstance(c, bool | int | float) or c not in (0, 1):
-            raise UserError(f"{file}, row {number}: {correct} is {c!r}; allowed: true, false, 1, 0")
+            raise UserError(f"{file}, row {number}: {correct} is {reprlib.repr(c)}; allowed: true, false, 1, 0")
         stated.append(float(q))
         right.append(int(c))
     return stated, right

@@ -161,7 +161,7 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
         raise UserError(f"{path}: there is no such file; allowed: JSON with {', '.join(columns)}")
     try:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON ({error})") from None
     if not isinstance(rows, list) or not rows:
         raise UserError(f"{path}: allowed: a JSON list with at least one row")

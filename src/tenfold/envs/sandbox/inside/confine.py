@@ -85,8 +85,17 @@ NUMBER_THIRD = ("tgkill", "rt_tgsigqueueinfo")
 CONTINUE = 18
 FORK, VFORK, CLONE, CLONE3, PRLIMIT = (57, None), (58, None), (56, 220), (435, 435), (302, 261)
 FCNTL = (72, 25)
-FCNTL_COMMANDS = {"F_SETSIG": 10, "F_SETLEASE": 1024, "F_NOTIFY": 1026, "F_SETPIPE_SZ": 1031}
-"""Refused: signals of one's choice from a descriptor, news of installed files, and pipes that use up a user's share."""
+FCNTL_COMMANDS = {
+    "F_SETSIG": 10,
+    "F_OFD_SETLK": 37,
+    "F_OFD_SETLKW": 38,
+    "F_SETLEASE": 1024,
+    "F_NOTIFY": 1026,
+    "F_SETPIPE_SZ": 1031,
+}
+"""Refused: signals of one's choice from a descriptor, locks of open files, news of installed files, and pipes that use
+up a user's share. F_SETLK and F_SETLKW stay, for SQLite needs them and a filter does not see the file: on an installed
+file, which nobody can open for writing, the kernel then gives locks for reading alone."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
