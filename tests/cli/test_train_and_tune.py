@@ -87,6 +87,16 @@ def test_train_shows_its_configuration_and_trains_nothing(smallest, tenfold, tmp
     assert status == 0 and yaml.safe_load(out)["steps"] == 3
 
 
+@pytest.mark.parametrize("verb", ["train", "tune"])
+def test_an_estimate_above_the_device_is_told_before_anything_is_trained(
+    smallest, tenfold, tmp_path, monkeypatch, verb
+):
+    given = {"train": ("--data", smallest, "--steps", "1"), "tune": ("--preset", "smoke", "--rates", "0.1")}[verb]
+    monkeypatch.setattr("tenfold.train.distributed.memory_of", lambda device: 1.0)
+    status, _, err = tenfold(verb, "smallest", "--out", tmp_path / "out", *given)
+    assert status == 0 and "on each device, which has about 0 MB" in err
+
+
 def test_a_study_that_does_not_train_on_own_data_says_who_does(smallest, tenfold):
     status, _, err = tenfold("train", "smallest/second", "--data", smallest)
     assert status == 2 and "does not train on data of your own" in err and "smallest" in err

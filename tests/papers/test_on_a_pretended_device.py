@@ -49,13 +49,22 @@ USUAL_CROSSINGS = 8
 WITHOUT_CROSSINGS = ("optim/qk_scores.py", "optim/observed_attention.py")
 """What runs in each layer of each forward pass."""
 ON_ONE_DEVICE = 80e9
+FITS = 0.95  # of the device: what a step keeps is counted in float32, of which bfloat16 takes half
+# Study and task to why; all other published settings fit one device.
 MORE_THAN_ONE_DEVICE = {
-    "cort": "language models of 32 billion parameters",
-    "iw_sft/language": "a language model of 32 billion parameters",
-    "kimi_k2": "a trillion parameters",
-    "rlcr": "a language model of 7 billion parameters, trained in full",
-    "sem": "language models of 7 and 14 billion parameters, trained in full",
-    "universal_pretraining": "the authors' pieces of a batch, which decide how much is generated: 89 GB at width 1,536",
+    ("cort", "prompt-hint-sft-32b"): "a language model of 32 billion parameters",
+    ("cort", "hint-engineering-sft-32b"): "a language model of 32 billion parameters",
+    ("cort", "hint-engineering-rft-32b"): "a language model of 32 billion parameters",
+    ("dino_world", "video"): "a batch of 1,024 clips at 224 pixels in one piece, and 1.1 billion parameters",
+    ("dino_world", "wall"): "a batch of 1,024 clips at 224 pixels in one piece",
+    ("dino_world", "maze"): "a batch of 1,024 clips at 224 pixels in one piece",
+    ("iw_sft/language", "s1k"): "a language model of 32 billion parameters",
+    ("kimi_k2", "k2"): "a trillion parameters",
+    ("rlcr", "hotpotqa"): "a language model of 7 billion parameters, trained in full",
+    ("rlcr", "big-math"): "a language model of 7 billion parameters, trained in full",
+    ("sem", "qwen2.5-7b"): "a language model of 7 billion parameters, trained in full",
+    ("sem", "qwen2.5-14b"): "a language model of 14 billion parameters, trained in full",
+    ("universal_pretraining", "width-1536"): "the authors' pieces of a batch, which decide how much is generated",
 }
 """Published settings that want a larger device, or several with a sharded model, and why."""
 SCALING_OUT = Path(__file__).parents[2] / "docs" / "scaling-out.md"
@@ -174,7 +183,7 @@ def test_the_preset_for_one_gpu_fits_by_its_own_estimate(study):
     if "gpu" not in discovery.presets_of(study.name):
         pytest.skip("the study has no preset for a GPU")
     needed = discovery.recipe_module(study.name).estimate(discovery.preset_config(study.name, "gpu"))["memory_bytes"]
-    assert 0 < needed < ON_ONE_DEVICE
+    assert 0 < needed < FITS * ON_ONE_DEVICE
 
 
 @each_study
@@ -182,8 +191,9 @@ def test_published_settings_fit_one_gpu_or_are_known_not_to(study):
     module, recipe = discovery.config_module(study.name), discovery.recipe_module(study.name)
     if not hasattr(module, "paper"):
         pytest.skip("the study has no published setting")
-    needed = [recipe.estimate(module.paper(task=task))["memory_bytes"] for task in module.TASKS]
-    assert (max(needed) > ON_ONE_DEVICE) is (study.name in MORE_THAN_ONE_DEVICE)
+    needed = {task: recipe.estimate(module.paper(task=task))["memory_bytes"] for task in module.TASKS}
+    too_large = {task for task, memory in needed.items() if memory > FITS * ON_ONE_DEVICE}
+    assert too_large == {task for name, task in MORE_THAN_ONE_DEVICE if name == study.name}
 
 
 @pytest.mark.gpu

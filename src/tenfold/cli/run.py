@@ -4,10 +4,8 @@ The configuration is read in one parse: preset < YAML file < flags. With ``--res
 takes the preset's place and must come out unchanged; more seeds and arms may be added.
 """
 
-import math
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 import tyro
 
 from tenfold.cli.dry_run import print_plan
+from tenfold.cli.memory import warn_of_memory
 from tenfold.core import discovery
 from tenfold.core.config import differences, from_yaml, nearest, parse, to_yaml
 from tenfold.core.discovery import Study
@@ -157,7 +156,7 @@ class Asked:
         if hasattr(self.recipe, "refuse_unfit"):
             self.recipe.refuse_unfit(command.config, self.arms)
         _refuse_absent_device(command.device)
-        _warn_of_memory(self.recipe, command.config, command.device)
+        warn_of_memory(self.recipe, command.config, command.device)
         new = self.preset.replace(":", "-")
         directory = command.resume or command.out or _new_directory(self.study.name, new, command.device)
         report = execute(
@@ -387,20 +386,6 @@ def _refuse_absent_device(device: str) -> None:
         from tenfold.train.distributed import require_device
 
         require_device(device)
-
-
-def _warn_of_memory(recipe: Any, config: Any, device: str) -> None:
-    """Say before hours are spent that a training will not fit, by the study's estimate, which is the least it takes."""
-    from tenfold.core import timing
-    from tenfold.train.distributed import memory_of
-
-    there = memory_of(device)
-    if math.isfinite(there) and (needed := recipe.estimate(config)["memory_bytes"]) > there:
-        print(
-            f"tenfold: this takes {timing.size(needed)} on each device, which has {timing.size(there)}; "
-            "less is taken with a smaller rollout_batch_size or evaluation.batch_size, LoRA or policy.dtype = bfloat16",
-            file=sys.stderr,
-        )
 
 
 def _new_directory(paper: str, preset: str, device: str) -> Path:

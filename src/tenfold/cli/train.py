@@ -11,6 +11,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 
+from tenfold.cli.memory import warn_of_memory
 from tenfold.cli.run import shown, without_help
 from tenfold.core import discovery
 from tenfold.core.config import nearest, parse, to_yaml
@@ -121,5 +122,6 @@ def _train(study: Study, own: Any, command: TrainCommand[Any], arm: str) -> None
         if getattr(command, name) is None:
             raise UserError(f"--{name} is missing; it is required")
     assert command.data is not None and command.out is not None
+    warn_of_memory(discovery.recipe_module(study.name), command.config, command.device)
     cell = Cell(arm=arm, seed=command.seed, directory=command.out, device=command.device, dtype=command.dtype)
     train_in(study.name, own, command.config, command.data, cell)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from tenfold.cli.memory import warn_of_memory
 from tenfold.core import discovery
 from tenfold.core.errors import UserError
 
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"{study.name} names no rates to try; its recipe has no GRID")
     config = discovery.preset_config(study.name, command.preset)
     fields = chosen_fields(command.fields, recipe.GRID)
+    warn_of_memory(recipe, config, command.device)
     facts = {"paper": study.name, "preset": command.preset, "seed": command.seed}
 
     def score(field: str, rate: float) -> Any:

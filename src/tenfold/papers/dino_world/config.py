@@ -100,7 +100,9 @@ def smoke() -> Config:
 
 def gpu() -> Config:
     """The Base predictor on features of a loaded DINOv2 with registers, at 224 pixels, with FlexAttention."""
-    training = TrainingConfig(steps=4000, batch_size=32, warmup=500, weight_decay=0.05, evaluate_every=1000)
+    training = TrainingConfig(
+        steps=4000, batch_size=32, gradient_accumulation=4, warmup=500, weight_decay=0.05, evaluate_every=1000
+    )
     return Config(
         balls=BallsConfig(size=224, radius=24.0, slowest=35.0, fastest=160.0),
         encoder=EncoderConfig(model="facebook/dinov2-with-registers-base", standardise=False, patch=14),

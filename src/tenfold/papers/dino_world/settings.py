@@ -165,6 +165,8 @@ class TrainingConfig:
     """Optimizer steps."""
     batch_size: int = 16
     """Clips in a training step."""
+    gradient_accumulation: int = 1
+    """Pieces that a process splits its part of the clips of a step into."""
     warmup: int = 50
     """Steps in which the learning rate rises."""
     rate_floor: float = 0.02

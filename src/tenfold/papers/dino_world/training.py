@@ -106,6 +106,7 @@ def train_predictor(
         LoopConfig(
             config.steps,
             config.batch_size,
+            gradient_accumulation=config.gradient_accumulation,
             mixed_precision="bf16" if cell.dtype == "bfloat16" else "no",
             log_every=config.log_every,
             evaluate_every=config.evaluate_every,

@@ -318,6 +318,7 @@ def gpu() -> Config:
         training=TrainingConfig(
             steps=3000,
             batch_size=768,
+            gradient_accumulation=2,
             puzzle_learning_rate=3e-4,
             weight_decay=1.0,
             puzzle_weight_decay=1.0,

@@ -20,7 +20,7 @@ from tenfold.core.files import to_json, write_atomically
 from tenfold.core.types import Claim, Gate, Picture, Plan, Report, Scores
 from tenfold.papers.msa import pictures, ways
 from tenfold.papers.msa.config import Config
-from tenfold.papers.msa.rows import Told, direct_row, padded, synthesis_row, tell, thought_row
+from tenfold.papers.msa.rows import WAYS, Told, direct_row, padded, synthesis_row, tell, thought_row
 from tenfold.papers.msa.situations import SPLITS
 from tenfold.papers.msa.training import fit, fresh, learned_once, loss_of
 from tenfold.papers.msa.ways import Answer, Study, Way, distance
@@ -273,9 +273,15 @@ def figures(report: Report) -> Sequence[Picture]:
 
 
 def estimate(config: Config) -> dict[str, float]:
-    """Rough size of a seed of all arms, for ``--dry-run``."""
-    t, w = config.training, config.world
+    """Rough size of a seed of all arms, for ``--dry-run``.
+
+    Memory: weights, gradient and momenta in float32, what a step keeps of its activations, at about 34 widths a layer
+    and a token (twice the words that are learned from, for they are read beside others), and a gigabyte of particles.
+    """
+    t, w, n = config.training, config.world, config.network
     parameters = float(sum(p.numel() for p in fresh(config, 0).parameters()))
     words = 3.0 * t.steps * t.batch_size * t.words
     seconds = words * parameters / 6e9 + 4e-3 * w.num_training + 0.1 * len(SPLITS) * 5 * w.num_test
-    return {"parameters": parameters, "memory_bytes": 1e9, "seconds": seconds}
+    tokens = 2.0 * t.batch_size * t.words * len(WAYS)
+    memory = 16.0 * parameters + 4.0 * tokens * 34 * n.width * n.layers + 1e9
+    return {"parameters": parameters, "memory_bytes": memory, "seconds": seconds}

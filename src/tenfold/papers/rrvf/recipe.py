@@ -283,14 +283,21 @@ def figures(report: Report) -> Sequence[Picture]:
 
 
 def estimate(config: Config) -> dict[str, float]:
-    """Rough size and time of a seed of all arms, for ``--dry-run``; seconds on one core."""
-    size = float(sum(parameter.numel() for parameter in fresh(config, 0).parameters()))
-    c, t = config.images, config.labels
+    """Rough size and time of a seed of all arms, for ``--dry-run``; seconds on one core.
+
+    Memory: weights, gradient and two moments in float32, what a step keeps of its activations, at about 34 widths a
+    layer and a token, and a gigabyte of images and programs.
+    """
+    model = fresh(config, 0)
+    size = float(sum(parameter.numel() for parameter in model.parameters()))
+    c, t, m = config.images, config.labels, config.policy
+    tokens = max(c.images * c.samples, t.batch_size) * model.config.n_positions
     dialogues = c.images * c.samples
     words = 6.0 * dialogues * (4 * c.steps + c.form_start_steps) + 17.0 * dialogues * 5 * c.turns_steps
     labelled = 6.0 * t.batch_size * (3 * t.rival_steps + t.form_steps + t.weak_steps + 3 * t.dialogue_steps)
     seconds = 8.0 * size * (words + labelled) / _FLOPS_A_SECOND
-    return {"parameters": size, "memory_bytes": 1.2e9, "seconds": seconds}
+    memory = 16.0 * size + 4.0 * tokens * 34 * m.width * m.layers + 1e9
+    return {"parameters": size, "memory_bytes": memory, "seconds": seconds}
 
 
 _FLOPS_A_SECOND = 1.2e10
