@@ -181,3 +181,17 @@ def figure(drawn: Any, text: str) -> str:
 
     source = inside("svg+xml", svg_of(drawn))
     return f'<figure><img src="{source}" alt="{html.escape(text, quote=True)}"></figure>'
+
+
+def pieces_html(pieces: Sequence[Sequence[str]]) -> str:
+    """A text in pieces of several authors, each in the colour of its kind.
+
+    Args:
+        pieces: kind and text of each: ``prose``, ``hint``, ``code``, ``output``, ``search`` or ``result``.
+
+    Example:
+        >>> pieces_html([("prose", "a < b"), ("code", "print(1)")])
+        '<div class="pieces"><span class="prose">a &lt; b</span><span class="code">print(1)</span></div>'
+    """
+    inside = "".join(f'<span class="{html.escape(kind)}">{html.escape(text)}</span>' for kind, text in pieces)
+    return f'<div class="pieces">{inside}</div>'

@@ -16,7 +16,7 @@ def act(run: Path, puzzle: str, segments: int) -> Iterator[str]:
 
     Args:
         run: a run directory with a finished cell of HRM.
-        puzzle: row by row, a dot or 0 for an empty cell; a few held-out puzzles of the run's world where it is empty.
+        puzzle: row by row, a dot or 0 for an empty cell; a fresh one where nothing is typed.
         segments: of reasoning.
     """
     cell, seed = first_finished(run, ARM)
@@ -63,7 +63,7 @@ def board_html(board: str, puzzle: str, previous: str, box: Box) -> str:
 
 
 def _fresh_puzzle(box: Box) -> str:
-    """A puzzle that no training has seen, by its seed."""
+    """A puzzle of a seed that no run uses."""
     from tenfold.data.sudoku import board_text
     from tenfold.data.sudoku_generator import generate
 
