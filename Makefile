@@ -70,8 +70,9 @@ $(VENV)/.installed-swm: $(VENV)/.installed-dev
 	$(INSTALL) --no-deps gym-pusht pymunk cffi pycparser pygame shapely opencv-python-headless
 	touch $@
 
+# The studio and a tracker, and what drives a browser in their tests; it takes the system's Chromium.
 $(VENV)/.installed-studio: $(VENV)/.installed-dev
-	$(INSTALL) --editable '.[studio,trackio]'
+	$(INSTALL) --editable '.[studio,trackio]' playwright
 	touch $@
 
 # vLLM for the CPU. It finds itself by the name vllm, so its metadata is there under that name, too. What it would only

@@ -25,6 +25,8 @@ DONE = {
     "universal_pretraining": "bits per byte",
     "rlcr": "The diagram is that of the test questions",
     "cort": "tokens of the model",
+    "rrvf": "The program behind the target",
+    "dino_world": "seconds after the last frame",
     "sem": "the final answer is",
 }
 SECONDS = 60_000

@@ -144,3 +144,19 @@ def test_sem_samples_a_response_in_colours(run_of):
     run = run_of(TABS["sem"])
     one, other = (touch("sem").act(run, "sem", "in the index alone", 1, 0) for _ in range(2))
     assert one == other and 'class="pieces"' in one and "the final answer is" in said(one)
+
+
+def test_rrvf_draws_in_two_turns(run_of):
+    run = run_of(TABS["rrvf"])
+    rrvf = touch("rrvf")
+    pieces = list(rrvf.act(run, rrvf.DOMAINS[1], 1, 0))
+    assert [piece.count("<figcaption>turn") for piece in pieces] == [1, 2, 2]
+    assert "turn 2: score" in said(pieces) and "remarks:" in said(pieces)
+    assert pieces == list(rrvf.act(run, rrvf.DOMAINS[1], 1, 0)) != list(rrvf.act(run, rrvf.DOMAINS[1], 2, 0))
+
+
+def test_dino_world_replays_a_clip_and_plans(run_of):
+    run = run_of(TABS["dino_world"])
+    clip, plans = (list(touch("dino_world").act(run, what)) for what in touch("dino_world").SHOWN)
+    assert len(clip) > 1 and len(set(clip)) == len(clip) and "seconds after the last frame" in said(clip)
+    assert "After 0 steps" in said(plans[0]) and len(plans) > 1 and "end at their goal" in said(plans)

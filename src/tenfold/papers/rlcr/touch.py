@@ -45,11 +45,12 @@ def act(run: Path, arm: str, asked: str) -> str:
     said = answer(load_policy(cell / "model"), [Question(prompt, (str(best),), "asked")], examiner, config.evaluation)
     parsed = said.parsed[0]
     chance = examiner.chance(Question(prompt, (str(best),), "asked"), parsed.answer)
+    answered = html.escape(f"{prompt} {parsed.answer or 'no answer'}")
     stated = "no confidence" if parsed.confidence is None else f"a confidence of {parsed.confidence:.2f}"
     rows = RunDirectory.open(run).scores(arm, seed).samples["reliability"]
     picture = figure(draw(rows, parsed.confidence), "share of right answers over the stated confidence")
     return (
-        f"<p><b>{html.escape(prompt)} {html.escape(str(parsed.answer))}</b>, with {stated}. This answer is right with "
+        f"<p><b>{answered}</b>, with {stated}. This answer is right with "
         f"probability {chance:.2f}; the best one is {best}, with {law[best]:.2f}.</p>{picture}<p>The diagram is that "
         f"of the test questions; the line is this answer's confidence. Arm {html.escape(arm)}, seed {seed} of "
         f"{html.escape(run.name)}.</p>"
