@@ -146,6 +146,18 @@ def test_sem_samples_a_response_in_colours(run_of):
     assert one == other and 'class="pieces"' in one and "the final answer is" in said(one)
 
 
+def test_a_picture_of_rrvf_has_the_colours_of_its_pixels():
+    import base64
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    shown_picture = touch("rrvf").picture(np.array([[[0.2, 0.4, 1.0], [1.0, 1.0, 1.0]]]))
+    png = base64.b64decode(re.search(r"base64,([^\"]*)", shown_picture)[1])
+    assert np.asarray(Image.open(io.BytesIO(png))).tolist() == [[[51, 102, 255], [255, 255, 255]]]
+
+
 def test_rrvf_draws_in_two_turns(run_of):
     run = run_of(TABS["rrvf"])
     rrvf = touch("rrvf")

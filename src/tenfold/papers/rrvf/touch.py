@@ -19,7 +19,7 @@ from tenfold.papers.rrvf.dialogues import converse
 from tenfold.papers.rrvf.looking import png_of
 from tenfold.papers.rrvf.measures import dialogues_to_show, held_out
 from tenfold.papers.rrvf.recipe import ARMS, Seeing
-from tenfold.papers.rrvf.seeing import Images, images_of
+from tenfold.papers.rrvf.seeing import Images, programs
 from tenfold.papers.rrvf.stages import Study, load_saved
 
 ARM = "words"
@@ -54,7 +54,7 @@ def act(run: Path, domain: str, number: int, seed: int) -> Iterator[str]:
     for count, turn in enumerate(dialogue["turns"], start=1):
         drawn = "<p>does not run</p>"
         if turn["number"] >= 0:
-            drawn = picture(images_of(np.array([turn["number"]]), PLAIN, trained_on, "touched").pixels[0])
+            drawn = picture(programs().images[turn["number"]])
         remarks = f"<br>remarks: {html.escape(turn['remarks'])}" if turn["remarks"] else ""
         shown += (
             f"<figure><figcaption>turn {count}: score {turn['score']:.2f}</figcaption>{drawn}"
@@ -69,14 +69,13 @@ def act(run: Path, domain: str, number: int, seed: int) -> Iterator[str]:
 
 def picture(pixels: np.ndarray) -> str:
     """Pixels ``[h, w, 3]`` from 0 to 1 as an image within the page."""
-    levels = (pixels * 255 + 0.5).astype(np.uint8)
-    return f'<img class="pixels" src="{inside("png", png_of(levels))}" alt="a picture of {levels.shape[0]} rows">'
+    return f'<img class="pixels" src="{inside("png", png_of(pixels))}" alt="a picture of {len(pixels)} rows">'
 
 
 TAB = Tab(
     title="RRVF",
     about="A picture, and a policy that writes a program for it. The program is drawn and compared, remarks are made, "
-    "and the policy writes again. It learned from pictures alone.",
+    "and the policy writes again. It knew few labelled pictures, and learned from many without labels.",
     button="Draw",
     fields={
         "domain": Choice("Pictures of", DOMAINS),
