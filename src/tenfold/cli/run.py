@@ -6,7 +6,8 @@ takes the preset's place and must come out unchanged; more seeds and arms may be
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
@@ -16,7 +17,7 @@ import tyro
 from tenfold.cli.dry_run import print_plan
 from tenfold.cli.memory import warn_of_memory
 from tenfold.core import discovery
-from tenfold.core.config import differences, from_yaml, nearest, parse, to_yaml
+from tenfold.core.config import differences, from_yaml, nearest, parse, to_plain, to_yaml
 from tenfold.core.discovery import Study
 from tenfold.core.errors import UserError
 from tenfold.core.extras import require_extras
@@ -25,6 +26,7 @@ from tenfold.core.timing import time_of
 from tenfold.core.types import Plan
 
 if TYPE_CHECKING:
+    from tenfold.core.cell import Tracker
     from tenfold.core.types import Report
 
 Config = TypeVar("Config")
@@ -35,6 +37,7 @@ PRESET_DTYPES = {"smoke": "float32", "laptop": "float32", "gpu": "bfloat16", "pa
 Preset = Literal["smoke", "laptop", "gpu", "paper"]
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["float32", "bfloat16"]
+ReportTo = Literal["none", "trackio", "wandb", "tensorboard"]
 
 
 def shown(metavar: str, hint: str, name: str | None = None) -> Any:
@@ -71,6 +74,8 @@ class RunCommand(RunOptions, Generic[Config]):
     """Where to compute; auto takes a GPU if there is one."""
     dtype: Dtype = "float32"
     """Precision of the forward pass."""
+    report_to: ReportTo = "none"
+    """Where else metrics go while training; nowhere by default. Each needs the extra of its name."""
     dry_run: bool = False
     """Print the resolved configuration and an estimate of memory and time, and stop."""
     config: Annotated[Config, tyro.conf.arg(name="")] = tyro.MISSING
@@ -157,21 +162,42 @@ class Asked:
             self.recipe.refuse_unfit(command.config, self.arms)
         _refuse_absent_device(command.device)
         warn_of_memory(self.recipe, command.config, command.device)
+        require_tracker(command.report_to)
         new = self.preset.replace(":", "-")
         directory = command.resume or command.out or _new_directory(self.study.name, new, command.device)
-        report = execute(
-            paper=self.study.name,
-            recipe=self.recipe,
-            config=command.config,
-            preset=self.preset,
-            seeds=self.seeds,
-            arms=self.arms,
-            directory=directory,
-            command=self.typed,
-            device=command.device,
-            dtype=command.dtype,
-        )
+        with tracking(command.report_to, self.study.name, directory, command.config, command.device) as tracker:
+            report = execute(
+                paper=self.study.name,
+                recipe=self.recipe,
+                config=command.config,
+                preset=self.preset,
+                seeds=self.seeds,
+                arms=self.arms,
+                directory=directory,
+                command=self.typed,
+                device=command.device,
+                dtype=command.dtype,
+                tracker=tracker,
+            )
         return report, directory
+
+
+def require_tracker(name: ReportTo) -> None:
+    """Refuse a tracker that is not installed, before anything is written."""
+    if name != "none":
+        require_extras((name,), f"--report-to {name}")
+
+
+@contextmanager
+def tracking(name: ReportTo, paper: str, directory: Path, config: Any, device: str) -> Iterator["Tracker | None"]:
+    """What metrics go to while training, if anything; closed when training ends, however that is."""
+    if name == "none":
+        yield None
+        return
+    from tenfold.train.tracking import Trackers
+
+    with Trackers(name, paper, directory, to_plain(config), device) as tracker:
+        yield tracker
 
 
 def _show(report: "Report", directory: Path) -> None:

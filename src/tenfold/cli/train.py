@@ -12,7 +12,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import tyro
 
 from tenfold.cli.memory import warn_of_memory
-from tenfold.cli.run import shown, without_help
+from tenfold.cli.run import ReportTo, require_tracker, shown, tracking, without_help
 from tenfold.core import discovery
 from tenfold.core.config import nearest, parse, to_yaml
 from tenfold.core.discovery import Study
@@ -45,6 +45,8 @@ class TrainCommand(TrainOptions, Generic[Config]):
     """Where to compute; auto takes a GPU if there is one."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the forward pass."""
+    report_to: ReportTo = "none"
+    """Where else metrics go while training; nowhere by default. Each needs the extra of its name."""
     dry_run: bool = False
     """Print the resolved configuration, and stop."""
     config: Annotated[Config, tyro.conf.arg(name="")] = tyro.MISSING
@@ -123,5 +125,8 @@ def _train(study: Study, own: Any, command: TrainCommand[Any], arm: str) -> None
             raise UserError(f"--{name} is missing; it is required")
     assert command.data is not None and command.out is not None
     warn_of_memory(discovery.recipe_module(study.name), command.config, command.device)
-    cell = Cell(arm=arm, seed=command.seed, directory=command.out, device=command.device, dtype=command.dtype)
-    train_in(study.name, own, command.config, command.data, cell)
+    require_tracker(command.report_to)
+    with tracking(command.report_to, study.name, command.out, command.config, command.device) as tracker:
+        where: Any = {"directory": command.out, "device": command.device, "dtype": command.dtype}
+        cell = Cell(arm=arm, seed=command.seed, tracker=tracker, **where)
+        train_in(study.name, own, command.config, command.data, cell)

@@ -54,6 +54,13 @@ class Display(Protocol):
         """The cell goes on."""
 
 
+class Tracker(Protocol):
+    """What streams metrics elsewhere while training goes on; ``train.tracking`` has the one of the command line."""
+
+    def log(self, directory: Path, step: int, metrics: Mapping[str, float]) -> None:
+        """Pass on what the training in ``directory`` logs."""
+
+
 class Cell:
     """The surroundings of one training: directory, device, log, progress and stop request.
 
@@ -68,6 +75,7 @@ class Cell:
         is_main: whether this process writes; by default true on rank 0.
         display: shows progress; ``None`` shows nothing.
         stop: shared by all cells of a run.
+        tracker: is told whatever is logged, of this training, its parts and stages.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -90,6 +98,7 @@ class Cell:
         is_main: bool | None = None,
         display: Display | None = None,
         stop: StopFlag | None = None,
+        tracker: Tracker | None = None,
     ) -> None:
         self.arm = arm
         self.seed = seed
@@ -101,6 +110,7 @@ class Cell:
         self.is_main = is_main_process() if is_main is None else is_main
         self._display = display
         self._stop = StopFlag() if stop is None else stop
+        self._tracker = tracker
         self._log_checked = False
         self._parts: dict[str, Cell] = {}
         self._whole: Cell | None = None
@@ -194,6 +204,8 @@ class Cell:
         line = to_json({"step": int(step)} | {name: float(value) for name, value in metrics.items()}) + "\n"
         with open(self._log_path, "ab") as stream:
             stream.write(line.encode())
+        if self._tracker is not None:
+            self._tracker.log(self.directory, step, metrics)
 
     def rewind(self, step: int) -> None:
         """Drop the lines logged after ``step``; a training that starts anew calls it with 0.
@@ -271,6 +283,7 @@ class Cell:
             is_main=self.is_main,
             display=display,
             stop=self._stop,
+            tracker=self._tracker,
         )
 
     def _pause(self) -> None:

@@ -180,6 +180,14 @@ def commands_module(paper: str) -> ModuleType:
     return _imported(f"{paper}.commands", find(paper).directory.parent)
 
 
+def touch_module(paper: str) -> ModuleType | None:
+    """The module with a paper's tab of the studio; ``None`` for a paper without one."""
+    found = find(paper)
+    if not (found.directory / "touch.py").is_file():
+        return None
+    return _imported(f"{paper}.touch", found.directory.parent)
+
+
 def presets_of(target: str) -> list[str]:
     """The presets that a study has, of :data:`PRESETS`."""
     module = config_module(target)

@@ -15,8 +15,12 @@ EXTRAS = {
     "ocr": "rapidocr_onnxruntime",
     "qwen_vl": "torchvision",
     "svg": "resvg_py",
+    "studio": "gradio",
     "tantivy": "tantivy",
+    "tensorboard": "tensorboard",
+    "trackio": "trackio",
     "video": "av",
+    "wandb": "wandb",
 }
 """Extra of ``pyproject.toml`` to a module that it installs."""
 

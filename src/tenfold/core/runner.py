@@ -29,7 +29,7 @@ import yaml
 from rich.console import Console
 
 from tenfold.core import machine
-from tenfold.core.cell import Cell, StopFlag, is_main_process, read_stages
+from tenfold.core.cell import Cell, StopFlag, Tracker, is_main_process, read_stages
 from tenfold.core.claims import judge_all
 from tenfold.core.config import to_plain, to_yaml
 from tenfold.core.directory import RunDirectory, cell_order, is_run, resuming, scores_from_plain, scores_to_plain
@@ -75,6 +75,7 @@ def execute(
     device: str,
     dtype: str,
     console: Console | None = None,
+    tracker: Tracker | None = None,
 ) -> Report:
     """Run what is not finished yet of a run, and write its report.
 
@@ -93,6 +94,7 @@ def execute(
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         dtype: ``"float32"`` or ``"bfloat16"``.
         console: where progress is shown; by default standard output.
+        tracker: is told whatever the cells log.
 
     Returns:
         The report; rank 0 has written it as ``report.html`` and ``report.json``.
@@ -106,7 +108,7 @@ def execute(
     session = _session_facts(command, device, dtype)
     resume = resuming(directory, paper)
     with writing_to(directory, f"once it can be written to, go on with `{resume}`, or give another --out"):
-        return _execute(RunDirectory(directory), asked, session, recipe, config, console or Console())
+        return _execute(RunDirectory(directory), asked, session, recipe, config, console or Console(), tracker)
 
 
 def _execute(
@@ -116,6 +118,7 @@ def _execute(
     recipe: Recipe,
     config: Any,
     console: Console,
+    tracker: Tracker | None,
 ) -> Report:
     paper, directory = asked["paper"], run.path
     facts = _planned_facts(run, {**asked, **session}, config, recipe)
@@ -127,7 +130,7 @@ def _execute(
     if is_main_process():
         _store_plan(run, facts, config)
     try:
-        scores |= _run_cells(run, facts, pending, recipe, config, console)
+        scores |= _run_cells(run, facts, pending, recipe, config, console, tracker)
     except (Interrupted, KeyboardInterrupt) as stopped:
         if is_main_process():
             reason = str(stopped) or "stopped at once; a resumed run continues from the newest checkpoint"
@@ -296,6 +299,7 @@ def _run_cells(
     recipe: Recipe,
     config: Any,
     console: Console,
+    tracker: Tracker | None,
 ) -> dict[tuple[str, int], Scores]:
     """Run the pending cells in order; every process returns the scores of all of them."""
     display = RunProgress(facts["paper"], len(pending), console) if is_main_process() else None
@@ -317,6 +321,7 @@ def _run_cells(
                 dtype=facts["dtype"],
                 display=display,
                 stop=stop,
+                tracker=tracker,
             )
             scores[arm, seed] = _run_cell(cell, run, recipe, config, display)
     return scores

@@ -46,7 +46,7 @@ def solve(
             f"only {str(run)!r} is given; a run and a puzzle are needed: tenfold solve hrm RUN --puzzle BOARD"
         )
     folder = model_folder(run, arm, seed)
-    reasoner = _loaded(folder)
+    reasoner = loaded(folder)
     console = Console(highlight=False)
     puzzles = ["".join(text.split()) for text in puzzle]
     solutions = reasoner.solve(puzzles, segments=segments, symmetry_votes=symmetry_votes)
@@ -66,7 +66,7 @@ def export(run: Target, out: Path, arm: str = "hrm", seed: int = 0) -> None:
     source = model_folder(run, arm, seed)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out is {out}, which exists and is not an empty folder")
-    reasoner = _loaded(source)
+    reasoner = loaded(source)
     about = card(reasoner.core.config, reasoner.box, num_parameters(reasoner.core), str(out)) + origin(run, arm, seed)
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -78,7 +78,7 @@ def export(run: Target, out: Path, arm: str = "hrm", seed: int = 0) -> None:
     print(f"wrote {out}; load it with Reasoner.from_pretrained({str(out)!r})")
 
 
-def _loaded(folder: Path) -> Reasoner:
+def loaded(folder: Path) -> Reasoner:
     """The reasoner in a folder; anything else there is refused in one line."""
     with contextlib.redirect_stdout(io.StringIO()):  # huggingface_hub prints that it reads a local folder
         return Reasoner.from_pretrained(folder)
@@ -114,7 +114,7 @@ def _print_solution(console: Console, puzzle: str, solution: Solution, box: tupl
         boards.add_row(*(board for _, board in part))
         boards.add_row("")
     console.print(boards)
-    legal = "obeys" if _obeys(solution.board, puzzle, box) else "breaks"
+    legal = "obeys" if obeys(solution.board, puzzle, box) else "breaks"
     console.print(
         f"{solution.board}\nThe answer {legal} the rules and the givens. Confidence {solution.confidence:.2f}; "
         f"the learned rule halts after segment {solution.halting_step}."
@@ -138,7 +138,8 @@ def _board(board: str, puzzle: str, previous: str | None, box: tuple[int, int]) 
     return text
 
 
-def _obeys(board: str, puzzle: str, box: tuple[int, int]) -> bool:
+def obeys(board: str, puzzle: str, box: tuple[int, int]) -> bool:
+    """Whether a board keeps the givens of a puzzle and the rules of Sudoku."""
     from tenfold.data.sudoku import is_valid_solution, parse_board
 
     if "." in board or any(given not in ".0" and given != digit for given, digit in zip(puzzle, board, strict=True)):
