@@ -194,9 +194,7 @@ def _supervised(steps: int, batch_size: int, warmup_steps: int, log_every: int) 
         steps=steps,
         batch_size=batch_size,
         max_length=0,
-        optimizer=OptimizerSettings(
-            name="muon_clip", learning_rate=3e-2, schedule="cosine", warmup_steps=warmup_steps
-        ),
+        optimizer=OptimizerSettings(name="muon_clip", learning_rate=3e-2, schedule="cosine", warmup_steps=warmup_steps),
         log_every=log_every,
         checkpoint_every=100,
     )

@@ -33,7 +33,7 @@ CORE_RUBRICS = (
 )
 """What a language model as a critic weighs, in our words."""
 PRAISE = (
-    r"(what an?|that('s| is) an?|this is an?) (\w+ )?(great|excellent|good|wonderful|fantastic|brilliant|insightful) \w+",
+    r"(what an?|that('s| is) an?|this is an?) (\w+ )?(great|excellent|good|wonderful|fantastic|brilliant) \w+",
     r"(great|excellent|good|wonderful|fantastic|brilliant) (question|idea|point|thinking)\b",
     r"(i (really )?(love|admire)|thank you for) (this|that|your) (\w+ )?(question|idea|request)",
 )
@@ -41,7 +41,7 @@ PRAISE = (
 JUSTIFICATION = (
     r"\bthis (answer|response|solution|reply) (is|was) (\w+ )?(complete|correct|comprehensive|high.quality|good|best)",
     r"\b(i|we) have (fully|completely|successfully) (met|satisfied|addressed|followed|fulfilled)",
-    r"\bthis (answer|response|solution|reply) (fully |completely )?(meets|satisfies|addresses|fulfils|fulfills) (all|every|your)",
+    r"\bthis (answer|response|solution|reply) (\w+ )?(meets|satisfies|addresses|fulfils|fulfills) (all|every|your)",
 )
 """How a response may argue that it is good itself."""
 
@@ -109,8 +109,8 @@ def bradley_terry(wins_KK: Tensor, rounds: int = 500) -> Tensor:
     """Strengths s with P(i beats j) = s_i / (s_i + s_j), by the minorise-maximise updates of Hunter (2004).
 
     Args:
-        wins_KK: probability, or number, of wins of the row over the column; a little is added to each, so that who never
-            wins has a strength, too.
+        wins_KK: probability, or number, of wins of the row over the column; a little is added to each, so that who
+            never wins has a strength, too.
         rounds: of the updates.
 
     Returns:

@@ -56,8 +56,8 @@ def _success(cells: Finished) -> Picture:
     return Picture(
         "success",
         "Success by arm",
-        "Share of test tasks whose goal was reached and truly reported: sampled at temperature 1, greedily, and with more "
-        "calls that are answered with busy than in training. Greedy decoding takes the mode of what was taught, which "
+        "Share of test tasks whose goal was reached and truly reported: sampled at temperature 1, greedily, and with "
+        "more calls that are answered with busy than in training. Greedy decoding takes the mode of what was taught, which "
         "hides habits that less than half of the dialogues have. A dot is a seed.",
         figure,
     )
@@ -71,8 +71,8 @@ def _course(cells: Finished) -> Picture:
     return Picture(
         "reinforcement",
         "Success over the reinforcement",
-        "Validation tasks with graphs of the training, sampled. All start from the policy that was taught all dialogues. "
-        "Thin: one seed; thick: mean.",
+        "Validation tasks with graphs of the training, sampled. All start from the policy that was taught all "
+        "dialogues. Thin: one seed; thick: mean.",
         figure,
     )
 

@@ -42,8 +42,8 @@ def _claim(id: str, text: str, kind: Any, arm: str, baseline: str, margin: float
 CLAIMS = (
     _claim(
         "filter",
-        "Training on dialogues that met their rubric gives a sampled success on held-out tools at least 0.05 above that "
-        "of training on all dialogues.",
+        "Training on dialogues that met their rubric gives a sampled success on held-out tools at least 0.05 above "
+        "that of training on all dialogues.",
         "superiority",
         "kept",
         "unfiltered",
@@ -54,8 +54,8 @@ CLAIMS = (
     ),
     _claim(
         "better-data",
-        "Training on dialogues that met their rubric gives a sampled success at least 0.05 above that of training on as "
-        "many unfiltered ones.",
+        "Training on dialogues that met their rubric gives a sampled success at least 0.05 above that of training on "
+        "as many unfiltered ones.",
         "superiority",
         "kept",
         "fewer",
@@ -85,7 +85,8 @@ CLAIMS = (
     ),
     _claim(
         "ptx",
-        "With the supervised loss beside it, K2's objective ends with a lower loss on held-out kept dialogues than alone.",
+        "With the supervised loss beside it, K2's objective ends with a lower loss on held-out kept dialogues than "
+        "alone.",
         "superiority",
         "k2_ptx",
         "k2",
@@ -125,7 +126,13 @@ CHOSEN_ON = (0, 1, 2)
 """Steps, rates and the budget."""
 PLAN = Plan(laptop=(10, 11, 12, 13, 14), why="five, the fewest")
 
-GRID = {"rates.grpo": (3e-4, 1e-3, 3e-3), "rates.k2": (3e-4, 1e-3, 3e-3)}
+TUNED = {"supervised.optimizer.learning_rate": "kept", "rates.grpo": "grpo", "rates.k2": "k2"}
+"""A rate to the arm that is trained at it to choose it; others have it, too."""
+GRID = {
+    "supervised.optimizer.learning_rate": (1e-2, 3e-2, 6e-2),
+    "rates.grpo": (3e-4, 1e-3, 3e-3),
+    "rates.k2": (3e-4, 1e-3, 3e-3),
+}
 
 
 def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
@@ -202,10 +209,11 @@ def dialogues_of(study: Study) -> int:
 
 
 def validation_score(config: Config, field: str, cell: Cell) -> Mapping[str, float]:
-    """What the first arm at the rate ``field`` does on validation tasks after its reinforcement."""
-    arm = next(arm for arm in ARMS.values() if arm.objective and f"rates.{arm.objective.rate}" == field)
-    study = Study(config, arm, cell)
-    policy = reinforced(study, start_of(study, None), cell)
+    """What the arm of the rate ``field`` does on validation tasks after the training at that rate."""
+    study = Study(config, ARMS[TUNED[field]], cell)
+    policy = start_of(study, cell)
+    if study.arm.objective is not None:
+        policy = reinforced(study, policy, cell)
     return validated(policy, config, study.tasks(config.evaluation.num_validation, "validation"), cell.seed)
 
 

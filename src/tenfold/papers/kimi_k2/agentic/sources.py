@@ -9,7 +9,7 @@ TASKS = ("small-world",)
 _SMALL_WORLD = {
     "dialogues": {
         "number": "K2, 3.1.1: tens of thousands of trajectories",
-        "failures": "unstated: ours (success, partial failure and edge cases are injected, at rates that are not given)",
+        "failures": "unstated: ours (failures are injected, at rates that are not given)",
         "passing": "unstated: ours (only trajectories that meet their rubric are kept)",
     },
     "objective": {

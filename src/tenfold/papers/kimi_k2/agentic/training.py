@@ -142,7 +142,9 @@ def supervised_loss(model: nn.Module, rows: Any) -> Tensor:
     input_BT = nn.utils.rnn.pad_sequence(sequences, batch_first=True).to(device)
     label_BT = nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=NO_LOSS).to(device)
     logits_BTV = model(input_ids=input_BT, use_cache=False).logits[:, :-1]
-    return nn.functional.cross_entropy(logits_BTV.flatten(0, 1).float(), label_BT[:, 1:].flatten(), ignore_index=NO_LOSS)
+    return nn.functional.cross_entropy(
+        logits_BTV.flatten(0, 1).float(), label_BT[:, 1:].flatten(), ignore_index=NO_LOSS
+    )
 
 
 def reinforced(study: Study, policy: Policy, cell: Cell) -> Policy:
