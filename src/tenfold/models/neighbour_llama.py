@@ -68,11 +68,11 @@ class NeighbourLlamaForCausalLM(LlamaForCausalLM):
     def __init__(self, config: NeighbourLlamaConfig) -> None:
         super().__init__(config)
         self.model.layers[0] = NeighbourLayer(config.hidden_size)
-        nn.init.eye_(self.model.layers[0].previous.weight)  # type: ignore[union-attr]
+        nn.init.eye_(self.model.layers[0].previous.weight)
         with torch.no_grad():
             for layer in list(self.model.layers)[1:]:
-                if layer.self_attn.k_proj.weight.shape == layer.self_attn.q_proj.weight.shape:  # type: ignore[union-attr]
-                    layer.self_attn.k_proj.weight.copy_(layer.self_attn.q_proj.weight)  # type: ignore[union-attr]
+                if layer.self_attn.k_proj.weight.shape == layer.self_attn.q_proj.weight.shape:
+                    layer.self_attn.k_proj.weight.copy_(layer.self_attn.q_proj.weight)
 
 
 AutoConfig.register(NeighbourLlamaConfig.model_type, NeighbourLlamaConfig)

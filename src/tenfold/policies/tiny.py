@@ -119,9 +119,8 @@ def tiny_policy(
     if width % (2 * heads):
         raise UserError(f"width = {width}: must be a multiple of twice the {heads} heads")
     tokenizer = tokenizer or character_tokenizer(alphabet, special)
-    config_type, model_type = LlamaConfig, LlamaForCausalLM
-    if neighbours:
-        config_type, model_type = NeighbourLlamaConfig, NeighbourLlamaForCausalLM
+    config_type: type[LlamaConfig] = NeighbourLlamaConfig if neighbours else LlamaConfig
+    model_type: type[LlamaForCausalLM] = NeighbourLlamaForCausalLM if neighbours else LlamaForCausalLM
     config = config_type(
         vocab_size=len(tokenizer),
         hidden_size=width,

@@ -57,8 +57,8 @@ def _success(cells: Finished) -> Picture:
         "success",
         "Success by arm",
         "Share of test tasks whose goal was reached and truly reported: sampled at temperature 1, greedily, and with "
-        "more calls that are answered with busy than in training. Greedy decoding takes the mode of what was taught, which "
-        "hides habits that less than half of the dialogues have. A dot is a seed.",
+        "more calls that are answered with busy than in training. Greedy decoding takes the mode of what was taught, "
+        "which hides habits that less than half of the dialogues have. A dot is a seed.",
         figure,
     )
 
