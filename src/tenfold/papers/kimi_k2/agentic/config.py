@@ -77,11 +77,11 @@ class ObjectiveConfig:
     """Strength of the pull towards the policy that sampled."""
     normalize: bool = True
     """Divide K2's objective by 2 tau, so that the size of a step does not depend on tau."""
-    ptx_weight: float = 0.1
+    ptx_weight: float = 1.0
     """Weight of the supervised loss beside K2's objective in the arm k2_ptx."""
     ptx_batch: int = 32
     """Number of kept dialogues in a step of that loss."""
-    budget: int = 16
+    budget: int = 13
     """Most tokens that the agent of the arm k2_budget says; what goes beyond is cut and penalised."""
     penalty: float = -0.5
     """Reward of a dialogue that went beyond its budget."""
@@ -167,7 +167,7 @@ def laptop() -> Config:
     """The small world and a network of 0.1 M parameters: all arms of one seed in minutes on one core."""
     return Config(
         supervised=_supervised(steps=250, batch_size=96, warmup_steps=20, log_every=10),
-        reinforcement=_reinforcement(steps=120, prompts=16, log_every=4, evaluate_every=20, checkpoint_every=40),
+        reinforcement=_reinforcement(steps=60, prompts=16, log_every=4, evaluate_every=10, checkpoint_every=20),
     )
 
 
