@@ -7,7 +7,7 @@ import pytest
 from local_server import Handler, listening
 
 from tenfold.core.errors import UserError
-from tenfold.envs.bfcl import gold_calls, load_bfcl
+from tenfold.envs.bfcl import gold_calls
 from tenfold.envs.tool_calls import MARKS, ToolCall, write_calls
 from tenfold.papers.kimi_k2.agentic.bfcl_evaluation import (
     FORTY,
@@ -40,7 +40,9 @@ class GoldModel:
     """Knows the task by what the user said first, and makes the gold calls of each turn at once."""
 
     def __init__(self, categories=("base",), fails_at=None):
-        self.tasks = {task.user_turns[0]: task for task in load_bfcl(categories)}
+        tasks = BFCLSettings("gold", categories).tasks()
+        self.tasks = {task.user_turns[0]: task for task in tasks}
+        assert len(self.tasks) == len(tasks), "each is known by its first turn"
         self.asked, self.fails_at = 0, fails_at
 
     def generate(self, messages, n, temperature, max_tokens):
