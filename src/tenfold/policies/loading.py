@@ -88,6 +88,8 @@ def _whole_model(source: str, dtype: torch.dtype | Literal["auto"]) -> Any:
     """A model with all that belongs to it in its weights."""
     from transformers import AutoModelForCausalLM
 
+    import tenfold.models.neighbour_llama  # noqa: F401  (makes its models known to transformers)
+
     def load(name: str) -> Any:
         return AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
 

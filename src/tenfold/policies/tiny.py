@@ -85,6 +85,7 @@ def tiny_policy(
     heads: int = 4,
     context: int = 256,
     seed: int = 0,
+    neighbours: bool = False,
 ) -> Policy:
     """A Llama with fresh weights, in float32 on the CPU; about ``12 · layers · width²`` parameters.
 
@@ -97,6 +98,8 @@ def tiny_policy(
         heads: attention heads.
         context: most tokens of prompt and completion.
         seed: of the weights.
+        neighbours: begin with a layer that adds to each token what stands before it, beside ``layers``: things are then
+            looked up by their neighbours early, see :mod:`tenfold.models.neighbour_llama`.
 
     Raises:
         UserError: if a size is not positive, or ``width`` is no multiple of ``2 * heads``.
@@ -108,17 +111,21 @@ def tiny_policy(
     """
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    from tenfold.models.neighbour_llama import NeighbourLlamaConfig, NeighbourLlamaForCausalLM
+
     for name, value in dict(width=width, layers=layers, heads=heads, context=context).items():
         if value < 1:
             raise UserError(f"{name} = {value}: must be at least 1")
     if width % (2 * heads):
         raise UserError(f"width = {width}: must be a multiple of twice the {heads} heads")
     tokenizer = tokenizer or character_tokenizer(alphabet, special)
-    config = LlamaConfig(
+    config_type: type[LlamaConfig] = NeighbourLlamaConfig if neighbours else LlamaConfig
+    model_type: type[LlamaForCausalLM] = NeighbourLlamaForCausalLM if neighbours else LlamaForCausalLM
+    config = config_type(
         vocab_size=len(tokenizer),
         hidden_size=width,
         intermediate_size=inner_width(width, 4, multiple=8),
-        num_hidden_layers=layers,
+        num_hidden_layers=layers + neighbours,
         num_attention_heads=heads,
         max_position_embeddings=context,
         tie_word_embeddings=True,
@@ -128,7 +135,7 @@ def tiny_policy(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key_to_seed(seed, "weights"))
-        model = LlamaForCausalLM(config)
+        model = model_type(config)
     return Policy(model.eval(), tokenizer)
 
 

@@ -359,6 +359,7 @@ class RolloutGRPOTrainer(GRPOTrainer):
             reference_log_probs_BT=inputs.get("ref_per_token_logps"),
             entropies_BT=entropies_BT,
             pieces=pieces,
+            step=self.state.global_step,
         )
         return given, aux_loss
 

@@ -40,6 +40,7 @@ class PolicyLossInputs:
         reference_log_probs_BT: under the initial policy; ``None`` unless the loss needs it.
         entropies_BT: of the trained policy's next token, in nats, at each place.
         pieces: of a step on this process.
+        step: optimizer steps done before this one, for a loss that draws something of its own.
     """
 
     log_probs_BT: Tensor
@@ -51,6 +52,7 @@ class PolicyLossInputs:
     reference_log_probs_BT: Tensor | None = None
     entropies_BT: Tensor | None = None
     pieces: int = 1
+    step: int = 0
 
 
 LossFunction = Callable[[PolicyLossInputs], tuple[Tensor, Mapping[str, Tensor]]]

@@ -1,4 +1,4 @@
-"""Kimi K2's own verbs: ``scaling``, what a compute budget asks for, and ``synthesise``, trajectories with tools."""
+"""Kimi K2's own verbs: ``scaling``, compute budgets; ``synthesise``, trajectories; ``evaluate``, models on BFCL."""
 
 from pathlib import Path
 from typing import Literal
@@ -64,3 +64,47 @@ def synthesise(
     kept = sum(verdict is not None and verdict.passed for verdict in verdicts)
     print(f"{kept} of {len(verdicts)} trajectories kept: {out / 'kept.jsonl'}")
     print(f"what was made, and why the others were rejected: {page}")
+
+
+def evaluate(
+    out: Path,
+    model: str = "",
+    served: str = "",
+    bench: Literal["bfcl"] = "bfcl",
+    categories: tuple[str, ...] = ("base",),
+    tasks: Literal["forty", "all"] = "forty",
+    most_steps: int = 20,
+    max_tokens: int = 512,
+    temperature: float = 0.0,
+) -> None:
+    """Let a language model use the tools of a benchmark; a run that was stopped goes on with the same options.
+
+    Args:
+        out: the folder to write: dialogues.jsonl with what was said and why it failed, scores.json.
+        model: name or folder of a model, or its name at the server.
+        served: address of an OpenAI-compatible server up to /v1; without it the model runs in this process.
+        bench: the benchmark; bfcl is BFCL v4 multi-turn.
+        categories: of the benchmark: base, miss_param, miss_func, long_context.
+        tasks: forty for every fifth task of a category, all for its 200 tasks.
+        most_steps: most answers of the model in one turn of the user.
+        max_tokens: most tokens of an answer.
+        temperature: of sampling; 0 is greedy.
+    """
+    from tenfold.core.errors import UserError
+    from tenfold.papers.kimi_k2.agentic.bfcl_evaluation import BFCLSettings, table
+    from tenfold.papers.kimi_k2.agentic.bfcl_evaluation import evaluate as evaluate_all
+    from tenfold.policies.chat_server import ChatServer, ChatServerError
+    from tenfold.policies.loading import load_policy
+    from tenfold.policies.text_backends import LMBackend, RolloutBackend
+
+    if not model:
+        raise UserError("model = '': give the name or folder of a model, or with --served its name there")
+    settings = BFCLSettings(model, categories, tasks, most_steps, max_tokens, temperature)
+    settings.tasks()  # refuses what is missing before a model is loaded
+    backend: LMBackend = ChatServer(served, model) if served else RolloutBackend(load_policy(model))
+    try:
+        scores = evaluate_all(backend, settings, out)
+    except ChatServerError as error:
+        raise UserError(f"{error}; what is done is kept: run the same command again") from None
+    print(table(scores))
+    print(f"what was said, and why it failed: {out / 'dialogues.jsonl'}")
