@@ -412,3 +412,18 @@ def test_the_front_page_is_read_as_it_was_written(entry, repository):
     refresh_readmes(repository)
     claim, verdict, run = front_page(repository)["fake"]
     assert (claim, verdict) == ("A | B.", "supported") and run.startswith("laptop, 5 seeds")
+
+
+def test_the_tables_of_all_studies_of_a_paper_stand_in_its_readme(run_directory, repository):
+    """Each block is written into what the others left: the last one must not bring back the old text of the first."""
+    readme = repository / "src" / "tenfold" / "papers" / "fake" / "README.md"
+    blocks = [
+        f"<!-- results:{study} -->\nnot yet written\n<!-- /results:{study} -->\n" for study in ("fake", "fake/second")
+    ]
+    readme.write_text("".join(blocks))
+    publish(run_directory, repository)
+    (repository / "results" / "fake").mkdir(exist_ok=True)
+    (repository / "results" / "fake" / "second.json").write_bytes((repository / "results" / "fake.json").read_bytes())
+    refresh_readmes(repository)
+    assert "not yet written" not in readme.read_text() and stale(repository) == []
+    assert readme.read_text().count("| metric |") == 2

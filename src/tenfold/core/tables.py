@@ -167,13 +167,17 @@ def _outdated(repository: Path) -> dict[Path, str]:
     for paper, runs in found.items():
         readme = repository / PAPERS / _folder(paper) / "README.md"
         blocks.append((readme, f"results:{paper}", render_tables(runs)))
-    wanted = {path: _replaced(path, marker, markdown) for path, marker, markdown in blocks}
+    wanted: dict[Path, str] = {}
+    for path, marker, markdown in blocks:  # a README may hold blocks of several studies
+        wanted[path] = _replaced(path, marker, markdown, wanted.get(path))
     return {path: text for path, text in wanted.items() if text != path.read_text()}
 
 
-def _replaced(path: Path, marker: str, markdown: str) -> str:
+def _replaced(path: Path, marker: str, markdown: str, text: str | None = None) -> str:
+    """The text of a README, its own by default, with another text between the comments of a marker."""
     opening, closing = f"<!-- {marker} -->", f"<!-- /{marker} -->"
-    text = path.read_text() if path.exists() else ""
+    if text is None:
+        text = path.read_text() if path.exists() else ""
     before, found, rest = text.partition(opening)
     _, ended, after = rest.partition(closing)
     if not found or not ended:
