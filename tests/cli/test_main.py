@@ -60,7 +60,7 @@ def test_list_says_what_is_available(tenfold, tried_out):
     assert status == 0
     heads = [line.split() for line in out.splitlines() if not line.startswith(" ")]
     status_by_name = {head[0]: head[1] for head in heads}
-    assert len(heads) == 11 + 2, "ten papers and this one; iw_sft has two studies beside its own"
+    assert len(heads) == 11 + 3, "ten papers and this one; iw_sft has two studies beside its own, kimi_k2 one"
     assert status_by_name["tried_out"] == "available"
     assert set(status_by_name.values()) <= {"available", "announced"}
     assert "tried_out              available  laptop: 2 s a seed\n" in out

@@ -110,7 +110,7 @@ def test_dino_world_on_one_gpu(tmp_path, arm):
         balls=replace(preset.balls, size=28, radius=3.0, slowest=4.0, fastest=20.0),
         encoder=replace(preset.encoder, model=str(tmp_path / "encoder")),
         predictor=replace(preset.predictor, blocks=1, width=48, heads=1, attention="sdpa"),
-        training=replace(preset.training, steps=2, batch_size=2, log_every=1),
+        training=replace(preset.training, steps=2, batch_size=2, gradient_accumulation=2, log_every=1),
     )
     scores = dino_world_recipe.run(config, arm, 0, Cell(arm=arm, seed=0, directory=tmp_path / "cell", device="cpu"))
     assert scores.curves["train/loss"]
