@@ -27,7 +27,7 @@ def biased_critic(one, other):
     return one - other + 5.0
 
 
-@pytest.mark.spec("kimi_k2", "J1")
+@pytest.mark.spec("kimi_k2/agentic", "J1")
 def test_comparisons_in_both_orders_agree_once_they_are_symmetrised():
     log_odds = compared(QUALITIES, biased_critic)
     assert order_agreement(log_odds) == 0.0  # the first one always wins
@@ -38,7 +38,7 @@ def test_comparisons_in_both_orders_agree_once_they_are_symmetrised():
     torch.testing.assert_close(both, other_way_round)
 
 
-@pytest.mark.spec("kimi_k2", "J2")
+@pytest.mark.spec("kimi_k2/agentic", "J2")
 @pytest.mark.parametrize("how", ["win_rate", "bradley_terry"])
 def test_a_critic_that_knows_recovers_the_true_ranking(how):
     rewards = critique_rewards(compared(QUALITIES, biased_critic), [True] * 5, how)
@@ -54,7 +54,7 @@ def test_bradley_terry_finds_the_strengths_that_made_the_odds():
     torch.testing.assert_close(found, strengths / strengths.log().mean().exp(), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.spec("kimi_k2", "J3")
+@pytest.mark.spec("kimi_k2/agentic", "J3")
 @pytest.mark.parametrize("how", ["win_rate", "bradley_terry"])
 def test_who_fails_a_mandatory_criterion_never_outranks_who_does_not(how):
     generator = torch_generator(0, "critic")
@@ -85,7 +85,7 @@ def verifiable(number, generator):
     return pairs
 
 
-@pytest.mark.spec("kimi_k2", "J4")
+@pytest.mark.spec("kimi_k2/agentic", "J4")
 def test_refinement_raises_the_accuracy_of_a_noisy_critic_on_pairs_that_it_has_not_seen():
     """The critic begins with a liking for long responses and for the first place."""
     generator = torch_generator(1, "pairs")
