@@ -518,4 +518,9 @@ def test_system_calls_have_the_numbers_of_the_kernel_s_headers(column):
 def test_bubblewrap_is_not_started_as_root(_bubblewrap):
     with Sandbox(modules=()) as sandbox:
         process = psutil.Process(sandbox._parent._process.pid)
-        assert all(number != 0 for child in (process, *process.children(recursive=True)) for number in child.uids())
+        seen = 0
+        for child in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):  # the one that starts it may be gone by now
+                assert 0 not in child.uids()
+                seen += 1
+        assert seen
