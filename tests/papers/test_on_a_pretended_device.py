@@ -1,8 +1,9 @@
 """Every study on a device that is pretended (``tests/pretended.py``): no tensor is on the wrong side.
 
-Joining is a matter of having a folder. The headline's arm of each study runs its smoke preset, cut to two steps of each
-training, on the device: data, warm starts, training steps, rollouts, evaluation, checkpoints. Every training in it, and
-every stage, is stopped once after its first step and resumed. What accelerate and trl do with a device is not run here.
+Joining is a matter of having a folder. The headline's arm of each study runs its smoke preset, cut to three steps of
+each training, on the device: data, warm starts, training steps, rollouts, evaluation, checkpoints. Every training in
+it, and every stage, is asked to stop after its first step, and resumed. What accelerate and trl do with a device is not
+run here.
 """
 
 import math
@@ -23,7 +24,7 @@ from tenfold.train import loop
 MOST = {
     "warmup_steps": math.inf,
     "ns_steps": math.inf,
-    "steps": 2,
+    "steps": 3,
     "num_test": 16,
     "num_validation": 8,
     "num_ballots": 4,
@@ -74,7 +75,10 @@ each_study = pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.n
 
 
 def cut(study, preset="smoke"):
-    """A preset with at most two steps of each training, and few questions."""
+    """A preset with at most three steps of each training, and few questions.
+
+    trl sees a request to stop at the end of the next step, so that the second of three is the first to be resumed from.
+    """
     config = discovery.preset_config(study.name, preset)
     plain = to_plain(config)
     for field, value in leaves(config).items():
@@ -99,13 +103,14 @@ def run(study, folder, device="auto", preset="smoke"):
 
 
 def stop_each_training_once(patch):
-    """Every training stops after its first step, the first time; returns where."""
+    """Every training is asked to stop after its first step, the first time; returns where."""
     stopped = []
     progress = Cell.progress
 
     def progress_and_stop(cell, step, total, metrics, rate):
         progress(cell, step, total, metrics, rate)
-        if cell.directory not in stopped and 0 < step < total:
+        is_whole = bool(cell._parts)  # which shows the steps of a training, and trains nothing itself
+        if not is_whole and cell.directory not in stopped and 0 < step < total:
             stopped.append(cell.directory)
             cell.request_stop()
 
@@ -144,15 +149,17 @@ def counted_in_each_step(patch, on):
 def test_an_arm_trains_stops_and_goes_on_there(study, tmp_path, monkeypatch, forget_precision):
     stopped = stop_each_training_once(monkeypatch)
     shorten_what_is_on_the_host(monkeypatch)
-    scores = None
+    scores, interruptions = None, 0
     with pretended_device() as on:
         crossings = counted_in_each_step(monkeypatch, on)
         while scores is None:
             try:
                 scores = run(study, tmp_path)
             except Interrupted:
+                interruptions += 1
                 forget_precision()
     assert stopped and on.operations
+    assert interruptions == len(stopped), "each training was interrupted once"
     assert any(math.isfinite(value) for value in scores.metrics.values())
     assert {place: times for place, times in on.products.items() if place.split(":")[0] not in ON_THE_HOST} == {}
     assert max(crossings, default=0) <= MOST_CROSSINGS.get(study.name, USUAL_CROSSINGS), on.crossings
@@ -200,7 +207,7 @@ def test_published_settings_fit_one_gpu_or_are_known_not_to(study):
 @each_study
 @pytest.mark.parametrize("preset", ["smoke", "gpu"])
 def test_the_first_steps_on_a_gpu(study, preset, tmp_path):
-    """What ``make test-gpu`` runs: the headline's arm, two steps of each training. Weights and data must be there."""
+    """What ``make test-gpu`` runs: the headline's arm, three steps of each training. Weights and data must be there."""
     if preset not in discovery.presets_of(study.name):
         pytest.skip("the study has no preset for a GPU")
     try:
