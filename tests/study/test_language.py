@@ -1,8 +1,10 @@
 import pytest
+from pretended import pretended_device
 
+from tenfold.core.cell import Cell
 from tenfold.core.errors import UserError
 from tenfold.policies import tiny_policy
-from tenfold.study.language import PolicyConfig, build_policy, evaluated_as, prompt_ids
+from tenfold.study.language import PolicyConfig, build_policy, evaluated_as, placed, prompt_ids
 
 SMALL = PolicyConfig(width=16, layers=1, heads=2, context=32)
 
@@ -37,3 +39,26 @@ def test_a_measure_sees_the_policy_in_training():
     evaluate = evaluated_as(policy.tokenizer, lambda shown: seen.append(shown) or {"validation/score": 0.5})
     assert evaluate(policy.model, 3) == {"validation/score": 0.5}
     assert seen[0].model is policy.model and seen[0].tokenizer is policy.tokenizer
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_policy_is_built_where_it_is_to_be(tmp_path, loaded):
+    config = SMALL
+    if loaded:
+        tiny_policy("01+=", width=16, layers=1, heads=2).save(tmp_path)
+        config = PolicyConfig(model=str(tmp_path))
+    with pretended_device():
+        assert places(build_policy(config, "01+=", seed=0)) == {"cpu"}
+        assert places(build_policy(config, "01+=", seed=0, device="cuda")) == {"cuda"}
+
+
+@pytest.mark.parametrize(("device", "place"), [("auto", "cuda"), ("cpu", "cpu")])
+def test_a_policy_that_was_read_before_goes_where_the_cell_computes(tmp_path, device, place):
+    with pretended_device():
+        policy = build_policy(SMALL, "01+=", seed=0)
+        moved = placed(policy, Cell(arm="a", seed=0, directory=tmp_path, device=device))
+        assert moved is policy and places(moved) == {place}
+
+
+def places(policy):
+    return {weight.device.type for weight in policy.model.parameters()}
