@@ -37,6 +37,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
 DEVICE, HOST = torch.device("cuda", 0), torch.device("cpu")
+MEMORY = 80 * 10**9
+"""Bytes that the device says it has; nothing of it is used up."""
 COPIES = {"copy_", "_foreach_copy_"}
 TAKE_A_HOST_INDEX = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 WAITED_FOR = {"_local_scalar_dense", "equal", "nonzero", "masked_select", "_unique2", "unique_consecutive"}
@@ -361,6 +363,8 @@ def _tell_libraries(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch.backends.cudnn, "is_acceptable", lambda tensor: False)
     patch.setattr(torch.cuda, "set_device", lambda device: None)
     patch.setattr(torch.cuda, "get_device_name", lambda device=None: "pretended")
+    properties = SimpleNamespace(name="pretended", total_memory=MEMORY)
+    patch.setattr(torch.cuda, "get_device_properties", lambda device=None: properties)
     patch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
     patch.setattr(torch.autocast, "__init__", autocast_there)
     patch.setattr(PartialState, "__init__", begin_there)

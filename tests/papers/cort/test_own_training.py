@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from pretended import pretended_device
 
 from tenfold.cli.train import main
 from tenfold.core.errors import UserError
@@ -40,9 +41,9 @@ def rows(tmp_path):
 def train(tmp_path, model, rows):
     """The verb, into a folder of this name."""
 
-    def run(out, arm, *flags, data=rows, model=model):
+    def run(out, arm, *flags, data=rows, model=model, device="cpu"):
         given = ["--data", str(data), "--out", str(tmp_path / out), "--arm", arm, "--policy.model", model]
-        assert main(["cort", *given, "--task.grade", "plain", "--device", "cpu", *map(str, flags)]) == 0
+        assert main(["cort", *given, "--task.grade", "plain", "--device", device, *map(str, flags)]) == 0
         return tmp_path / out
 
     return run
@@ -66,6 +67,12 @@ def test_fine_tuning_needs_a_right_trace(train, tmp_path):
     with pytest.raises(UserError, match="no trace is right"):
         train("out", "prompt_hint", *SHORT_TRACES)
     assert (tmp_path / "out" / "drafts.jsonl").is_file(), "the drafts are there to be reviewed"
+
+
+def test_drafts_are_sampled_where_the_training_would_compute(train):
+    with pretended_device() as on:
+        train("out", "drafts", *SHORT_TRACES, device="auto")
+    assert on.operations and not on.products
 
 
 def test_fine_tuning_on_hinted_traces(train):

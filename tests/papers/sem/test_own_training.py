@@ -3,7 +3,7 @@
 import json
 
 import pytest
-import torch
+from pretended import pretended_device
 
 from tenfold.cli.train import main
 from tenfold.core.errors import UserError
@@ -62,21 +62,17 @@ def test_known_and_unknown_questions_in_equal_parts_by_a_rival(given, monkeypatc
     asked = []
 
     def accuracies(policy, questions, sampling, **options):
-        asked.append(options["num_samples"])
+        asked.append((options["num_samples"], policy.device.type))
         return [1.0, 0.0, 0.75, 0.25]
 
-    monkeypatch.setattr(
-        "tenfold.train.distributed.compute_device", lambda device: placed.append(device) or torch.device("cpu")
-    )
-    placed = []
     monkeypatch.setattr("tenfold.papers.sem.stages.closed_book_accuracy", accuracies)
-    rival = {"arm": "answer_reward", "reward__rival": "otc_like", "task__closed_book_samples": 4}
-    train(given, **rival)
-    assert "rewards/otc_like/mean" in capsys.readouterr().out
-    assert json.loads((given["out"] / CLOSED_BOOK_FILE).read_text()) == [1.0, 0.0, 0.75, 0.25]
-    train(given, **rival)
-    assert asked == [4], "asked once"
-    assert placed and set(placed) == {"cpu"}, "where the training computes, before it is asked"
+    rival = {"arm": "answer_reward", "reward__rival": "otc_like", "task__closed_book_samples": 4, "device": "auto"}
+    with pretended_device():
+        train(given, **rival)
+        assert "rewards/otc_like/mean" in capsys.readouterr().out
+        assert json.loads((given["out"] / CLOSED_BOOK_FILE).read_text()) == [1.0, 0.0, 0.75, 0.25]
+        train(given, **rival)
+    assert asked == [(4, "cuda")], "asked once, where the training computes"
 
 
 def test_a_model_that_knows_nothing_cannot_be_balanced(given):
