@@ -21,6 +21,13 @@ def test_a_model_on_disk_is_loaded(tmp_path):
     assert build_policy(PolicyConfig(model=str(tmp_path)), "unused", seed=0).decode([]) == ""
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_of_a_loaded_model_have_the_type_that_is_asked_for(tmp_path, dtype):
+    tiny_policy("01+=", width=16, layers=1, heads=2).save(tmp_path)
+    policy = build_policy(PolicyConfig(model=str(tmp_path), dtype=dtype), "unused", seed=0)
+    assert {str(weight.dtype) for weight in policy.model.parameters()} == {f"torch.{dtype}"}
+
+
 @pytest.mark.parametrize("change", [{"width": 8}, {"layers": 1}, {"heads": 2}, {"context": 9}])
 def test_sizes_of_a_model_that_has_its_own_are_refused(change):
     with pytest.raises(UserError, match=f"{next(iter(change))} = .*does not act here; set model"):
