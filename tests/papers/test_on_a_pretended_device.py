@@ -92,6 +92,15 @@ def cut(study, preset="smoke"):
     return from_plain(type(config), plain)
 
 
+def for_gpus(study):
+    """The presets for GPUs, by name."""
+    module = discovery.config_module(study.name)
+    large = {"gpu": module.gpu()} if "gpu" in discovery.presets_of(study.name) else {}
+    if hasattr(module, "paper"):
+        large |= {f"paper --task {task}": module.paper(task=task) for task in module.TASKS}
+    return large
+
+
 def headline_arm(study):
     return next(claim.arm for claim in discovery.recipe_module(study.name).CLAIMS if claim.headline)
 
@@ -203,6 +212,20 @@ def test_published_settings_fit_one_gpu_or_are_known_not_to(study):
     assert too_large == {task for name, task in MORE_THAN_ONE_DEVICE if name == study.name}
 
 
+@each_study
+def test_presets_for_gpus_do_not_sample_a_whole_round_at_once(study):
+    """Keys and values of a round are most of what reinforcement takes, and the estimate may hide them behind others."""
+    for name, config in for_gpus(study).items():
+        values = leaves(config)
+        if not values.get("policy.model"):
+            continue  # the rounds of a tiny policy are small
+        rounds = [field.removesuffix("rollout_batch_size") for field in values if field.endswith("rollout_batch_size")]
+        for training in rounds:
+            batch = values[f"{training}prompts_per_step"] * values[f"{training}num_generations"]
+            sampled = values[f"{training}rollout_batch_size"]
+            assert 0 < sampled < batch or not values[f"{training}steps"], f"{name}: {training}rollout_batch_size"
+
+
 @pytest.mark.gpu
 @each_study
 @pytest.mark.parametrize("preset", ["smoke", "gpu"])
@@ -222,10 +245,7 @@ def test_the_first_steps_on_a_gpu(study, preset, tmp_path):
 @each_study
 def test_the_table_of_presets_says_what_is_so(study):
     """Every preset for GPUs is in ``docs/scaling-out.md``, with its own estimate."""
-    module, table = discovery.config_module(study.name), SCALING_OUT.read_text()
-    large = {"gpu": module.gpu()} if "gpu" in discovery.presets_of(study.name) else {}
-    if hasattr(module, "paper"):
-        large |= {f"paper --task {task}": module.paper(task=task) for task in module.TASKS}
-    for name, config in large.items():
+    table = SCALING_OUT.read_text()
+    for name, config in for_gpus(study).items():
         memory = timing.size(discovery.recipe_module(study.name).estimate(config)["memory_bytes"])
         assert f"| `{study.name}` | `{name}` | {memory} | no | code, at the size of smoke |" in table
