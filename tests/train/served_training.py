@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 from language_training import ALPHABET, GRPO, cell_of, digits, likely, policy, short, sums, train_sft, weights_of
+from stopping import StopAfter
 
 from tenfold.core.errors import Interrupted, UserError
 from tenfold.train.grpo import grpo
@@ -34,17 +35,6 @@ def recorded(ids, request):
 def settings_of(url, loss_type="dapo", lora=LoraSettings(), **options):  # noqa: B008
     engine = EngineSettings("served", urls=(url,), **options)
     return replace(ON_POLICY, loss_type=loss_type, engine=engine, lora=lora)
-
-
-class StopAfter:
-    """A display that asks for a stop once a step is done."""
-
-    def __init__(self, step):
-        self.step, self.cell = step, None
-
-    def update(self, done, total, metrics, rate):
-        if done == self.step:
-            self.cell.request_stop()
 
 
 def train(directory, url, loss_type="dapo", steps=8, beta=0.0, stop=0, **options):

@@ -6,24 +6,13 @@ import pytest
 import torch
 from language_training import KINDS, SETTINGS
 from pretended import pretended_device
+from stopping import StopAfter
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import Interrupted
 
 STEPS = 3
 """A request to stop after the first step is seen at the end of the second, which leaves one to be resumed."""
-
-
-class Steps:
-    """A display that remembers the steps that were done, and asks for a stop after one of them."""
-
-    def __init__(self, stop_after=0):
-        self.stop_after, self.done = stop_after, []
-
-    def update(self, done, total, metrics, rate):
-        self.done.append(done)
-        if done == self.stop_after:
-            self.cell.request_stop()
 
 
 def train(kind, directory, steps):
@@ -40,7 +29,7 @@ def train(kind, directory, steps):
 
 @pytest.mark.parametrize("kind", ["sft", "sft_lora", "sft_muon", "grpo", "grpo_kl"])
 def test_stopped_and_resumed_there_equals_training_without_a_break(tmp_path, kind):
-    unbroken, broken, resumed = Steps(), Steps(stop_after=1), Steps()
+    unbroken, broken, resumed = StopAfter(), StopAfter(1), StopAfter()
     with pretended_device() as on:
         expected, log = train(kind, tmp_path / "unbroken", unbroken)
         with pytest.raises(Interrupted) as stopped:

@@ -9,22 +9,10 @@ import pytest
 import torch
 from language_training import GRPO, KINDS, SETTINGS, cell_of, train_grpo, weights_of, work
 from processes import launch, start
+from stopping import StopAfter
 
 from tenfold.core.errors import Interrupted, UserError
 from tenfold.train import checkpoint
-
-
-class StopAfter:
-    """A display that asks for a stop, or crashes, once a step is done."""
-
-    def __init__(self, step, crash=False):
-        self.step, self.crash, self.cell = step, crash, None
-
-    def update(self, done, total, metrics, rate):
-        if done == self.step and self.crash:
-            raise ConnectionError("the machine went away")
-        if done == self.step:
-            self.cell.request_stop()
 
 
 def train(kind, directory, stop=None, crash=False):

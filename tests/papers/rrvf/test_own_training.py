@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from stopping import StopAfter
 from tiny_llava import tiny_llava
 from torch.nn.functional import cross_entropy
 
@@ -50,15 +51,6 @@ def test_labels_make_the_code_of_images_likelier_and_adapters_are_folded_in(fold
     assert mean_loss_of_tokens(tmp_path / "out" / "model", images) < mean_loss_of_tokens(model, images) - 0.1
 
 
-class StopAfterOne:
-    """A display that asks for a stop once a step is done."""
-
-    cell = None
-
-    def update(self, done, total, metrics, rate):
-        self.cell.request_stop()
-
-
 def on_labels(images, directory, display=None):
     """Weights and losses of three steps on all four images, from the start or where it was stopped."""
     model, processor = tiny_llava()
@@ -101,7 +93,7 @@ def test_training_with_labels_goes_on_where_it_was(folders, tmp_path):
     images, _ = folders
     whole, losses = on_labels(images, tmp_path / "whole")
     with pytest.raises(Interrupted):
-        on_labels(images, tmp_path / "stopped", StopAfterOne())
+        on_labels(images, tmp_path / "stopped", StopAfter(1))
     resumed, its_losses = on_labels(images, tmp_path / "stopped")
     assert its_losses == losses and len(losses) == 3
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from stopping import StopAfter
 
 from tenfold.core.cell import Cell
 from tenfold.core.errors import Interrupted
@@ -29,19 +30,8 @@ STEPS = PretrainingConfig(steps=100, batch_size=4, warmup_steps=5, log_every=1, 
 MIXTURE = ArmData(mixture=True, iterate=True)
 
 
-class StopsAt:
-    """A display that asks its cell to stop at a step."""
-
-    def __init__(self, step):
-        self.step, self.cell = step, None
-
-    def update(self, step, total, metrics, rate):
-        if step == self.step:
-            self.cell.request_stop()
-
-
 def trained(directory, steps=STEPS, data=MIXTURE, stop_at=None):
-    display = StopsAt(stop_at)
+    display = StopAfter(stop_at)
     cell = display.cell = Cell(arm="mixture", seed=0, directory=directory, device="cpu", display=display)
     model = build_model(SMALL, seed=0)
     generator = random_computation(GENERATOR, SMALL.context, data)
