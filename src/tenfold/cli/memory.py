@@ -18,7 +18,7 @@ def warn_of_memory(recipe: Any, config: Any, device: str) -> None:
     from tenfold.train.distributed import memory_of
 
     there = memory_of(device)
-    if not math.isfinite(there) or not isinstance(config, _config_type(recipe)):
+    if not math.isfinite(there) or not isinstance(config, recipe.Config):
         return
     needed = recipe.estimate(config)["memory_bytes"]
     if needed > there:
@@ -27,9 +27,3 @@ def warn_of_memory(recipe: Any, config: Any, device: str) -> None:
             "less is taken with a smaller rollout_batch_size or evaluation.batch_size, LoRA or policy.dtype = bfloat16",
             file=sys.stderr,
         )
-
-
-def _config_type(recipe: Any) -> type:
-    """What the study's estimate takes."""
-    found: type = recipe.Config
-    return found

@@ -120,8 +120,13 @@ def run(
         >>> sorted({row["arm"] for row in report.metrics})
         ['sft']
     """
-    choices = {"preset": (preset, Preset), "device": (device, Device), "dtype": (dtype, Dtype)}
-    for name, (value, allowed) in (choices | {"report_to": (report_to, ReportTo)}).items():
+    choices = (
+        ("preset", preset, Preset),
+        ("device", device, Device),
+        ("dtype", dtype, Dtype),
+        ("report_to", report_to, ReportTo),
+    )
+    for name, value, allowed in choices:
         if value is not None and value not in get_args(allowed):
             raise UserError(f"{name} is {value!r}; allowed: {', '.join(get_args(allowed))}")
     named = {"preset": preset, "task": task, "out": out, "resume": resume, "device": device, "dtype": dtype}

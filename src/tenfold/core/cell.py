@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from tenfold.core.damage import damaged, read_json
 from tenfold.core.errors import UserError
-from tenfold.core.files import number, to_json, write_atomically
+from tenfold.core.files import cut_torn_line, number, to_json, write_atomically
 from tenfold.core.types import Stage
 
 SECONDS_BETWEEN_SAVES = 5.0
@@ -316,10 +316,7 @@ class Cell:
     def _cut_torn_line(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         if self._log_path.exists():
-            content = self._log_path.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]
-            if whole != content:
-                write_atomically(self._log_path, whole)
+            cut_torn_line(self._log_path)
 
 
 @dataclass(frozen=True)

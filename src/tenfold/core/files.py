@@ -40,6 +40,18 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise
 
 
+def cut_torn_line(path: Path) -> None:
+    """Cut off what follows the last line feed: a line that was being added when its process was killed.
+
+    Args:
+        path: a file of lines.
+    """
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        write_atomically(path, whole)
+
+
 def is_leftover(name: str) -> bool:
     """Whether a file of this name is what :func:`write_atomically` leaves when its process is killed.
 

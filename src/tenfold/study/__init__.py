@@ -5,6 +5,7 @@
     language       PolicyConfig, build_policy, prompt_ids, evaluated_as    policies as a configuration says
     tuning         at_rate, with_value, chosen_fields, try_rates           learning rates by one grid
     own_training   OwnTraining, train_in, refuse_unread, save_trained      training on a user's own data
+    memory         training_bytes                                          of a transformer that a study trains
     pictures       finished, colours, panels, draw_curves, draw_bars, draw_text, finish
     sources        source_table, merged, unstated                          where published values come from
 

@@ -95,11 +95,11 @@ class WeightedSFTTrainer(SFTTrainer):
         self.q: LaggingAverage | None = None
         self.has_features = bool(features)
         super().__init__(*args, **options)
-        if self.has_features:
+        if self.has_features or weighting is not None:
             self._require_plain_batches()
+        if self.has_features:
             self.data_collator = CollateFeatures(self.data_collator, features)
         if weighting is not None:
-            self._require_plain_batches()
             if not isinstance(weighting, Weighting):
                 weighting = weighting(self.train_dataset)
             self.weighting = weighting

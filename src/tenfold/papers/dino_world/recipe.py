@@ -23,6 +23,7 @@ from tenfold.papers.dino_world.forecasters import CopyLast, FixedSpacing, Foreca
 from tenfold.papers.dino_world.method import Predictor, num_parameters
 from tenfold.papers.dino_world.saving import WorldModel, save_world_model
 from tenfold.papers.dino_world.stages import Study
+from tenfold.study.memory import training_bytes
 
 MakeForecaster = Callable[[Study, FrameEncoder], Forecaster]
 
@@ -339,8 +340,7 @@ def figures(report: Report) -> list[Picture]:
 def estimate(config: Config) -> dict[str, float]:
     """Rough size and time of a seed of all arms, for ``--dry-run``; seconds on one core at the laptop's size.
 
-    Memory: weights, gradient and two moments in float32, what a step keeps of its activations, at about 34 widths a
-    block and a token (context and queries), and what clips and the encoder take.
+    Memory: that of a training, whose tokens are context and queries, and what clips and the encoder take.
     """
     dim = config.encoder.width if not config.encoder.model else 768
     with torch.device("meta"):
@@ -354,10 +354,10 @@ def estimate(config: Config) -> dict[str, float]:
     flops = size * (6.0 * tokens + 2.0 * imagined)
     trainings = ((config.training, config.clips.frames), (c.video_training, c.video.frames), (c.training, c.frames))
     frames = max(t.batch_size / t.gradient_accumulation * number for t, number in trainings)
-    kept = 4.0 * 2 * frames * patches * 34 * config.predictor.width * config.predictor.blocks
+    training = training_bytes(size, 2 * frames * patches, config.predictor.width, config.predictor.blocks)
     return {
         "parameters": float(size),
-        "memory_bytes": 16.0 * size + kept + 1.5e9,
+        "memory_bytes": training + 1.5e9,
         "seconds": flops / _FLOPS_A_SECOND + 60.0 * config.encoder.steps / 120,
     }
 

@@ -24,6 +24,7 @@ from tenfold.papers.msa.rows import WAYS, Told, direct_row, padded, synthesis_ro
 from tenfold.papers.msa.situations import SPLITS
 from tenfold.papers.msa.training import fit, fresh, learned_once, loss_of
 from tenfold.papers.msa.ways import Answer, Study, Way, distance
+from tenfold.study.memory import training_bytes
 from tenfold.study.stages import json_made_once
 
 RERUN, GOLD, VALIDATION = 1, 2, 3  # keys of the noise of inference
@@ -275,13 +276,12 @@ def figures(report: Report) -> Sequence[Picture]:
 def estimate(config: Config) -> dict[str, float]:
     """Rough size of a seed of all arms, for ``--dry-run``.
 
-    Memory: weights, gradient and momenta in float32, what a step keeps of its activations, at about 34 widths a layer
-    and a token (twice the words that are learned from, for they are read beside others), and a gigabyte of particles.
+    Memory: that of the training, which reads about as many words again as it learns from, and a gigabyte of particles.
     """
     t, w, n = config.training, config.world, config.network
     parameters = float(sum(p.numel() for p in fresh(config, 0).parameters()))
     words = 3.0 * t.steps * t.batch_size * t.words
     seconds = words * parameters / 6e9 + 4e-3 * w.num_training + 0.1 * len(SPLITS) * 5 * w.num_test
     tokens = 2.0 * t.batch_size * t.words * len(WAYS)
-    memory = 16.0 * parameters + 4.0 * tokens * 34 * n.width * n.layers + 1e9
+    memory = training_bytes(parameters, tokens, n.width, n.layers) + 1e9
     return {"parameters": parameters, "memory_bytes": memory, "seconds": seconds}

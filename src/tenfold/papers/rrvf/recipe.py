@@ -22,6 +22,7 @@ from tenfold.papers.rrvf.stages import Study
 from tenfold.papers.rrvf.training import FromImages, PaidFor, as_earned, constant, fresh, reinforce, shuffled
 from tenfold.policies.small_vision import SmallVisionForCausalLM
 from tenfold.rewards.visual import VisualWeights
+from tenfold.study.memory import training_bytes
 
 Start = Callable[[Study], SmallVisionForCausalLM]
 
@@ -285,8 +286,7 @@ def figures(report: Report) -> Sequence[Picture]:
 def estimate(config: Config) -> dict[str, float]:
     """Rough size and time of a seed of all arms, for ``--dry-run``; seconds on one core.
 
-    Memory: weights, gradient and two moments in float32, what a step keeps of its activations, at about 34 widths a
-    layer and a token, and a gigabyte of images and programs.
+    Memory: that of the training, and a gigabyte of images and programs.
     """
     model = fresh(config, 0)
     size = float(sum(parameter.numel() for parameter in model.parameters()))
@@ -296,7 +296,7 @@ def estimate(config: Config) -> dict[str, float]:
     words = 6.0 * dialogues * (4 * c.steps + c.form_start_steps) + 17.0 * dialogues * 5 * c.turns_steps
     labelled = 6.0 * t.batch_size * (3 * t.rival_steps + t.form_steps + t.weak_steps + 3 * t.dialogue_steps)
     seconds = 8.0 * size * (words + labelled) / _FLOPS_A_SECOND
-    memory = 16.0 * size + 4.0 * tokens * 34 * m.width * m.layers + 1e9
+    memory = training_bytes(size, tokens, m.width, m.layers) + 1e9
     return {"parameters": size, "memory_bytes": memory, "seconds": seconds}
 
 

@@ -39,6 +39,7 @@ from tenfold.papers.universal_pretraining.optimization import (
     training_flops_per_token,
 )
 from tenfold.papers.universal_pretraining.pretrain import ArmData, pretrain, random_computation, shown_rows
+from tenfold.study.memory import training_bytes
 from tenfold.study.stages import made_once
 from tenfold.train.distributed import device_of
 from tenfold.train.loop import Trained
@@ -362,8 +363,7 @@ def figures(report: Report) -> list[Picture]:
 def estimate(config: Config) -> dict[str, float]:
     """Size and time of one seed of all arms, for ``--dry-run``.
 
-    Memory: weights, gradient and two moments in float32, and what a step keeps of its activations, at about 34 widths
-    a layer and a token and four logits of a byte. Evaluation is left out of the time.
+    Memory: that of the training, and four numbers for each logit. Evaluation is left out of the time.
     """
     p, f, m = config.pretraining, config.finetuning, config.model
     with torch.device("meta"):
@@ -373,10 +373,12 @@ def estimate(config: Config) -> dict[str, float]:
     tokens = (pretrained * p.steps * p.batch_size + len(ARMS) * f.steps * f.batch_size) * m.context
     generated = pretrained * p.steps * generated_per_step(config)
     rows = max(p.batch_size / p.gradient_accumulation, f.batch_size / f.gradient_accumulation)
+    tokens_of_a_piece = rows * m.context
+    logits = 4.0 * 4 * tokens_of_a_piece * VOCABULARY
     flops = tokens * per_token + generated * generation_flops_per_token(config.generator)
     return {
         "parameters": float(parameters),
-        "memory_bytes": 16.0 * parameters + 4.0 * rows * m.context * (34 * m.width * m.layers + 4 * VOCABULARY),
+        "memory_bytes": training_bytes(parameters, tokens_of_a_piece, m.width, m.layers) + logits,
         "seconds": flops / (_GPU_FLOPS if torch.cuda.is_available() else _CPU_FLOPS),
     }
 

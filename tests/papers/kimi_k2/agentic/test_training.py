@@ -17,7 +17,7 @@ from tenfold.papers.kimi_k2.agentic.training import (
     as_rows,
     build,
     loss_of,
-    partial_reward,
+    rubric_reward,
     settings_of,
     supervised_loss,
 )
@@ -74,14 +74,14 @@ def test_beyond_its_budget_a_dialogue_earns_the_penalty_and_within_it_its_score(
     config, budgeted, free = smoke(), ARMS["k2_budget"].objective, ARMS["k2"].objective
     budget = config.objective.budget
     trajectories = [said(budget, 0.8), said(budget + 1, 0.8)]
-    assert partial_reward(config, budgeted)([], [], trajectories) == [0.8, config.objective.penalty]
-    assert partial_reward(config, free)([], [], trajectories) == [0.8, 0.8]
+    assert rubric_reward(config, budgeted)([], [], trajectories) == [0.8, config.objective.penalty]
+    assert rubric_reward(config, free)([], [], trajectories) == [0.8, 0.8]
     assert settings_of(config, budgeted).max_completion_length == budget + 1, "what goes beyond is cut"
 
 
 def test_a_dialogue_without_a_report_earns_nothing():
     cut = Trajectory((1,), [5], [True], [0.0], "length")
-    assert partial_reward(smoke(), ARMS["k2"].objective)([], [], [cut]) == [0.0]
+    assert rubric_reward(smoke(), ARMS["k2"].objective)([], [], [cut]) == [0.0]
 
 
 def test_the_settings_of_grpos_loss_do_not_act_in_k2s():

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from tenfold.core.errors import UserError
-from tenfold.core.files import to_json, write_atomically
+from tenfold.core.files import cut_torn_line, to_json, write_atomically
 from tenfold.core.statistics import share_interval
 from tenfold.core.types import Message
 from tenfold.envs.bfcl import BFCLInstance, BFCLTask, PythonCall, check_calls, gold_calls, load_bfcl
-from tenfold.envs.tool_calls import MARKS, ToolCall, ToolSpec, read_turn, to_typescript, write_calls, write_result
+from tenfold.envs.tool_calls import MARKS, ToolCall, read_turn, to_typescript, write_calls, write_result
 from tenfold.policies.chat_server import ChatServerError
 from tenfold.policies.text_backends import BackendError, LMBackend
 
@@ -133,11 +133,8 @@ def read_dialogues(out: Path) -> list[dict[str, Any]]:
     path = out / RESULTS
     if not path.exists():
         return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        write_atomically(path, whole)
-    return [json.loads(line) for line in whole.decode("utf-8").split("\n")[:-1]]
+    cut_torn_line(path)
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
 def _row(task: BFCLTask, dialogue: Dialogue) -> dict[str, Any]:
@@ -163,11 +160,11 @@ def play(backend: LMBackend, task: BFCLTask, settings: BFCLSettings) -> Dialogue
         settings: limits.
     """
     instance = BFCLInstance(task)
-    system = INSTRUCTIONS.format(example=write_calls([_EXAMPLE]), tools=_declared(task.tools))
+    system = INSTRUCTIONS.format(example=write_calls([_EXAMPLE]), tools=to_typescript(task.tools))
     dialogue = Dialogue([Message("system", system)], [[] for _ in task.gold])
     for number, said in enumerate(task.user_turns):
         added = task.tools_from.get(number, ())
-        news = f"\n\nThese tools are new:\n\n{_declared(added)}" if added else ""
+        news = f"\n\nThese tools are new:\n\n{to_typescript(added)}" if added else ""
         dialogue.messages.append(Message("user", plain(said) + news))
         for _ in range(settings.most_steps):
             try:
@@ -180,10 +177,6 @@ def play(backend: LMBackend, task: BFCLTask, settings: BFCLSettings) -> Dialogue
             if not _answered(dialogue, text, number, instance):
                 break
     return dialogue
-
-
-def _declared(tools: Sequence[ToolSpec]) -> str:
-    return to_typescript(tools)
 
 
 def _answered(dialogue: Dialogue, text: str, number: int, instance: BFCLInstance) -> bool:

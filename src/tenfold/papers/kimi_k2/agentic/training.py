@@ -7,7 +7,7 @@ Shapes: B dialogues, T tokens.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -159,7 +159,7 @@ def reinforced(study: Study, policy: Policy, cell: Cell) -> Policy:
     return grpo(
         policy,
         rows,
-        [partial_reward(config, objective)],
+        [rubric_reward(config, objective)],
         settings,
         cell,
         environment=lambda asked: SmallEnvironment([tasks[row["task"]] for row in asked], config.dialogues.failures),
@@ -173,8 +173,8 @@ def settings_of(config: Config, objective: Objective) -> GRPOSettings:
     """The reinforcement at the rate of the arm; what describes GRPO's loss is left out of K2's."""
     settings = at_rate(config.reinforcement, getattr(config.rates, objective.rate))
     if objective.is_squared:
-        defaults = {field.name: getattr(GRPOSettings(), field.name) for field in fields(GRPOSettings)}
-        settings = replace(settings, **{name: defaults[name] for name in OF_GRPO})
+        default = GRPOSettings()
+        settings = replace(settings, **{name: getattr(default, name) for name in OF_GRPO})
     if objective.has_budget:
         settings = replace(settings, max_completion_length=config.objective.budget + 1)
     return settings
@@ -192,7 +192,7 @@ OF_GRPO = (
 """Settings of the reinforcement that K2's objective has no use for."""
 
 
-def partial_reward(config: Config, objective: Objective) -> Any:
+def rubric_reward(config: Config, objective: Objective) -> Any:
     """The rubric's score as a reward for trl; beyond a budget it is the penalty."""
     length = config.objective.budget if objective.has_budget else CONTEXT
     budgets = Budgets({TASK_TYPE: length}, penalty=config.objective.penalty)
