@@ -46,12 +46,14 @@ def test_logits_of_the_stress_test_are_taken_at_the_end_and_over_the_last_fifty_
 def test_load_violation_is_that_of_the_counted_loads():
     balanced = Outcome(None, [1.0], loads_before={"a": [9, 1, 1, 1]}, loads={"a": [4, 3, 3, 2]})
     without = Outcome(None, [2.0, 4.0], loads_before={"a": [9, 1, 1, 1]}, loads={"a": [6, 6, 0, 0]})
-    metrics = recipe.load_metrics({"experts": balanced, "unbalanced": without})
-    assert metrics == {
+    outcomes = {"experts": balanced, "unbalanced": without}
+    assert recipe.load_metrics(outcomes) == {
         "experts/violation_start": 2.0,
         "experts/violation_end": pytest.approx(1 / 3),
-        "experts/violation_ratio": pytest.approx(1 / 6),
+    }
+    assert recipe.unbalanced_metrics(outcomes) == {
         "experts/violation_end_without_bias": 1.0,
+        "experts/violation_over_control": pytest.approx(1 / 3),
         "experts/held_out_loss_without_bias": 3.0,
     }
 
@@ -94,7 +96,7 @@ def test_claims_turn_over_where_the_issue_puts_their_lines():
                 "stress/median_logit_over_tau": 1.24,
                 "stress/held_out_loss": 2.019,
                 "calm/largest_weight_difference": 0.0,
-                "experts/violation_ratio": 0.249,
+                "experts/violation_over_control": 0.249,
             },
         }
         for name, (arm, metric, value) in changes.items():
@@ -114,7 +116,7 @@ def test_claims_turn_over_where_the_issue_puts_their_lines():
         "regulation": ("muonclip", "stress/median_logit_over_tau", 1.26),
         "no-cost": ("muonclip", "stress/held_out_loss", 2.021),
         "inert": ("muonclip", "calm/largest_weight_difference", 1e-9),
-        "balance": ("muonclip", "experts/violation_ratio", 0.251),
+        "balance-by-bias": ("muonclip", "experts/violation_over_control", 0.251),
     }
     assert verdicts() == dict.fromkeys(worse, "supported")
     assert verdicts(**worse) == dict.fromkeys(worse, "not supported")
@@ -142,7 +144,7 @@ def documented():
 
 def test_a_run_reports_the_metrics_that_the_readme_lists_and_no_other(scores_of):
     assert set(scores_of["muonclip"].metrics) | {SECONDS} == documented()
-    only = {name for name in documented() if name.startswith("calm/") or name.endswith("without_bias")}
+    only = {name for name in documented() if name.startswith("calm/") or "without_bias" in name or "control" in name}
     assert set(scores_of["adamw"].metrics) == set(scores_of["muon"].metrics) == documented() - only - {SECONDS}
     assert not any(isnan(value) for scores in scores_of.values() for value in scores.metrics.values())
 
@@ -184,7 +186,7 @@ def test_parts_without_steps_are_left_out_and_their_claims_undecided(tmp_path):
     assert unknown == {claim.id for claim in recipe.CLAIMS}
     assert isnan(scores["muon"].metrics["stress/last_logit_over_tau"])
     assert isnan(scores["muonclip"].metrics["calm/largest_weight_difference"])
-    assert scores["muonclip"].metrics["experts/violation_ratio"] > 0
+    assert scores["muonclip"].metrics["experts/violation_end"] > 0
 
 
 # --------------------------------------------------------------------------------------------------- the rate sweep

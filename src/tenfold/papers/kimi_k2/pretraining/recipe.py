@@ -33,7 +33,7 @@ ARMS = {
         "Muon for matrices and AdamW for the rest, with QK-Clip after each step",
         "muonclip",
         "muonclip_rate",
-        shows_inertness=True,
+        trains_controls=True,
     ),
 }
 _ADAMW_RATES, _MUON_RATES = (1e-3, 2e-3, 3e-3, 4e-3, 5e-3), (5e-3, 1e-2, 2e-2, 4e-2, 8e-2)
@@ -131,18 +131,18 @@ CLAIMS = (
         source="the specification's check T4",
     ),
     Claim(
-        id="balance",
-        text="Without an auxiliary loss, the load violation of the experts falls below a quarter of what it was at "
-        "the start.",
+        id="balance-by-bias",
+        text="Without an auxiliary loss, updates of the routers' biases leave less than a quarter of the load "
+        "violation that the same training leaves without them.",
         kind="threshold",
-        metric="experts/violation_ratio",
+        metric="experts/violation_over_control",
         split="test",
         arm="muonclip",
         baseline=None,
         direction="lower",
         margin=0.25,
-        budget="one training run; loads over all test windows, of the fresh and of the trained model",
-        source="ours; the specification's check T3 asks for a fall",
+        budget="two training runs, equal but for the updates of the biases; loads over all test windows",
+        source="ours, set by the seeds 0 to 4, which left a fifteenth; the specification's check T3 asks for a fall",
     ),
 )
 CHOSEN_ON = (0, 1, 2, 3, 4, 1000, 1001, 1002)
@@ -163,7 +163,7 @@ def run(config: Config, arm: str, seed: int, cell: Cell) -> Scores:
         **loss_metrics(outcomes, curves),
         **stress_metrics(config, curves),
         **load_metrics(outcomes),
-        **(inertness_metrics(outcomes, curves) if ARMS[arm].shows_inertness else {}),
+        **(control_metrics(outcomes, curves) if ARMS[arm].trains_controls else {}),
         **cost_metrics(config),
         "train/skipped_steps": float(sum(outcome.skipped for outcome in outcomes.values())),
     }
@@ -214,13 +214,31 @@ def stress_metrics(config: Config, curves: Curves) -> dict[str, float]:
 
 
 def load_metrics(outcomes: Mapping[str, Outcome]) -> dict[str, float]:
-    """Load violation over the test windows before and after training, and after training without bias updates."""
-    metrics = dict.fromkeys(("experts/violation_start", "experts/violation_end", "experts/violation_ratio"), _UNKNOWN)
-    if "experts" in outcomes:
-        start, end = (_violation(loads) for loads in (outcomes["experts"].loads_before, outcomes["experts"].loads))
-        metrics = dict(zip(metrics, (start, end, end / start), strict=True))
+    """Load violation over the test windows before and after training."""
+    if "experts" not in outcomes:
+        return {"experts/violation_start": _UNKNOWN, "experts/violation_end": _UNKNOWN}
+    return {
+        "experts/violation_start": _violation(outcomes["experts"].loads_before),
+        "experts/violation_end": _violation(outcomes["experts"].loads),
+    }
+
+
+def control_metrics(outcomes: Mapping[str, Outcome], curves: Curves) -> dict[str, float]:
+    """What the controls show: that the clip is inert, and what becomes of the loads without updates of the biases."""
+    return inertness_metrics(outcomes, curves) | unbalanced_metrics(outcomes)
+
+
+def unbalanced_metrics(outcomes: Mapping[str, Outcome]) -> dict[str, float]:
+    """Load violation and loss after training without bias updates, and the violation with them as a share of it.
+
+    A fresh model's violation is a matter of chance (0.4 to 2.0 over five seeds), so that it would be a bad denominator.
+    """
+    names = ("violation_end_without_bias", "violation_over_control", "held_out_loss_without_bias")
+    metrics = dict.fromkeys((f"experts/{name}" for name in names), _UNKNOWN)
     if "unbalanced" in outcomes:
-        metrics["experts/violation_end_without_bias"] = _violation(outcomes["unbalanced"].loads)
+        control = _violation(outcomes["unbalanced"].loads)
+        metrics["experts/violation_end_without_bias"] = control
+        metrics["experts/violation_over_control"] = _violation(outcomes["experts"].loads) / control
         metrics["experts/held_out_loss_without_bias"] = mean(outcomes["unbalanced"].losses)
     return metrics
 

@@ -45,13 +45,13 @@ class Arm:
         text: what it is.
         optimizer: as :func:`~tenfold.papers.kimi_k2.pretraining.method.prepare` names it.
         rate: the field of each part that holds its learning rate.
-        shows_inertness: it also trains where nothing explodes, with and without QK-Clip, and experts without balance.
+        trains_controls: it also trains where nothing explodes, with and without QK-Clip, and experts without balance.
     """
 
     text: str
     optimizer: str
     rate: RateName
-    shows_inertness: bool = False
+    trains_controls: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def trainings(config: Config, arm: Arm) -> list[Training]:
         experts,
         planned_as("stress", "dense", config.stress, log_every=1),
     ]
-    if arm.shows_inertness:
+    if arm.trains_controls:
         calm = planned_as("calm", "dense", config.calm, every)
         planned += [calm, replace(calm, name="calm-unobserved", optimizer="unobserved muon")]
         if config.expert_model.control:
